@@ -1,0 +1,87 @@
+"""Reads the configuration: the INI file beats the environment, and that beats the default."""
+
+import os
+from configparser import ConfigParser
+from configparser import Error as ParserError
+from dataclasses import fields
+from pathlib import Path
+
+from pacifica.notifications import globals as locations
+from pacifica.notifications.errors import ConfigError
+from pacifica.notifications.settings import KEYS, Key, Settings
+
+_SECRET_PARTS = ("password", "passwd", "secret", "token")
+
+
+def get_config() -> ConfigParser:
+    """Return the configuration as text, with every default set.
+
+    Raises ConfigError when the file exists and cannot be read or parsed. A `%` is a plain `%`.
+    """
+    config = ConfigParser(interpolation=None)
+    for key in KEYS:
+        if key.section != config.default_section and not config.has_section(key.section):
+            config.add_section(key.section)
+        config.set(key.section, key.name, os.environ.get(key.environment, key.default))
+    config.read_dict(_from_file(locations.CONFIG_FILE))
+    return config
+
+
+def load_settings() -> Settings:
+    """Return the configuration as checked values.
+
+    Raises ConfigError, in one line that names the file, section, key, value and what is accepted.
+    """
+    config = get_config()
+    values = {}
+    for item in fields(Settings):
+        key: Key = item.metadata["key"]
+        text = config.get(key.section, key.name)
+        try:
+            values[item.name] = key.kind.read(text)
+        except ValueError as error:
+            raise ConfigError(
+                f"{_source(key)}: [{key.section}] {key.name} = {without_password(text)!r}: "
+                f"must be {key.kind.accepts}"
+            ) from error
+    return Settings(**values)
+
+
+def without_password(url: str) -> str:
+    """Return a URL, or what was meant to be one, with its password replaced by asterisks."""
+    head, separator, rest = url.partition("://")
+    if "@" in (rest if separator else head):
+        userinfo, _, place = (rest if separator else head).rpartition("@")
+        url = f"{head + separator if separator else ''}{userinfo.partition(':')[0]}:***@{place}"
+    base, question, query = url.partition("?")
+    if any(part in query.lower() for part in _SECRET_PARTS):
+        return f"{base}{question}***"
+    return url
+
+
+def _from_file(path: str) -> ConfigParser:
+    """Return what the file says and nothing else; an absent file says nothing."""
+    parser = ConfigParser(interpolation=None)
+    try:
+        parser.read_string(Path(path).read_text(encoding="utf-8-sig"), source=path)
+    except FileNotFoundError:
+        pass
+    except ParserError as error:
+        raise ConfigError(f"{path}: line {_line(error)} is not INI syntax") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ConfigError(f"{path}: cannot be read: {reason}") from error
+    return parser
+
+
+def _line(error: ParserError) -> object:
+    """Return the number of the line that broke a parser; the line itself may hold a password."""
+    number = getattr(error, "lineno", None)
+    return number or next((line for line, _ in getattr(error, "errors", ())), "?")
+
+
+def _source(key: Key) -> str:
+    """Name where a key's value comes from: the file, or the environment variable."""
+    if _from_file(locations.CONFIG_FILE).has_option(key.section, key.name):
+        return locations.CONFIG_FILE
+    return f"environment variable {key.environment}"

@@ -1,0 +1,105 @@
+"""Delivering: the request that carries an event to a target, and what the answer means."""
+
+import random
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from pacifica.notifications.answers import answered, shown
+from pacifica.notifications.events import delivered_text
+from pacifica.notifications.flow import Delivery, Outcome
+from pacifica.notifications.settings import Settings
+from pacifica.notifications.transport import Answer, NoAnswer, Request
+
+# The target may recover by itself (RFC 9110, 8470 and 6585); any other 4xx and 3xx will not.
+_TRANSIENT = frozenset({408, 425, 429})
+_HEADERS = (("Content-Type", "application/json"), ("User-Agent", "pacifica-notifications"))
+
+
+def delivery_request(delivery: Delivery, event_text: str) -> Request:
+    """Return the request of a delivery; raises ValueError for a target that cannot be used."""
+    subscription = delivery.subscription
+    body = delivered_text(event_text, subscription.extensions).encode()
+    headers = _HEADERS + authorization(subscription.auth)
+    return Request("POST", subscription.target_url, headers, body)
+
+
+def authorization(auth: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return a subscription's `auth` as headers; none where it asks for none."""
+    kind = auth.get("type")
+    if kind == "basic":
+        basic = auth["basic"]
+        token = b64encode(f"{basic['username']}:{basic['password']}".encode()).decode()
+        return (("Authorization", f"Basic {token}"),)
+    if kind == "header":
+        header = auth["header"]
+        return (("Authorization", f"{header['type']} {header['credentials']}"),)
+    return ()
+
+
+def outcome(
+    delivery: Delivery, result: Answer | NoAnswer, now: datetime, settings: Settings
+) -> Outcome:
+    """Return what a target's answer means for a delivery and its subscription.
+
+    2xx: delivered. No connection, no answer in time, 408, 425, 429 and 5xx: again a little later,
+    until `attempts` are used up. That, and any other status: the subscription is disabled.
+    """
+    status, body = answered(result)
+    if isinstance(result, Answer) and 200 <= result.status < 300:
+        return Outcome(delivery, True, None, status, body)
+    if isinstance(result, NoAnswer) and result.ours:
+        return Outcome(delivery, False, now, status, body)
+    transient = isinstance(result, NoAnswer) or result.status in _TRANSIENT or result.status >= 500
+    if transient and delivery.attempts < settings.delivery_attempts:
+        return Outcome(delivery, False, now + _wait(delivery, result, now, settings), status, body)
+    return Outcome(delivery, False, now, status, body, _error(delivery, result, now, body))
+
+
+def unusable(delivery: Delivery, reason: str, now: datetime) -> Outcome:
+    """Return the outcome of a delivery whose request cannot even be made."""
+    return Outcome(delivery, False, now, "", reason, f"cannot be delivered: {reason}")
+
+
+def _wait(
+    delivery: Delivery, result: Answer | NoAnswer, now: datetime, settings: Settings
+) -> timedelta:
+    """Return when to try again: as the target asks, within bounds, or a growing wait with jitter."""
+    asked = retry_after(result.retry_after, now) if isinstance(result, Answer) else None
+    if asked is not None:
+        return timedelta(seconds=min(asked, settings.delivery_retry_after_most))
+    seconds = settings.delivery_retry_first * 2 ** min(delivery.attempts - 1, 16)
+    return timedelta(seconds=seconds * random.uniform(0.5, 1.0))  # noqa: S311
+
+
+def retry_after(value: str | None, now: datetime) -> float | None:
+    """Return the seconds that a Retry-After header asks for (RFC 9110, section 10.2.3)."""
+    text = (value or "").strip()
+    if text.isdecimal() and text.isascii():
+        return float(text[:9])
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    return max(0.0, (moment - now).total_seconds())
+
+
+def _error(delivery: Delivery, result: Answer | NoAnswer, now: datetime, body: str) -> str:
+    """Say in one line what was tried, when, how often, and what came of it."""
+    tries = "1 attempt" if delivery.attempts == 1 else f"{delivery.attempts} attempts"
+    answer = f"status {result.status}: {shown(body)}" if isinstance(result, Answer) else body
+    return (
+        f"{now.isoformat(timespec='seconds')}Z: POST of event {delivery.event} to "
+        f"{_place(delivery.subscription.target_url)} failed after {tries}: {answer}"
+    )
+
+
+def _place(url: str) -> str:
+    """Return a URL without what may be secret in it: credentials and the query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -1,0 +1,33 @@
+"""The errors of this package: one class for each thing a caller would do differently."""
+
+
+class NotificationsError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class ConfigError(NotificationsError):
+    """A configuration file or value that cannot be used; the message is one line."""
+
+
+class InvalidInput(NotificationsError):
+    """Input that breaks rules: `problems` are pairs of the field's name and what is wrong there."""
+
+    def __init__(self, *problems: tuple[str, str]) -> None:
+        super().__init__("; ".join(f"{field}: {reason}" for field, reason in problems))
+        self.problems = problems
+
+
+class ExpressionError(NotificationsError):
+    """A JSONPath that cannot be parsed, or that raised on an event."""
+
+
+class BudgetExceeded(ExpressionError):
+    """A JSONPath that needed more steps on one event than its work budget allows."""
+
+
+class StoreUnavailable(NotificationsError):
+    """The database could not be reached or did not answer; trying later may work."""
+
+
+class SchemaMismatch(NotificationsError):
+    """The database's schema is not one that this code can work on; the message is one line."""

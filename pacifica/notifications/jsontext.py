@@ -1,0 +1,83 @@
+"""JSON as this service reads and writes it: strict and bounded in, ASCII and exact out.
+
+Strict means RFC 8259 without its freedoms: UTF-8, no byte order mark, no duplicate names, no NaN
+or Infinity, no number that Python cannot hold. ASCII means that no database's character set, and
+no NUL or lone surrogate in a string, can get in the way of the text.
+"""
+
+import json
+import math
+from typing import Any, NoReturn
+
+from pacifica.notifications.errors import InvalidInput
+
+
+def read_json(body: bytes, max_depth: int) -> Any:
+    """Return the value of a JSON text; raises InvalidInput with the field `body`."""
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(("body", f"is not UTF-8 at byte {error.start}")) from error
+    if text.startswith("\ufeff"):
+        raise InvalidInput(("body", "begins with a byte order mark"))
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno} column {error.colno}"
+        raise InvalidInput(("body", f"is not JSON: {error.msg} at {place}")) from error
+    except RecursionError as error:
+        raise InvalidInput(("body", _TOO_DEEP.format(max_depth))) from error
+    except ValueError as error:  # int() refuses thousands of digits
+        raise InvalidInput(("body", "holds a number that is too large")) from error
+    if is_deeper(value, max_depth):
+        raise InvalidInput(("body", _TOO_DEEP.format(max_depth)))
+    return value
+
+
+def write_json(value: Any) -> str:
+    """Return the JSON text of a value in ASCII, on one line."""
+    return json.dumps(value, allow_nan=False)
+
+
+def is_deeper(value: Any, max_depth: int) -> bool:
+    """Tell whether arrays and objects are nested more than `max_depth` deep."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(max_depth):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+    return bool(level)
+
+
+_TOO_DEEP = "is nested more than {} deep"
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise InvalidInput(("body", f"names {_repeated(pairs)!a} twice in one object"))
+    return result
+
+
+def _repeated(pairs: list[tuple[str, Any]]) -> str:
+    seen: set[str] = set()
+    return next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidInput(("body", f"holds {name}, which is not JSON"))
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise InvalidInput(("body", "holds a number that is too large"))
+    return value
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+)

@@ -1,0 +1,160 @@
+"""The database: one lazy handle for whichever engine `peewee_url` names.
+
+Nothing is opened on import. `DB` is bound to the configured engine on first use; what each engine
+needs to be safe among threads, processes and outages (time-outs, write-ahead log, isolation) is
+set here and nowhere else.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import peewee
+from playhouse import db_url
+
+from pacifica.notifications.config import load_settings
+from pacifica.notifications.settings import Settings
+
+# What a TEXT column holds on MySQL and MariaDB (64 KiB) is less than an event may have, and their
+# DATETIME drops fractions of a second.
+_MYSQL_TYPES = {"LONGTEXT": "LONGTEXT", "DATETIME": "DATETIME(6)"}
+_OTHER_TYPES = {"LONGTEXT": "TEXT"}
+_POOL_WAIT = 5
+
+
+class LazyDatabase(peewee.DatabaseProxy):
+    """A peewee proxy that binds itself to the configured database on first use."""
+
+    __slots__ = ("_bind", "_guard")
+
+    def __init__(self, bind: Callable[[], peewee.Database]) -> None:
+        object.__setattr__(self, "_bind", bind)
+        object.__setattr__(self, "_guard", threading.Lock())
+        super().__init__()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Allow the proxy's own slots only, as the base class does."""
+        if name not in peewee.DatabaseProxy.__slots__:
+            raise AttributeError(name)
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        """Pass on to the bound database; introspection alone does not bind one."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.bound(), name)
+
+    def __enter__(self) -> peewee.Database:
+        """Open a connection and a transaction, as a peewee database does."""
+        return self.bound().__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        """End the transaction and close the connection."""
+        self.bound().__exit__(*exception)
+
+    def bound(self) -> peewee.Database:
+        """Return the database behind the proxy, binding it if this is the first use."""
+        with self._guard:
+            if self.obj is None:
+                self.initialize(self._bind())
+            return self.obj
+
+    def unbind(self) -> None:
+        """Close this thread's connection and forget the database; the next use binds anew."""
+        with self._guard:
+            if self.obj is not None:
+                self.obj.close()
+                self.initialize(None)
+
+
+def open_database(settings: Settings, *, statement_timeout: float | None) -> peewee.Database:
+    """Return a database that is set up for its engine and not yet connected.
+
+    `statement_timeout` (seconds) bounds each SQL statement; None leaves migrations unbounded.
+    """
+    url = settings.peewee_url
+    scheme = urlsplit(url).scheme
+    engine = scheme.removesuffix("+pool").replace("sqliteext", "sqlite")
+    plain = url.replace("sqliteext", "sqlite", 1) if scheme.startswith("sqliteext") else url
+    options = db_url.parse(plain)
+    if scheme.endswith("+pool"):
+        options.setdefault("timeout", _POOL_WAIT)
+    defaults = {"sqlite": _sqlite, "mysql": _mysql}.get(engine, _postgresql)
+    options = {**defaults(settings, statement_timeout, options), **options}
+    return db_url.schemes[plain.partition("://")[0]](**options)
+
+
+def _sqlite(
+    settings: Settings, _statement_timeout: float | None, given: dict[str, Any]
+) -> dict[str, Any]:
+    """Set up SQLite for a web server and workers that write at the same time."""
+    options: dict[str, Any] = {
+        "pragmas": {
+            "busy_timeout": int(settings.busy_timeout * 1000),
+            "journal_mode": "wal",
+            "synchronous": "full",  # an answered event must outlive a power cut
+            "foreign_keys": 1,
+        },
+        # A transaction that starts by reading could not become a writer while another one writes.
+        "lock_type": "IMMEDIATE",
+        "field_types": _OTHER_TYPES,
+        "check_same_thread": False,
+    }
+    if "timeout" not in given:
+        options["timeout"] = settings.busy_timeout
+    return options
+
+
+def _postgresql(
+    settings: Settings, statement_timeout: float | None, _given: dict[str, Any]
+) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "connect_timeout": settings.connect_timeout,
+        "application_name": "pacifica-notifications",
+        "field_types": _OTHER_TYPES,
+    }
+    if statement_timeout is not None:
+        options["options"] = f"-c statement_timeout={int(statement_timeout * 1000)}"
+    return options
+
+
+def _mysql(
+    settings: Settings, statement_timeout: float | None, _given: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "connect_timeout": settings.connect_timeout,
+        "read_timeout": statement_timeout,
+        "write_timeout": statement_timeout,
+        # A lock on a gap between rows would make unrelated claims wait for each other.
+        "init_command": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "sql_mode": "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",
+        "field_types": _MYSQL_TYPES,
+    }
+
+
+def _configured() -> peewee.Database:
+    settings = load_settings()
+    return open_database(settings, statement_timeout=settings.statement_timeout)
+
+
+DB = LazyDatabase(_configured)
+
+_inherited: list[peewee.Database] = []
+
+
+def _start_afresh_in_child() -> None:
+    """Leave a parent's connections alone in a forked child.
+
+    They are kept, not dropped: closing one would end the parent's session on the server, or
+    checkpoint its SQLite file. The guard is replaced because another thread may have held it.
+    """
+    object.__setattr__(DB, "_guard", threading.Lock())
+    if DB.obj is not None:
+        _inherited.append(DB.obj)
+        DB.initialize(None)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh_in_child)

@@ -1,0 +1,108 @@
+"""How store functions run: connected, in one transaction, with outages and conflicts translated.
+
+A connection that died while it was idle is replaced and the function runs once more; so it does when
+the engine gave up one of two transactions that were in each other's way. Nothing is run again once
+its commit was asked for, since nobody can tell whether it took place.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import peewee
+from playhouse.pool import PooledDatabase
+
+from pacifica.notifications.errors import StoreUnavailable
+from pacifica.notifications.orm.database import DB
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Seconds after which no further try begins; each try is bounded by the engine's own time-outs.
+_PATIENCE = 1.0
+_LONGEST_PAUSE = 0.1
+_CONFLICTS = frozenset({"40001", "40P01", 1205, 1213, "database is locked"})
+_ABSENT_TABLE = frozenset({"42P01", 1146})
+
+
+def reading(function: Callable[P, R]) -> Callable[P, R]:
+    """Run a function that only reads, connected; raises StoreUnavailable.
+
+    Within a `writing` function it is part of that one's transaction.
+    """
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        if DB.in_transaction():
+            return function(*args, **kwargs)
+        return _run(lambda _committing: function(*args, **kwargs))
+
+    return run
+
+
+def writing(function: Callable[P, R]) -> Callable[P, R]:
+    """Run a function in one transaction, committed when it returns; raises StoreUnavailable.
+
+    Within another `writing` function it is part of that one's transaction.
+    """
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        if DB.in_transaction():
+            return function(*args, **kwargs)
+
+        def attempt(committing: threading.Event) -> R:
+            with DB.atomic():
+                result = function(*args, **kwargs)
+                committing.set()
+            return result
+
+        return _run(attempt)
+
+    return run
+
+
+def _run(attempt: Callable[[threading.Event], R]) -> R:
+    patience_ends = time.monotonic() + _PATIENCE
+    while True:
+        committing = threading.Event()
+        was_open = not DB.is_closed()
+        try:
+            return attempt(committing)
+        except (peewee.OperationalError, peewee.InterfaceError, peewee.ProgrammingError) as error:
+            code = _code(error)
+            if code not in _CONFLICTS:
+                _drop_connection()
+            if code in _ABSENT_TABLE or "no such table" in str(error):
+                raise StoreUnavailable("the database has no tables; run dbsync") from error
+            if isinstance(error, peewee.ProgrammingError):
+                raise
+            may_help = code in _CONFLICTS or was_open
+            if committing.is_set() or not may_help or time.monotonic() > patience_ends:
+                raise StoreUnavailable("the database did not answer") from error
+            if code in _CONFLICTS:
+                time.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311
+        finally:
+            if isinstance(DB.obj, PooledDatabase) and not DB.is_closed():
+                DB.close()
+
+
+def _code(error: peewee.PeeweeException) -> object:
+    """Return what the driver calls the error: an SQLSTATE, a MySQL number, or SQLite's words."""
+    original = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
+    return getattr(original, "pgcode", None) or (original.args[0] if original.args else None)
+
+
+def _drop_connection() -> None:
+    """Close this thread's connection for good; a broken one must not be used, or pooled, again."""
+    database = DB.bound()
+    with suppress(peewee.PeeweeException):
+        if isinstance(database, PooledDatabase):
+            database.manual_close()
+        else:
+            database.close()
+    database._state.reset()

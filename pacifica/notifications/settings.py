@@ -1,0 +1,316 @@
+"""Every configuration key: its three forms, its default, its meaning and what it accepts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a value must be: `accepts` says it in words, `read` converts or raises ValueError."""
+
+    accepts: str
+    read: Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Key:
+    """One configuration key in its three forms."""
+
+    section: str
+    name: str
+    environment: str
+    default: str
+    kind: Kind
+    meaning: str
+
+
+def _choice(accepts: str, schemes: tuple[str, ...]) -> Kind:
+    def read(text: str) -> str:
+        if urlsplit(text).scheme not in schemes:
+            raise ValueError(accepts)
+        return text
+
+    return Kind(accepts, read)
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(text)
+    _ = parts.port  # raises ValueError past 65535
+    return text.rstrip("/")
+
+
+def _at_least(convert: Callable[[str], Any], lowest: float) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        value = convert(text)
+        if not lowest <= value < float("inf"):
+            raise ValueError(text)
+        return value
+
+    return read
+
+
+def _filled(text: str) -> str:
+    if not text:
+        raise ValueError(text)
+    return text
+
+
+TEXT = Kind("any text, or nothing", str)
+NAME = Kind("a header name", _filled)
+HTTP_URL = Kind("an http or https URL with a host", _http_url)
+BROKER_URL = Kind("a URL that Celery knows, such as amqp://, redis:// or filesystem://", _filled)
+DATABASE_URL = _choice(
+    "a sqlite, sqliteext, postgres, postgresql or mysql URL (also with +pool)",
+    tuple(
+        scheme + pool
+        for scheme in ("sqlite", "sqliteext", "postgres", "postgresql", "mysql")
+        for pool in ("", "+pool")
+    ),
+)
+SECONDS = Kind("a number of seconds, 0 or more", _at_least(float, 0))
+COUNT = Kind("a whole number, 1 or more", _at_least(int, 1))
+
+
+def _key(
+    section: str, name: str, default: object, kind: Kind, meaning: str, environment: str = ""
+) -> Any:
+    variable = environment or f"{section}_{name}".upper()
+    key = Key(section, name, variable, str(default), kind, meaning)
+    return field(metadata={"key": key})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting as a checked value; times are seconds, sizes are bytes."""
+
+    default_user: str = _key(
+        "DEFAULT",
+        "default_user",
+        "default_user",
+        TEXT,
+        "Who is calling when a request has no user header; empty: such a request is refused (401).",
+        environment="DEFAULT_USER",
+    )
+    policy_url: str = _key(
+        "notifications",
+        "policy_url",
+        "http://127.0.0.1:8181",
+        HTTP_URL,
+        "Base URL of the Pacifica Policy service.",
+        environment="POLICY_URL",
+    )
+    user_header: str = _key(
+        "notifications",
+        "user_header",
+        "Http-Remote-User",
+        NAME,
+        "Request header in which the authenticating proxy names the caller.",
+        environment="USER_HEADER",
+    )
+    broker_url: str = _key(
+        "celery",
+        "broker_url",
+        "pyamqp://",
+        BROKER_URL,
+        "Celery's message broker; `filesystem:///some/folder` needs no server.",
+        environment="BROKER_URL",
+    )
+    backend_url: str = _key(
+        "celery",
+        "backend_url",
+        "rpc://",
+        BROKER_URL,
+        "Celery's result backend; no task of this service stores a result.",
+        environment="BACKEND_URL",
+    )
+    publish_timeout: float = _key(
+        "celery",
+        "publish_timeout",
+        1,
+        SECONDS,
+        "How long handing a message to the broker may take (seconds).",
+    )
+    publish_pause: float = _key(
+        "celery",
+        "publish_pause",
+        5,
+        SECONDS,
+        "After a failed hand-over, how long the broker is left alone (seconds); the sweep makes "
+        "good what was not handed over.",
+    )
+    sweep_interval: float = _key(
+        "celery",
+        "sweep_interval",
+        1,
+        SECONDS,
+        "How often a worker looks for work that is due: retries, and what lost messages or killed "
+        "workers left behind (seconds).",
+    )
+    sweep_limit: int = _key(
+        "celery",
+        "sweep_limit",
+        1000,
+        COUNT,
+        "Most events, and most deliveries, that one sweep hands out.",
+    )
+    event_batch: int = _key(
+        "celery", "event_batch", 50, COUNT, "Most events that one task matches or authorises."
+    )
+    lease: float = _key(
+        "celery",
+        "lease",
+        60,
+        SECONDS,
+        "How long work that was taken belongs to its worker (seconds); after that, another one "
+        "may take it. Must be longer than the time-outs of [policy] and [delivery] together.",
+    )
+    peewee_url: str = _key(
+        "database",
+        "peewee_url",
+        "sqliteext:///db.sqlite3",
+        DATABASE_URL,
+        "The database, as a peewee URL.",
+        environment="PEEWEE_URL",
+    )
+    connect_attempts: int = _key(
+        "database",
+        "connect_attempts",
+        10,
+        COUNT,
+        "How often a starting program tries to reach the database.",
+    )
+    connect_wait: float = _key(
+        "database",
+        "connect_wait",
+        20,
+        SECONDS,
+        "How long it waits between two tries (seconds).",
+    )
+    connect_timeout: int = _key(
+        "database",
+        "connect_timeout",
+        3,
+        COUNT,
+        "How long one try to connect to a database server may take (seconds).",
+    )
+    statement_timeout: int = _key(
+        "database",
+        "statement_timeout",
+        4,
+        COUNT,
+        "How long one SQL statement may take (seconds); migrations are exempt.",
+    )
+    busy_timeout: float = _key(
+        "database",
+        "busy_timeout",
+        4,
+        SECONDS,
+        "SQLite: how long a writer waits for another one (seconds).",
+    )
+    receive_max_body: int = _key(
+        "receive", "max_body", 64 * 2**20, COUNT, "Largest body that /receive reads (bytes)."
+    )
+    receive_max_depth: int = _key(
+        "receive", "max_depth", 100, COUNT, "How deep the JSON of an event may be nested."
+    )
+    eventmatch_max_body: int = _key(
+        "eventmatch", "max_body", 256 * 2**10, COUNT, "Largest body that /eventmatch reads (bytes)."
+    )
+    eventmatch_max_depth: int = _key(
+        "eventmatch", "max_depth", 32, COUNT, "How deep the JSON of a subscription may be nested."
+    )
+    jsonpath_max_length: int = _key(
+        "eventmatch", "jsonpath_max_length", 4096, COUNT, "Longest JSONPath (characters)."
+    )
+    matching_budget: int = _key(
+        "matching",
+        "budget",
+        500_000,
+        COUNT,
+        "Steps that one JSONPath may take on one event; past them its subscription is disabled.",
+    )
+    policy_connect_timeout: float = _key(
+        "policy", "connect_timeout", 3, SECONDS, "How long connecting to Policy may take (seconds)."
+    )
+    policy_timeout: float = _key(
+        "policy", "timeout", 10, SECONDS, "How long one answer of Policy may take in all (seconds)."
+    )
+    policy_retry_first: float = _key(
+        "policy",
+        "retry_first",
+        1,
+        SECONDS,
+        "When Policy gives no verdict: the wait before it is asked again (seconds); doubles.",
+    )
+    policy_retry_most: float = _key(
+        "policy", "retry_most", 60, SECONDS, "The longest such wait (seconds)."
+    )
+    delivery_connect_timeout: float = _key(
+        "delivery",
+        "connect_timeout",
+        3,
+        SECONDS,
+        "How long connecting to a target may take (seconds).",
+    )
+    delivery_timeout: float = _key(
+        "delivery", "timeout", 10, SECONDS, "How long one delivery may take in all (seconds)."
+    )
+    delivery_response_bytes: int = _key(
+        "delivery",
+        "response_bytes",
+        16 * 2**10,
+        COUNT,
+        "How much of a target's or Policy's answer is read and kept (bytes).",
+    )
+    delivery_attempts: int = _key(
+        "delivery",
+        "attempts",
+        4,
+        COUNT,
+        "How often a delivery is tried before its subscription is disabled.",
+    )
+    delivery_retry_first: float = _key(
+        "delivery",
+        "retry_first",
+        0.5,
+        SECONDS,
+        "The wait before a delivery is tried a second time (seconds); doubles each time.",
+    )
+    delivery_retry_after_most: float = _key(
+        "delivery",
+        "retry_after_most",
+        300,
+        SECONDS,
+        "The longest Retry-After of a target that is honoured (seconds).",
+    )
+    delivery_batch: int = _key(
+        "delivery", "batch", 50, COUNT, "Most deliveries that one task sends."
+    )
+    delivery_batch_budget: float = _key(
+        "delivery",
+        "batch_budget",
+        0.5,
+        SECONDS,
+        "How long a task waits for its batch (seconds); slower answers are recorded as they come.",
+    )
+    delivery_connections: int = _key(
+        "delivery",
+        "connections",
+        256,
+        COUNT,
+        "Most requests that one worker process has in flight.",
+    )
+    delivery_connections_per_host: int = _key(
+        "delivery",
+        "connections_per_host",
+        16,
+        COUNT,
+        "Most requests that one worker process has in flight to one host.",
+    )
+
+
+KEYS: tuple[Key, ...] = tuple(item.metadata["key"] for item in fields(Settings))

@@ -1,0 +1,40 @@
+"""The stages as one worker process has them, with the connections they keep."""
+
+from pacifica.notifications.settings import Settings
+from pacifica.notifications.stages.authorise import Authoriser
+from pacifica.notifications.stages.deliver import Deliverer
+from pacifica.notifications.stages.dispatch import Dispatcher
+from pacifica.notifications.transport import Limits, Transport
+
+
+class Pipeline:
+    """Dispatch, authorise and deliver, until `close`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._to_policy = Transport(
+            Limits(
+                connect_timeout=settings.policy_connect_timeout,
+                total_timeout=settings.policy_timeout,
+                response_bytes=settings.delivery_response_bytes,
+                connections_per_host=settings.delivery_connections_per_host,
+            )
+        )
+        self._to_targets = Transport(
+            Limits(
+                connect_timeout=settings.delivery_connect_timeout,
+                total_timeout=settings.delivery_timeout,
+                response_bytes=settings.delivery_response_bytes,
+                connections_per_host=settings.delivery_connections_per_host,
+                connections=settings.delivery_connections,
+            )
+        )
+        self.dispatcher = Dispatcher(settings)
+        self.authoriser = Authoriser(settings, self._to_policy)
+        self.deliverer = Deliverer(settings, self._to_targets)
+
+    def close(self) -> None:
+        """End what is in flight, giving it the time that one delivery may take."""
+        self._to_policy.close()
+        self._to_targets.close(self.settings.delivery_timeout)
+        self.deliverer.close()

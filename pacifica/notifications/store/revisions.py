@@ -1,0 +1,23 @@
+"""The revision of all subscriptions: a number that every change of one of them advances."""
+
+from pacifica.notifications.orm.models import Counter
+from pacifica.notifications.orm.transaction import reading, writing
+
+_NAME = "subscriptions"
+
+
+@reading
+def current_revision() -> int:
+    """Return the newest revision whose change is committed."""
+    return Counter.get_by_id(_NAME).value
+
+
+@writing
+def advance_revision() -> int:
+    """Take the next revision for a change in the same transaction.
+
+    The row stays locked until the commit, so that changes become visible in the order of their
+    revisions.
+    """
+    Counter.update(value=Counter.value + 1).where(Counter.name == _NAME).execute()
+    return current_revision()

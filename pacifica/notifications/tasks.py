@@ -1,0 +1,208 @@
+"""The Celery side: one task for each stage, and the messages that tell a worker to look now.
+
+The database is the truth and a message is a nudge: it carries ids, never content. One that is lost,
+late or doubled costs time and no event, because the sweep finds whatever is due.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import cache, wraps
+from typing import Any
+from uuid import UUID
+
+from celery import Celery, bootsteps
+from celery.signals import worker_init, worker_process_shutdown, worker_shutdown
+
+from pacifica.notifications.celery_settings import celery_settings
+from pacifica.notifications.config import load_settings
+from pacifica.notifications.delivery import authorization
+from pacifica.notifications.errors import NotificationsError
+from pacifica.notifications.orm import OrmSync, check_safe
+from pacifica.notifications.settings import Settings
+from pacifica.notifications.stages.pipeline import Pipeline
+from pacifica.notifications.store import holding
+from pacifica.notifications.store.deliveries import due_allowed, due_matched
+from pacifica.notifications.store.events import due_events
+from pacifica.notifications.store.leases import take_lease
+
+_LOG = logging.getLogger(__name__)
+_SWEEP_EXPIRES = 60.0
+
+# Neither `app` nor `celery`: those names are what `celery -A` looks for first.
+CELERY_APP = Celery("pacifica.notifications")
+CELERY_APP.add_defaults(lambda: celery_settings(load_settings()))
+
+
+def _stage(function: Callable[..., None]) -> Any:
+    """Make a task of a stage; what an outage leaves undone is due again by itself."""
+
+    @wraps(function)
+    def run(*arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except NotificationsError as error:
+            _LOG.warning("%s: %s; what is left is tried again", function.__name__, error)
+
+    return CELERY_APP.task(run, name=f"{__name__}.{function.__name__}")
+
+
+@_stage
+def dispatch_event(events: list[str]) -> None:
+    """Match recorded events against the subscriptions; takes ids of events."""
+    nudge_policy(_KEPT.pipeline().dispatcher.dispatch(_uuids(events)))
+
+
+@_stage
+def query_policy(events: list[str]) -> None:
+    """Ask Policy who may see matched events; takes ids of events."""
+    nudge_delivery(_KEPT.pipeline().authoriser.authorise(_uuids(events)))
+
+
+@_stage
+def route_event(deliveries: list[str]) -> None:
+    """Send allowed deliveries to their targets; takes ids of deliveries."""
+    _KEPT.pipeline().deliverer.deliver(_uuids(deliveries))
+
+
+@_stage
+def sweep() -> None:
+    """Nudge whatever is due and has no worker: retries, lost messages, what killed workers left."""
+    settings = _settings()
+    if take_lease("sweep", settings.sweep_interval / 2):
+        nudge_dispatch(due_events(settings.sweep_limit))
+        nudge_policy(due_matched(settings.sweep_limit))
+        nudge_delivery(due_allowed(settings.sweep_limit))
+
+
+def nudge_dispatch(events: Sequence[UUID]) -> None:
+    """Tell a worker to dispatch events; never raises, since the sweep makes good a failure."""
+    _nudge(dispatch_event, events, _settings().event_batch)
+
+
+def nudge_policy(events: Sequence[UUID]) -> None:
+    """Tell a worker to ask Policy about events; never raises."""
+    _nudge(query_policy, events, _settings().event_batch)
+
+
+def nudge_delivery(deliveries: Sequence[UUID]) -> None:
+    """Tell a worker to send deliveries; never raises."""
+    _nudge(route_event, deliveries, _settings().delivery_batch)
+
+
+def disable_eventmatch(eventmatch_uuid: UUID | str, error: str) -> None:
+    """Disable a subscription with its error; what matches from now on is held for it."""
+    holding.disable(UUID(str(eventmatch_uuid)), error)
+
+
+def event_auth_to_requests(
+    eventmatch: dict[str, Any], headers: dict[str, str]
+) -> dict[str, tuple[str, str]]:
+    """Return keyword arguments for `requests` that carry a subscription's `auth`.
+
+    `eventmatch` is a subscription as `to_hash` gives it. Basic credentials are returned as `auth`;
+    a header is added to `headers`, which is changed in place.
+    """
+    auth = eventmatch.get("auth") or {}
+    if auth.get("type") == "basic":
+        return {"auth": (auth["basic"]["username"], auth["basic"]["password"])}
+    headers.update(authorization(auth))
+    return {}
+
+
+class _Broker:
+    """Hands messages over within a bound; after a failure, leaves the broker alone for a while."""
+
+    def __init__(self) -> None:
+        self._rests_until = 0.0
+
+    def publish(self, task: Any, *arguments: Any, **options: Any) -> None:
+        """Hand over one message, or log why not; the sweep makes good what is not handed over."""
+        if time.monotonic() < self._rests_until:
+            return
+        try:
+            task.apply_async(arguments, ignore_result=True, retry=False, **options)
+        except Exception as error:  # noqa: BLE001 an edge: kombu's transports raise what they like
+            self._rests_until = time.monotonic() + _settings().publish_pause
+            _LOG.warning("no message could be handed to the broker (%s)", type(error).__name__)
+
+
+_BROKER = _Broker()
+
+
+def _nudge(task: Any, uuids: Sequence[UUID], batch: int) -> None:
+    for start in range(0, len(uuids), batch):
+        _BROKER.publish(task, [str(uuid) for uuid in uuids[start : start + batch]])
+
+
+class _Sweeps(bootsteps.StartStopStep):
+    """Has the worker send itself a sweep every few seconds; a lease lets one of them through."""
+
+    requires = frozenset({"celery.worker.components:Timer"})
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        self._entry: Any = None
+        super().__init__(parent, **options)
+
+    def start(self, parent: Any) -> None:
+        self._entry = parent.timer.call_repeatedly(
+            _settings().sweep_interval, _BROKER.publish, (sweep,), {"expires": _SWEEP_EXPIRES}
+        )
+
+    def stop(self, _parent: Any) -> None:
+        if self._entry is not None:
+            self._entry.cancel()
+
+
+CELERY_APP.steps["worker"].add(_Sweeps)
+
+
+@worker_init.connect
+def _refuse_unsafe_database(**_signal: Any) -> None:
+    """End a worker that starts on a database which this code cannot work on."""
+    try:
+        _settings()
+        OrmSync.dbconn_blocking()
+        check_safe()
+    except NotificationsError as error:
+        raise SystemExit(str(error)) from error
+
+
+@worker_process_shutdown.connect
+@worker_shutdown.connect
+def _close_pipeline(**_signal: Any) -> None:
+    """Let a worker process that ends record what is in flight."""
+    _KEPT.close()
+
+
+@cache
+def _settings() -> Settings:
+    """Return the settings of this process, read when they are first needed."""
+    return load_settings()
+
+
+class _Kept:
+    """What this process keeps between tasks; made by its first task, and so after any fork."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pipeline: Pipeline | None = None
+
+    def pipeline(self) -> Pipeline:
+        with self._lock:
+            self._pipeline = self._pipeline or Pipeline(_settings())
+            return self._pipeline
+
+    def close(self) -> None:
+        with self._lock:
+            pipeline, self._pipeline = self._pipeline, None
+        if pipeline is not None:
+            pipeline.close()
+
+
+_KEPT = _Kept()
+
+
+def _uuids(texts: Sequence[str]) -> list[UUID]:
+    return [UUID(text) for text in texts]
