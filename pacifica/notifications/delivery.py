@@ -67,7 +67,7 @@ def unusable(delivery: Delivery, reason: str, now: datetime) -> Outcome:
 def _wait(
     delivery: Delivery, result: Answer | NoAnswer, now: datetime, settings: Settings
 ) -> timedelta:
-    """Return when to try again: as the target asks, within bounds, or a growing wait with jitter."""
+    """Return the wait before the next try: as the target asks, within bounds, or a growing one."""
     asked = retry_after(result.retry_after, now) if isinstance(result, Answer) else None
     if asked is not None:
         return timedelta(seconds=min(asked, settings.delivery_retry_after_most))

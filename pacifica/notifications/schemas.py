@@ -59,7 +59,7 @@ SUBSCRIPTION: dict[str, Any] = {
                         },
                         "credentials": {
                             "type": "string",
-                            "pattern": "^[\\u0021-\\u007e](?:[\\u0020-\\u007e]*[\\u0021-\\u007e])?$",
+                            "pattern": "^[!-~](?:[ -~]*[!-~])?$",
                             "maxLength": 8192,
                         },
                     },

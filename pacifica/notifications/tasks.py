@@ -13,7 +13,12 @@ from typing import Any
 from uuid import UUID
 
 from celery import Celery, bootsteps
-from celery.signals import worker_init, worker_process_shutdown, worker_shutdown
+from celery.signals import (
+    after_setup_logger,
+    worker_init,
+    worker_process_shutdown,
+    worker_shutdown,
+)
 
 from pacifica.notifications.celery_settings import celery_settings
 from pacifica.notifications.config import load_settings
@@ -167,6 +172,13 @@ def _refuse_unsafe_database(**_signal: Any) -> None:
         check_safe()
     except NotificationsError as error:
         raise SystemExit(str(error)) from error
+
+
+@after_setup_logger.connect
+def _quieten(**_signal: Any) -> None:
+    """Leave two lines a message out of the log: what became of each delivery is on record."""
+    for chatty in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 @worker_process_shutdown.connect

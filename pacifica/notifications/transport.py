@@ -1,7 +1,7 @@
 """Send HTTP requests to many servers at once, each with a future for what came of it.
 
-One thread for each process and `Transport` drives libcurl's multi interface. Two things that libcurl
-offers are done here, so that a bad host harms no other one:
+One thread for each process and `Transport` drives libcurl's multi interface. Two things that
+libcurl offers are done here, so that a bad host harms no other one:
 
 - Waiting for a host's turn. Libcurl's time-out counts the waiting: a request behind a hanging host
   would fail untried. What libcurl gets from here starts at once.
@@ -108,8 +108,9 @@ class Answer:
 class NoAnswer:
     """Why there is no answer, as one fixed phrase that holds nothing the server sent.
 
-    `seconds` is how long the transfer took, 0 when none began; `ours` when the reason lies here (the transport was closed, or failed) and nothing can be
-    concluded about the server, not even whether it got the request.
+    `seconds` is how long the transfer took, 0 when none began. `ours` when the reason lies here (the
+    transport was closed, or failed) and nothing can be concluded about the server, not even
+    whether it got the request.
     """
 
     reason: str
@@ -220,7 +221,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    """Where a URL leads: whose turn it takes, the name to look up ('' for none), what to ask for."""
+    """Where a URL leads: whose turn it takes, the name to look up ('' for none), and how."""
 
     host: str
     name: str

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import peewee
 from playhouse import db_url
+from playhouse.pool import PooledDatabase
 
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.settings import Settings
@@ -62,10 +63,13 @@ class LazyDatabase(peewee.DatabaseProxy):
             return self.obj
 
     def unbind(self) -> None:
-        """Close this thread's connection and forget the database; the next use binds anew."""
+        """Close this thread's connection, or a pool's; the next use binds the database anew."""
         with self._guard:
             if self.obj is not None:
-                self.obj.close()
+                if isinstance(self.obj, PooledDatabase):
+                    self.obj.close_all()
+                else:
+                    self.obj.close()
                 self.initialize(None)
 
 

@@ -23,6 +23,8 @@ from pacifica.notifications.orm.version import (
 
 _log = logging.getLogger(__name__)
 
+_PAUSE = 0.02
+
 
 class OrmSync:
     """The versions that the schema has had, and the way from each to the next."""
@@ -39,7 +41,7 @@ class OrmSync:
         url = without_password(settings.peewee_url)
         for attempt in range(1, settings.connect_attempts + 1):
             try:
-                _connect()
+                _connect(settings.busy_timeout)
                 return
             except peewee.PeeweeException as error:
                 _log.warning(
@@ -105,12 +107,18 @@ class OrmSync:
         return list(pairwise(ahead))
 
 
-def _connect() -> None:
+def _connect(busy_timeout: float) -> None:
     """Open this thread's connection, or find that the open one works."""
-    try:
-        DB.connect(reuse_if_open=True)
-        DB.execute_sql("SELECT 1")
-    except peewee.PeeweeException:
-        with suppress(peewee.PeeweeException):
-            DB.close()
-        raise
+    patience_ends = time.monotonic() + busy_timeout
+    while True:
+        try:
+            DB.connect(reuse_if_open=True)
+            DB.execute_sql("SELECT 1")
+            return
+        except peewee.PeeweeException as error:
+            with suppress(peewee.PeeweeException):
+                DB.close()
+            # SQLite itself does not wait when another program switches a file's journal mode.
+            if reason(error) != "database is locked" or time.monotonic() > patience_ends:
+                raise
+        time.sleep(_PAUSE)

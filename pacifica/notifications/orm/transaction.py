@@ -1,8 +1,8 @@
 """How store functions run: connected, in one transaction, with outages and conflicts translated.
 
-A connection that died while it was idle is replaced and the function runs once more; so it does when
-the engine gave up one of two transactions that were in each other's way. Nothing is run again once
-its commit was asked for, since nobody can tell whether it took place.
+A connection that died while it was idle is replaced and the function runs once more; so it does
+when the engine gave up one of two transactions that were in each other's way. Nothing is run again
+once its commit was asked for, since nobody can tell whether it took place.
 """
 
 import random

@@ -59,7 +59,17 @@ class Deliverer:
         self._recorder.close()
 
     def _outcome(self, delivery: Delivery, future: Future[Answer | NoAnswer]) -> Outcome:
-        return outcome(delivery, future.result(), utcnow(), self._settings)
+        ruled = outcome(delivery, future.result(), utcnow(), self._settings)
+        level = logging.INFO if ruled.delivered else logging.WARNING
+        _LOG.log(
+            level,
+            "event %s to subscription %s, attempt %d: %s",
+            delivery.event,
+            delivery.subscription.uuid,
+            delivery.attempts,
+            ruled.status or ruled.body,
+        )
+        return ruled
 
     def _record_later(self, delivery: Delivery, future: Future[Answer | NoAnswer]) -> None:
         self._recorder.put(self._outcome(delivery, future))
@@ -105,5 +115,5 @@ def _record(outcomes: Iterable[Outcome]) -> None:
         record_outcomes(list(outcomes))
     except StoreUnavailable as error:
         _LOG.warning("outcomes not recorded, their deliveries are tried again: %s", error)
-    except Exception:  # the edge of the recorder's thread, which must outlive one bad row
+    except Exception:  # noqa: BLE001 the edge of the recorder's thread, which must outlive one bad row
         _LOG.exception("outcomes not recorded, their deliveries are tried again")

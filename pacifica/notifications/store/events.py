@@ -1,12 +1,14 @@
 """The log of events: recording, claiming for dispatch, showing and purging."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID, uuid4
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import State
-from pacifica.notifications.orm.models import EventLog, EventLogMatch
+from pacifica.notifications.orm.models import EventLog, EventLogMatch, EventMatch
 from pacifica.notifications.orm.transaction import reading, writing
 from pacifica.notifications.store.claims import claim
 
@@ -67,3 +69,99 @@ def record_matches(event: UUID, subscriptions: Sequence[UUID]) -> bool:
     for start in range(0, len(rows), _ROWS_PER_INSERT):
         EventLogMatch.insert_many(rows[start : start + _ROWS_PER_INSERT]).execute()
     return True
+
+
+@dataclass(frozen=True)
+class LoggedMatch:
+    """A match as it is on record: who, what Policy and the target answered, and its state."""
+
+    uuid: UUID
+    subscription: UUID
+    name: str
+    user: str
+    state: str
+    policy_status: str
+    policy_body: str
+    target_status: str
+    target_body: str
+
+
+@dataclass(frozen=True)
+class LoggedEvent:
+    """An event as it is on record, with its matches, oldest first."""
+
+    uuid: UUID
+    text: str
+    created: datetime
+    dispatched: bool
+    matches: tuple[LoggedMatch, ...]
+
+
+@reading
+def logged(
+    uuids: Collection[UUID], *, start: datetime | None, end: datetime | None, limit: int
+) -> list[LoggedEvent]:
+    """Return events, newest first: the given ones, or all of a time, at most `limit`."""
+    conditions = [
+        *([EventLog.uuid.in_(uuids)] if uuids else []),
+        *([EventLog.created >= start] if start else []),
+        *([EventLog.created <= end] if end else []),
+    ]
+    query = EventLog.select()
+    if conditions:
+        query = query.where(*conditions)
+    rows = query.order_by(EventLog.created.desc(), EventLog.uuid).limit(limit)
+    return [
+        LoggedEvent(row.uuid, row.jsondata, row.created, row.due is None, _matches_of(row.uuid))
+        for row in rows
+    ]
+
+
+@reading
+def unknown(uuids: Collection[UUID]) -> list[UUID]:
+    """Return those of the ids that no event on record has."""
+    known = {row.uuid for row in EventLog.select(EventLog.uuid).where(EventLog.uuid.in_(uuids))}
+    return [uuid for uuid in uuids if uuid not in known]
+
+
+@writing
+def purge(uuids: Collection[UUID], older_than: datetime | None) -> int:
+    """Delete events with their matches and return how many: of those ids, and older than that."""
+    conditions = [
+        *([EventLog.uuid.in_(uuids)] if uuids else []),
+        *([EventLog.created < older_than] if older_than else []),
+    ]
+    old = EventLog.select(EventLog.uuid).where(*conditions)
+    EventLogMatch.delete().where(EventLogMatch.event_log.in_(old)).execute()
+    return EventLog.delete().where(*conditions).execute()
+
+
+@writing
+def dispatch_again(uuids: Collection[UUID]) -> list[UUID]:
+    """Make events due to be dispatched once more; return those that are on record."""
+    known = [row.uuid for row in EventLog.select(EventLog.uuid).where(EventLog.uuid.in_(uuids))]
+    EventLog.update(due=utcnow()).where(EventLog.uuid.in_(known)).execute()
+    return known
+
+
+def _matches_of(event: UUID) -> tuple[LoggedMatch, ...]:
+    rows = (
+        EventLogMatch.select(EventLogMatch, EventMatch)
+        .join(EventMatch)
+        .where(EventLogMatch.event_log == event)
+        .order_by(EventLogMatch.created, EventLogMatch.uuid)
+    )
+    return tuple(
+        LoggedMatch(
+            row.uuid,
+            row.event_match.uuid,
+            row.event_match.name,
+            row.event_match.user,
+            row.state,
+            row.policy_status_code,
+            row.policy_resp_body,
+            row.target_status_code,
+            row.target_resp_body,
+        )
+        for row in rows
+    )

@@ -1,0 +1,78 @@
+"""The commands `pacifica-notifications` (the web server) and `pacifica-notifications-cmd`."""
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from pacifica.notifications import globals as locations
+from pacifica.notifications.commands import admin
+from pacifica.notifications.config import load_settings
+from pacifica.notifications.errors import ConfigError, NotificationsError
+from pacifica.notifications.orm import OrmSync, check_safe
+from pacifica.notifications.server import serve
+
+_FAILED = 1
+_MISTAKE = 2
+
+
+def main(*argv: str) -> int:
+    """Run the web server until it is told to stop; the exit status is returned."""
+    parser = ArgumentParser("pacifica-notifications", description="Run the notifications server.")
+    parser.add_argument("-c", "--config", "--cpconfig", metavar="CONFIG", help="CherryPy file")
+    parser.add_argument("-p", "--port", type=_port, help="port to listen on (default: 8070)")
+    parser.add_argument("-a", "--address", help="address to listen on (default: localhost)")
+    return _run(_serve, parser.parse_args(argv or sys.argv[1:]))
+
+
+def cmd(*argv: str) -> int:
+    """Run one administrative command; the exit status is returned."""
+    parser = ArgumentParser("pacifica-notifications-cmd", description="Administer the service.")
+    parser.add_argument("-c", "--config", metavar="CONFIG", help="the service's INI file")
+    admin.add_commands(parser.add_subparsers(metavar="COMMAND", required=True))
+    return _run(_administer, parser.parse_args(argv or sys.argv[1:]))
+
+
+def _serve(args: Namespace) -> int:
+    if args.config:
+        _require(args.config)
+    settings = load_settings()
+    OrmSync.dbconn_blocking()
+    check_safe()
+    serve(args.config or locations.CHERRYPY_CONFIG, settings, args.address, args.port)
+    return 0
+
+
+def _administer(args: Namespace) -> int:
+    if args.config:
+        _require(args.config)
+        os.environ["NOTIFICATIONS_CONFIG"] = args.config
+    return args.run(args)
+
+
+def _run(command: object, args: Namespace) -> int:
+    """Run a command and put what a user or operator did wrong in one line."""
+    try:
+        return command(args)  # type: ignore[operator]
+    except (ConfigError, admin.Mistake) as error:
+        status, message = _MISTAKE, str(error)
+    except NotificationsError as error:
+        status, message = _FAILED, str(error)
+    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)  # noqa: T201
+    return status
+
+
+def _require(path: str) -> None:
+    if not Path(path).is_file():
+        raise ConfigError(f"{path}: there is no such file")
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError(text)
+    return port
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What `pacifica-notifications-cmd` can do."""

@@ -1,0 +1,129 @@
+"""The commands of operators, each a function of its arguments that returns the exit status."""
+
+from argparse import Namespace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from pacifica.notifications.clock import utcnow
+from pacifica.notifications.commands import demo, together
+from pacifica.notifications.commands.shown import shown_event
+from pacifica.notifications.config import load_settings
+from pacifica.notifications.errors import NotificationsError
+from pacifica.notifications.orm import NotificationSystem, OrmSync
+from pacifica.notifications.store import events
+from pacifica.notifications.tasks import nudge_dispatch
+
+_DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
+_OLD = timedelta(days=1)
+_UNSAFE = 255
+
+
+class Mistake(NotificationsError):
+    """Something that the user of a command did wrong; the message is one line."""
+
+
+def add_commands(commands: Any) -> None:
+    """Add every command with its options to a parser's sub-commands."""
+    _add(commands, dbsync, "Create or migrate the database.")
+    check = _add(commands, dbchk, "Check that the database's schema is safe for this program.")
+    check.add_argument("--equal", action="store_true", help="check that it is the very same")
+    get = _add(commands, eventget, "Print events with their matches.")
+    get.add_argument("events", nargs="*", metavar="UUID", help="events to print (default: latest)")
+    get.add_argument("--limit", type=int, default=10, help="most events to print (default: 10)")
+    get.add_argument("--start-date", metavar="DATE", help="not before this date (UTC)")
+    get.add_argument("--end-date", metavar="DATE", help="not after this date (UTC)")
+    purge = _add(commands, eventpurge, "Delete events with their matches.")
+    purge.add_argument("events", nargs="*", metavar="UUID", help="only these of the old events")
+    purge.add_argument(
+        "--older-than-date", metavar="DATE", help="older than this (UTC; default: one day ago)"
+    )
+    for dated in (get, purge):
+        dated.add_argument(
+            "--date-format",
+            metavar="FORMAT",
+            default=_DATE_FORMAT,
+            help=f"format of dates (default: {_DATE_FORMAT.replace('%', '%%')})",
+        )
+    retry = _add(commands, eventretry, "Dispatch recorded events again.")
+    retry.add_argument("events", nargs="+", metavar="UUID", help="events to dispatch")
+    together.add_options(_add(commands, together.serve, "Serve web and worker together."))
+    demo.add_options(_add(commands, demo.demo, "Show a delivery from subscription to target."))
+
+
+def dbsync(_args: Namespace) -> int:
+    """Create or migrate the database, waiting for it."""
+    load_settings()
+    OrmSync.dbconn_blocking()
+    OrmSync.update_tables()
+    return 0
+
+
+def dbchk(args: Namespace) -> int:
+    """Check the schema: 0 when it is safe (or equal), 255 when not."""
+    load_settings()
+    OrmSync.dbconn_blocking()
+    fits = NotificationSystem.is_equal() if args.equal else NotificationSystem.is_safe()
+    return 0 if fits else _UNSAFE
+
+
+def eventget(args: Namespace) -> int:
+    """Print events, newest first, and for each its matches; 1 when a UUID is unknown."""
+    if args.limit < 1:
+        raise Mistake("--limit must be 1 or more")
+    uuids = _uuids(args.events)
+    found = events.logged(
+        uuids,
+        start=_date(args.start_date, args.date_format, "--start-date"),
+        end=_date(args.end_date, args.date_format, "--end-date"),
+        limit=max(args.limit, len(uuids)),
+    )
+    for event in found:
+        print(shown_event(event))  # noqa: T201
+    return _report_unknown(uuids)
+
+
+def eventpurge(args: Namespace) -> int:
+    """Delete events that are older than a date, with their matches."""
+    older_than = _date(args.older_than_date, args.date_format, "--older-than-date")
+    uuids = _uuids(args.events)
+    if older_than is None and not uuids:
+        older_than = utcnow() - _OLD
+    print(f"{events.purge(uuids, older_than)} events deleted")  # noqa: T201
+    return 0
+
+
+def eventretry(args: Namespace) -> int:
+    """Dispatch recorded events again; 1 when a UUID is unknown."""
+    uuids = _uuids(args.events)
+    nudge_dispatch(events.dispatch_again(uuids))
+    return _report_unknown(uuids)
+
+
+def _add(commands: Any, run: Any, description: str) -> Any:
+    parser = commands.add_parser(run.__name__, description=description, help=description)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _uuids(texts: list[str]) -> list[UUID]:
+    try:
+        return [UUID(text) for text in texts]
+    except ValueError as error:
+        raise Mistake("an event is named by its UUID") from error
+
+
+def _date(text: str | None, date_format: str, option: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.strptime(text, date_format)
+    except ValueError as error:
+        raise Mistake(f"{option}: {text!r} is not a date of the format {date_format}") from error
+
+
+def _report_unknown(uuids: list[UUID]) -> int:
+    unknown = events.unknown(uuids)
+    if unknown:
+        raise NotificationsError(f"unknown events: {', '.join(map(str, unknown))}")
+    return 0

@@ -1,0 +1,30 @@
+"""How an event and its matches are printed."""
+
+import json
+
+from pacifica.notifications.answers import shown
+from pacifica.notifications.store.events import LoggedEvent, LoggedMatch
+
+
+def shown_event(event: LoggedEvent) -> str:
+    """Return an event, its JSON and its matches, for people to read."""
+    document = json.dumps(json.loads(event.text), indent=2, ensure_ascii=False)
+    lines = [f"event {event.uuid} received {event.created.isoformat(timespec='seconds')}Z"]
+    lines += ["  " + line for line in document.splitlines()]
+    lines += [_shown_match(match) for match in event.matches]
+    if not event.matches:
+        lines.append("  no matches" if event.dispatched else "  not dispatched yet")
+    return "\n".join(lines)
+
+
+def _shown_match(match: LoggedMatch) -> str:
+    return (
+        f"  match {match.uuid}: {match.state}\n"
+        f"    subscription {match.subscription} ({match.name}) of {match.user}\n"
+        f"    policy: {_shown_answer(match.policy_status, match.policy_body)}\n"
+        f"    target: {_shown_answer(match.target_status, match.target_body)}"
+    )
+
+
+def _shown_answer(status: str, body: str) -> str:
+    return f"{status or '-'} {shown(body)}".rstrip()

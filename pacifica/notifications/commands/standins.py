@@ -1,0 +1,64 @@
+"""Stand-ins for trying the service out: a Policy that allows everything, a target that catches."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import SimpleQueue
+
+LOOPBACK = "127.0.0.1"
+
+
+@contextmanager
+def allowing_policy() -> Iterator[str]:
+    """Run a Policy that lets every user see every event; gives its URL."""
+
+    class Allowing(_Quiet):
+        def do_POST(self) -> None:
+            self.answer(b'{"status": "success"}')
+
+    with _running(Allowing) as url:
+        yield url
+
+
+@contextmanager
+def catching_target(caught: SimpleQueue[bytes]) -> Iterator[str]:
+    """Run a target that accepts everything and puts it into a queue; gives its URL."""
+
+    class Catching(_Quiet):
+        def do_POST(self) -> None:
+            caught.put(self.answer(b"{}"))
+
+    with _running(Catching) as url:
+        yield url
+
+
+class _Quiet(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+
+    def answer(self, body: bytes) -> bytes:
+        """Answer 200 and return what was sent."""
+        received = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        return received
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing: the service's own log tells what was delivered."""
+
+
+@contextmanager
+def _running(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    with ThreadingHTTPServer((LOOPBACK, 0), handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://{LOOPBACK}:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,59 @@
+"""Errors as the API answers them: JSON with a status and a message, and nothing from inside."""
+
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any, ParamSpec, TypeVar
+
+import cherrypy
+
+from pacifica.notifications.errors import InvalidInput, StoreUnavailable
+from pacifica.notifications.rest.text import encode_text
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_RETRY_AFTER = 5
+_JSON = "application/json"
+
+
+class ApiError(cherrypy.HTTPError):
+    """An HTTP error whose JSON body has members beyond status and message."""
+
+    def __init__(self, status: int, message: str, **members: Any) -> None:
+        super().__init__(status, message)
+        self.members = members
+
+    def get_error_page(self, *_arguments: Any, **_options: Any) -> bytes:
+        """Return the body; CherryPy's own would be HTML."""
+        phrase = HTTPStatus(self.code).phrase
+        cherrypy.serving.response.headers["Content-Type"] = _JSON
+        body = {"status": f"{self.code} {phrase}", "message": self._message, **self.members}
+        return encode_text(body)
+
+
+def error_page_default(**kwargs: Any) -> bytes:
+    """Return the JSON body of any error that CherryPy meets: its `status` and `message`.
+
+    The `traceback` and `version` that CherryPy also passes stay inside.
+    """
+    cherrypy.response.headers["Content-Type"] = _JSON
+    return encode_text({"status": kwargs.get("status", ""), "message": kwargs.get("message", "")})
+
+
+def answering_errors(handler: Callable[P, R]) -> Callable[P, R]:
+    """Turn what a handler raises into an HTTP error: bad input 400, database away 503."""
+
+    @wraps(handler)
+    def answer(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return handler(*args, **kwargs)
+        except InvalidInput as error:
+            fields = [{"field": field, "reason": reason} for field, reason in error.problems]
+            raise ApiError(400, str(error), fields=fields) from error
+        except StoreUnavailable as error:
+            cherrypy.log(f"answering 503: {error}", traceback=False)
+            cherrypy.response.headers["Retry-After"] = str(_RETRY_AFTER)
+            raise ApiError(503, "the database is not available; try again later") from error
+
+    return answer

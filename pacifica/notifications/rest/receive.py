@@ -1,0 +1,29 @@
+"""`/receive`: events come in, and are on disk before they are answered."""
+
+import cherrypy
+
+from pacifica.notifications.events import parse_event
+from pacifica.notifications.rest.body import read_body
+from pacifica.notifications.rest.errors import ApiError, answering_errors
+from pacifica.notifications.rest.service import settings
+from pacifica.notifications.rest.text import encode_text
+from pacifica.notifications.schemas import EVENT_0_1
+from pacifica.notifications.store import events
+from pacifica.notifications.tasks import nudge_dispatch
+
+
+class ReceiveEvent:
+    """Take events."""
+
+    exposed = True
+    event_json_schema = EVENT_0_1
+
+    @answering_errors
+    def POST(self) -> bytes:  # noqa: N802 CherryPy dispatches on it
+        """Store an event and return the id by which it can be found again."""
+        if "Ce-Specversion" in cherrypy.request.headers:
+            raise ApiError(415, "CloudEvents in binary mode are not supported")
+        event = parse_event(read_body(settings().receive_max_body), settings().receive_max_depth)
+        events.record(event)
+        nudge_dispatch([event.uuid])
+        return encode_text(str(event.uuid))

@@ -1,0 +1,58 @@
+"""The API as one CherryPy tree, and the settings that CherryPy has without a file."""
+
+from pathlib import Path
+from typing import Any
+
+import cherrypy
+
+from pacifica.notifications.errors import ConfigError
+from pacifica.notifications.rest.errors import error_page_default
+from pacifica.notifications.rest.eventmatch import EventMatch
+from pacifica.notifications.rest.receive import ReceiveEvent
+
+# What CherryPy itself has for hundreds of clients at once is a backlog of five connections.
+SERVER: dict[str, Any] = {
+    "engine.autoreload.on": False,
+    "error_page.default": error_page_default,
+    "request.show_tracebacks": False,
+    "server.socket_host": "127.0.0.1",
+    "server.socket_port": 8070,
+    "server.socket_queue_size": 512,
+    "server.thread_pool": 16,
+    "server.max_request_header_size": 64 * 1024,
+}
+APPLICATION: dict[str, dict[str, Any]] = {
+    "/": {
+        "error_page.default": error_page_default,
+        "request.dispatch": cherrypy.dispatch.MethodDispatcher(),
+        "request.process_request_body": False,  # the resources read it, bounded
+        "request.show_tracebacks": False,
+        "tools.response_headers.on": True,
+        "tools.response_headers.headers": [("Content-Type", "application/json")],
+    }
+}
+
+
+class Root:
+    """What is at `/`."""
+
+    exposed = True
+    eventmatch = EventMatch()
+    receive = ReceiveEvent()
+
+
+def application(cherrypy_file: str) -> cherrypy.Application:
+    """Return the WSGI application, set up by a CherryPy file where there is one.
+
+    Raises ConfigError where the file is there and cannot be used.
+    """
+    cherrypy.config.update(SERVER)
+    assembled = cherrypy.Application(Root(), "", APPLICATION)
+    if Path(cherrypy_file).exists():
+        try:
+            cherrypy.config.update(cherrypy_file)
+            assembled.merge(cherrypy_file)
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"{cherrypy_file}: not a CherryPy configuration: {reason}") from error
+    return assembled

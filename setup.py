@@ -1,0 +1,44 @@
+"""Packaging of pacifica-notifications."""
+
+from pathlib import Path
+
+from setuptools import find_namespace_packages, setup
+
+HERE = Path(__file__).parent
+
+EXTRAS = {
+    "postgres": ["psycopg2-binary>=2.9.9"],
+    "mysql": ["PyMySQL>=1.1"],
+    # kombu's Redis transport needs packaging and does not say so
+    "redis": ["redis>=5", "packaging"],
+    "uwsgi": ["pyuwsgi>=2.0.30; sys_platform != 'win32'"],
+    "docs": ["sphinx>=8"],
+}
+EXTRAS["test"] = [
+    *(requirement for needed in EXTRAS.values() for requirement in needed),
+    "hypothesis",
+    "import-linter",
+    "mypy",
+    "pytest",
+    "pytest-cov",
+    "requests",
+    "ruff",
+]
+
+setup(
+    name="pacifica-notifications",
+    version="1.0.0",
+    description="Delivers Pacifica Metadata's events to those who subscribed to them",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    packages=find_namespace_packages(include=["pacifica.*"]),
+    install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").splitlines(),
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [
+            "pacifica-notifications = pacifica.notifications.__main__:main",
+            "pacifica-notifications-cmd = pacifica.notifications.__main__:cmd",
+        ]
+    },
+)

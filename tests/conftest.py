@@ -1,0 +1,43 @@
+"""Fixtures that tests of every tier share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pacifica.notifications.orm import OrmSync
+from tests.support import databases
+
+
+@pytest.fixture(params=databases.ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Name each engine in turn.
+
+    A test that needs one only says `@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)`.
+    """
+    return request.param
+
+
+@pytest.fixture
+def absent_database(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Configure the service for a database that does not exist yet; yields its URL."""
+    url = databases.unused_url(engine, tmp_path)
+    try:
+        with databases.configured(url, monkeypatch):
+            yield url
+    finally:
+        databases.drop(url)
+
+
+@pytest.fixture
+def empty_database(absent_database: str) -> str:
+    """Configure the service for a database without tables; returns its URL."""
+    databases.create(absent_database)
+    return absent_database
+
+
+@pytest.fixture
+def database(empty_database: str) -> str:
+    """Configure the service for a migrated database; returns its URL."""
+    OrmSync.update_tables()
+    return empty_database

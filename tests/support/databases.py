@@ -1,0 +1,133 @@
+"""Fresh databases on each engine, bound to the service for one test and dropped afterwards."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg2
+import pymysql
+import pymysql.constants.CLIENT
+import pytest
+
+from pacifica.notifications.orm import DB
+
+SERVERS = {
+    "postgresql": ("TEST_POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/postgres"),
+    "mariadb": ("TEST_MARIADB_URL", "mysql://root@127.0.0.1:3306/mysql"),
+}
+ENGINES = [
+    pytest.param("sqlite", id="sqlite"),
+    *(pytest.param(engine, id=engine, marks=pytest.mark.service) for engine in SERVERS),
+]
+CONNECT_TIMEOUT = 5
+STATEMENT_TIMEOUT = 30
+
+
+def unused_url(engine: str, folder: Path) -> str:
+    """Return the peewee URL of a database that does not exist.
+
+    Skips the test if the engine's server is absent; where CI is 'true' that is a failure.
+    """
+    name = f"notifications_test_{uuid4().hex}"
+    if engine == "sqlite":
+        return f"sqliteext:///{folder / name}.db"
+    variable, default = SERVERS[engine]
+    server = os.environ.get(variable, default)
+    try:
+        execute(server, "SELECT 1")
+    except (psycopg2.OperationalError, pymysql.err.OperationalError) as error:
+        absent = f"{engine} ({variable}={server}) cannot be used: {error}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(absent)
+        pytest.skip(absent)
+    return urlsplit(server)._replace(path=f"/{name}").geturl()
+
+
+def create(url: str) -> None:
+    """Create the database that a URL names; an SQLite one is created by its first use."""
+    if not _is_file(url):
+        execute(_server(url), f"CREATE DATABASE {_name(url)}")
+
+
+def drop(url: str) -> None:
+    """Drop a database, also while somebody is connected to it, if it exists."""
+    if url.startswith("postgresql"):
+        execute(_server(url), f"DROP DATABASE IF EXISTS {_name(url)} WITH (FORCE)")
+    elif not _is_file(url):
+        execute(_server(url), f"DROP DATABASE IF EXISTS {_name(url)}")
+
+
+@contextmanager
+def configured(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Configure the service for a database by the environment alone; unbinds it at both ends."""
+    monkeypatch.setenv("NOTIFICATIONS_CONFIG", "/nonexistent/config.ini")
+    monkeypatch.setenv("PEEWEE_URL", url)
+    DB.unbind()
+    try:
+        yield
+    finally:
+        DB.unbind()
+
+
+def execute(url: str, script: str) -> list[tuple[Any, ...]]:
+    """Execute SQL on a connection of its own; returns the rows of the last statement."""
+    with closing(_connection(url)) as connection:
+        if isinstance(connection, sqlite3.Connection):
+            return _execute_sqlite(connection, script)
+        with connection.cursor() as cursor:
+            cursor.execute(script)
+            rows = list(cursor.fetchall()) if cursor.description else []
+            while isinstance(connection, pymysql.Connection) and cursor.nextset():
+                rows = list(cursor.fetchall())
+            return rows
+
+
+def _execute_sqlite(connection: sqlite3.Connection, script: str) -> list[tuple[Any, ...]]:
+    if script.lstrip().upper().startswith("SELECT"):
+        return connection.execute(script).fetchall()
+    connection.executescript(script)
+    return []
+
+
+def _connection(url: str) -> Any:
+    if _is_file(url):
+        return sqlite3.connect(_name(url), timeout=CONNECT_TIMEOUT, isolation_level=None)
+    if url.startswith("postgresql"):
+        postgresql = psycopg2.connect(
+            url,
+            connect_timeout=CONNECT_TIMEOUT,
+            options=f"-c statement_timeout={STATEMENT_TIMEOUT * 1000}",
+        )
+        postgresql.autocommit = True
+        return postgresql
+    parts = urlsplit(url)
+    return pymysql.connect(
+        host=parts.hostname,
+        port=parts.port or 3306,
+        user=parts.username,
+        password=parts.password or "",
+        database=_name(url),
+        autocommit=True,
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=STATEMENT_TIMEOUT,
+        client_flag=pymysql.constants.CLIENT.MULTI_STATEMENTS,
+    )
+
+
+def _is_file(url: str) -> bool:
+    return url.startswith("sqlite")
+
+
+def _name(url: str) -> str:
+    """Return a database's name; of an SQLite one, its file."""
+    return urlsplit(url).path[1:]
+
+
+def _server(url: str) -> str:
+    engine = "postgresql" if url.startswith("postgresql") else "mariadb"
+    return os.environ.get(*SERVERS[engine])
