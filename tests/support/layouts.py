@@ -59,8 +59,8 @@ def _described(database: peewee.Database, table: str, exactly: bool) -> Any:
         (key.column, key.dest_table, key.dest_column) for key in database.get_foreign_keys(table)
     }
     if not exactly:
-        columns.sort()
-    elif isinstance(database, peewee.MySQLDatabase):
-        # The engine numbers its foreign keys in the order in which they are listed here.
-        return sorted(database.execute_sql(f"SHOW CREATE TABLE {table}").fetchone()[1].split("\n"))
+        return sorted(columns), indexes, keys
+    if isinstance(database, peewee.MySQLDatabase):
+        lines = database.execute_sql(f"SHOW CREATE TABLE {table}").fetchone()[1].split("\n")
+        return columns, sorted(line.rstrip(",") for line in lines)
     return columns, indexes, keys

@@ -6,7 +6,7 @@ Names of tables and columns that schema 3.0 had are kept; docs/decisions says wh
 import json
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import peewee
 
@@ -115,7 +115,9 @@ class EventLogMatch(BaseModel):
 
     uuid = peewee.UUIDField(primary_key=True, default=uuid4)
     event_log = peewee.ForeignKeyField(EventLog, backref="event_matches")
+    event_log_id: UUID
     event_match = peewee.ForeignKeyField(EventMatch, backref="event_logs")
+    event_match_id: UUID
     policy_status_code = LongTextField(default="")
     policy_resp_body = LongTextField(default="")
     target_status_code = LongTextField(default="")

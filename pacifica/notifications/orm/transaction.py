@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import peewee
 from playhouse.pool import PooledDatabase
@@ -99,7 +99,7 @@ def _code(error: peewee.PeeweeException) -> object:
 
 def _drop_connection() -> None:
     """Close this thread's connection for good; a broken one must not be used, or pooled, again."""
-    database = DB.bound()
+    database: Any = DB.bound()
     with suppress(peewee.PeeweeException):
         if isinstance(database, PooledDatabase):
             database.manual_close()

@@ -23,7 +23,8 @@ class Dispatcher:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._forget()
+        self._revision = _NOTHING_READ
+        self._index = self._empty_index()
 
     def dispatch(self, uuids: Collection[UUID]) -> list[UUID]:
         """Match those of the events that wait for it; return those that go to anybody.
@@ -45,7 +46,8 @@ class Dispatcher:
     def _refresh(self) -> None:
         newest = current_revision()
         if newest < self._revision:  # another database than before, such as a restored backup
-            self._forget()
+            self._revision = _NOTHING_READ
+            self._index = self._empty_index()
         if newest == self._revision:
             return
         for change in changed_since(self._revision, newest):
@@ -68,8 +70,7 @@ class Dispatcher:
             self._index.remove(fault.uuid)
         disable(fault.uuid, f"its JSONPath failed {error}", holding=not fault.exhausted)
 
-    def _forget(self) -> None:
-        self._index = SubscriptionIndex(
+    def _empty_index(self) -> SubscriptionIndex:
+        return SubscriptionIndex(
             budget=self._settings.matching_budget, max_length=self._settings.jsonpath_max_length
         )
-        self._revision = _NOTHING_READ

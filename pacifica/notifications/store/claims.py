@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import peewee
-
 from pacifica.notifications.orm.models import DB
 
 
 def claim(
-    model: type[peewee.Model],
-    *conditions: peewee.Expression,
+    model: Any,
+    *conditions: Any,
     now: datetime,
     lease: float,
     order: Any,
@@ -25,7 +23,7 @@ def claim(
     """
     query = model.select().where(model.due <= now, *conditions).order_by(order).limit(limit)
     if DB.for_update:  # SQLite has no row locks: there the whole transaction is exclusive
-        query = query.for_update("FOR UPDATE SKIP LOCKED")
+        query = query.for_update(skip_locked=True)
     rows = list(query)
     if rows:
         changes = {model.due: now + timedelta(seconds=lease), **(also or {})}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
@@ -98,7 +99,7 @@ def _record_answers(outcomes: Iterable[Outcome]) -> None:
 
 
 @writing
-def _claim(state: State, condition: object, lease: float, limit: int) -> Sequence[EventLogMatch]:
+def _claim(state: State, condition: Any, lease: float, limit: int) -> Sequence[EventLogMatch]:
     return claim(
         EventLogMatch,
         EventLogMatch.state == state,

@@ -42,7 +42,7 @@ def of_user(user: str) -> list[dict[str, Any]]:
 def one_of_user(user: str, uuid: UUID) -> dict[str, Any] | None:
     """Return a user's subscription, or None where there is none that is not deleted."""
     row = _own(user, uuid)
-    return row and row.to_hash()
+    return None if row is None else row.to_hash()
 
 
 @writing
