@@ -9,6 +9,7 @@ from pacifica.notifications.settings import Settings
 
 QUEUE = "pacifica-notifications"
 _EMBEDDED_POLL = 0.05
+_REDIS_POLL = 1.0
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
@@ -20,6 +21,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     return {
         "broker_url": settings.broker_url,
         "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,  # a worker waits for its broker, however long
         "broker_connection_timeout": settings.publish_timeout,
         "broker_transport_options": _transport_options(settings),
         "result_backend": settings.backend_url,
@@ -51,6 +53,12 @@ def embedded_folder(broker_url: str) -> Path:
 
 
 def _transport_options(settings: Settings) -> dict[str, Any]:
+    # One try: a broker that is away must not hold up a request, and the sweep tries again.
+    once = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+    return once | _options_of(settings)
+
+
+def _options_of(settings: Settings) -> dict[str, Any]:
     scheme = urlsplit(settings.broker_url).scheme.partition("+")[0]
     if scheme == "filesystem":
         folder = embedded_folder(settings.broker_url)
@@ -71,6 +79,8 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
             "unacked_restore_interval": 1,
             "unacked_restore_throttle": 1,
             "socket_connect_timeout": settings.publish_timeout,
+            # A worker waits a second for a message; a server that hangs answers neither of them.
+            "socket_timeout": _REDIS_POLL + settings.publish_timeout,
             "socket_keepalive": True,
         }
     if scheme in ("amqp", "pyamqp", "amqps"):

@@ -83,6 +83,8 @@ def open_database(settings: Settings, *, statement_timeout: float | None) -> pee
     engine = scheme.removesuffix("+pool").replace("sqliteext", "sqlite")
     plain = url.replace("sqliteext", "sqlite", 1) if scheme.startswith("sqliteext") else url
     options = db_url.parse(plain)
+    if "passwd" in options:  # peewee's name for it, which PyMySQL is giving up
+        options["password"] = options.pop("passwd")
     if scheme.endswith("+pool"):
         options.setdefault("timeout", _POOL_WAIT)
     defaults = {"sqlite": _sqlite, "mysql": _mysql}.get(engine, _postgresql)
