@@ -108,9 +108,9 @@ class Answer:
 class NoAnswer:
     """Why there is no answer, as one fixed phrase that holds nothing the server sent.
 
-    `seconds` is how long the transfer took, 0 when none began. `ours` when the reason lies here (the
-    transport was closed, or failed) and nothing can be concluded about the server, not even
-    whether it got the request.
+    `seconds` is how long the transfer took, 0 when none began. `ours` when the reason lies here
+    (the transport was closed, or failed) and nothing can be concluded about the server, not
+    even whether it got the request.
     """
 
     reason: str
@@ -199,6 +199,7 @@ _CLOSED = "transport closed"
 _FAILED = "transport failed"
 _NOT_HTTP = "not an HTTP answer"
 _BROKEN_OFF = "connection broken off"
+_FLOOD = "too many response headers"
 _TLS = "TLS failure"
 _REASONS = {
     pycurl.E_URL_MALFORMAT: _BAD_URL,
@@ -207,6 +208,7 @@ _REASONS = {
     # Bytes that are no status line are HTTP/0.9 to libcurl, "unsupported" because not allowed.
     pycurl.E_UNSUPPORTED_PROTOCOL: _NOT_HTTP,
     pycurl.E_FTP_WEIRD_SERVER_REPLY: _NOT_HTTP,
+    100: _FLOOD,  # CURLE_TOO_LARGE, a header line past 100 KB; pycurl has no name for it
     pycurl.E_GOT_NOTHING: _BROKEN_OFF,
     pycurl.E_PARTIAL_FILE: _BROKEN_OFF,
     pycurl.E_RECV_ERROR: _BROKEN_OFF,
@@ -550,7 +552,7 @@ class _Transfer:
             if seconds < total:
                 reason = f"no connection within {connect:g} s"
         elif self._header_bytes > _HEADER_BYTES:
-            reason = "too many response headers"
+            reason = _FLOOD
         else:
             reason = _REASONS.get(code, "transfer failed")
         return self._parcel, NoAnswer(reason, seconds)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -58,5 +59,11 @@ def _start(program: str) -> subprocess.Popen[str]:
 
 def _reached(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
-    if process.stdout.readline() != "waiting\n":
+    watchdog = threading.Timer(TIMEOUT, process.kill)
+    watchdog.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        watchdog.cancel()
+    if line != "waiting\n":
         raise AssertionError(process.communicate(timeout=TIMEOUT)[1])

@@ -1,6 +1,7 @@
 """Fresh databases on each engine, bound to the service for one test and dropped afterwards."""
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -20,10 +21,8 @@ SERVERS = {
     "postgresql": ("TEST_POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/postgres"),
     "mariadb": ("TEST_MARIADB_URL", "mysql://root@127.0.0.1:3306/mysql"),
 }
-ENGINES = [
-    pytest.param("sqlite", id="sqlite"),
-    *(pytest.param(engine, id=engine, marks=pytest.mark.service) for engine in SERVERS),
-]
+ON_SERVERS = [pytest.param(engine, id=engine, marks=pytest.mark.service) for engine in SERVERS]
+ENGINES = [pytest.param("sqlite", id="sqlite"), *ON_SERVERS]
 CONNECT_TIMEOUT = 5
 STATEMENT_TIMEOUT = 30
 
@@ -35,7 +34,7 @@ def unused_url(engine: str, folder: Path) -> str:
     """
     name = f"notifications_test_{uuid4().hex}"
     if engine == "sqlite":
-        return f"sqliteext:///{folder / name}.db"
+        return f"sqliteext:///{folder / name / 'db.sqlite3'}"
     variable, default = SERVERS[engine]
     server = os.environ.get(variable, default)
     try:
@@ -49,17 +48,26 @@ def unused_url(engine: str, folder: Path) -> str:
 
 
 def create(url: str) -> None:
-    """Create the database that a URL names; an SQLite one is created by its first use."""
-    if not _is_file(url):
+    """Create the database that a URL names; of an SQLite one, the folder."""
+    if _is_file(url):
+        Path(_name(url)).parent.mkdir()
+    else:
         execute(_server(url), f"CREATE DATABASE {_name(url)}")
 
 
 def drop(url: str) -> None:
-    """Drop a database, also while somebody is connected to it, if it exists."""
-    if url.startswith("postgresql"):
-        execute(_server(url), f"DROP DATABASE IF EXISTS {_name(url)} WITH (FORCE)")
-    elif not _is_file(url):
-        execute(_server(url), f"DROP DATABASE IF EXISTS {_name(url)}")
+    """Drop a database if it exists, also while somebody is connected to it."""
+    if _is_file(url):
+        shutil.rmtree(Path(_name(url)).parent, ignore_errors=True)
+    else:
+        force = " WITH (FORCE)" if url.startswith("postgresql") else ""
+        execute(_server(url), f"DROP DATABASE IF EXISTS {_name(url)}{force}")
+
+
+def empty(url: str) -> None:
+    """Put an empty database in the place of one; the service must not be connected to it."""
+    drop(url)
+    create(url)
 
 
 @contextmanager
@@ -72,6 +80,23 @@ def configured(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
     finally:
         DB.unbind()
+
+
+def hang_up(url: str) -> None:
+    """End every other connection to a server's database, as a restart of the server does."""
+    if url.startswith("postgresql"):
+        execute(
+            _server(url),
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "  # noqa: S608
+            f"WHERE datname = '{_name(url)}'",
+        )
+        return
+    connected = execute(
+        _server(url),
+        f"SELECT id FROM information_schema.processlist WHERE db = '{_name(url)}'",  # noqa: S608
+    )
+    for (number,) in connected:
+        execute(_server(url), f"KILL {number}")
 
 
 def execute(url: str, script: str) -> list[tuple[Any, ...]]:

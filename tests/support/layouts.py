@@ -12,10 +12,19 @@ OLD_VERSIONS = ["0.0", "1.0", "2.0", "3.0"]
 OLD_TABLES = ("eventmatch", "eventlog", "eventlogmatch")
 
 
-def install(url: str, engine: str, version: str, *, rows: bool = True) -> None:
-    """Fill an empty database with an old layout; 0.0 is a 1.0 that has no version."""
+def install(
+    url: str, engine: str, version: str, *, rows: bool = True, character_set: str = ""
+) -> None:
+    """Fill an empty database with an old layout; 0.0 is a 1.0 that has no version.
+
+    `character_set` is another one than MariaDB's present default.
+    """
     source = "1.0" if version == "0.0" else version
-    script = _read(f"{engine}-{source}.sql") + (_read(f"rows-{source}.sql") if rows else "")
+    script = _read(f"{engine}-{source}.sql")
+    if character_set:
+        script = script.replace("utf8mb4 COLLATE=utf8mb4_general_ci", character_set)
+    if rows:
+        script += _read(f"rows-{source}.sql")
     databases.execute(url, script)
     if version == "0.0":
         databases.execute(url, "DROP TABLE notificationsystem")

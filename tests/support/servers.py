@@ -46,15 +46,17 @@ AnswerTriple = tuple[int, Mapping[str, str], bytes]
 class RecordingServer:
     """An HTTP/1.1 server that keeps what it receives and answers what `answer` says.
 
-    `answer` is called in the thread of the connection, so it may block (bounded, please); it can be
-    replaced at any time. What it raises is answered as 500, and raised at the end of the `with`.
-    `requests` and `connections` (how many were ever accepted) may be read at any time.
+    `answer` is called in the thread of the connection and can be replaced at any time. It may
+    block, on `over` for instance, an event that is set at the end of the `with`. What it raises is
+    answered as 500, and raised at the end of the `with`. `requests` and `connections` (how many
+    were ever accepted) may be read at any time.
     """
 
     def __init__(self, answer: Callable[[Received], AnswerTriple] | None = None) -> None:
         self.answer = answer or (lambda _: (200, {}, b""))
         self.requests: list[Received] = []
         self.connections = 0
+        self.over = threading.Event()
         self._faults: list[Exception] = []
         self._changed = threading.Condition()
         self._http = _Http(("127.0.0.1", 0), self)
@@ -84,6 +86,7 @@ class RecordingServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.over.set()
         self._http.shutdown()
         self._http.server_close()
         self._thread.join(JOIN_TIMEOUT)

@@ -181,7 +181,7 @@ def test_compiled_agrees_with_jsonpath2_on_pacifica_events(text: str, capture: P
     assert compiled(text, event) == reference(text, event)
 
 
-@settings(unhurried, max_examples=150)
+@settings(unhurried, max_examples=100)
 @given(text=jsonpaths, event=events)
 def test_compiled_agrees_with_jsonpath2_on_any_event(text: str, event: Any) -> None:
     assert compiled(text, event) == reference(text, event)

@@ -111,6 +111,7 @@ def _connect(busy_timeout: float) -> None:
     """Open this thread's connection, or find that the open one works."""
     patience_ends = time.monotonic() + busy_timeout
     while True:
+        was_open = not DB.is_closed()
         try:
             DB.connect(reuse_if_open=True)
             DB.execute_sql("SELECT 1")
@@ -118,6 +119,8 @@ def _connect(busy_timeout: float) -> None:
         except peewee.PeeweeException as error:
             with suppress(peewee.PeeweeException):
                 DB.close()
+            if was_open and DB.is_closed():  # it may have died long ago; a new one tells
+                continue
             # SQLite itself does not wait when another program switches a file's journal mode.
             if reason(error) != "database is locked" or time.monotonic() > patience_ends:
                 raise

@@ -1,0 +1,198 @@
+"""The public functions parse and find."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from jsonpath2.path import Path
+
+from pacifica.notifications.errors import BudgetExceeded, ExpressionError
+from pacifica.notifications.jsonpath import MAX_LENGTH, Expression, find, parse
+
+
+def error_of(text: Any, **limits: int) -> str:
+    with pytest.raises(ExpressionError) as caught:
+        parse(text, **limits)
+    return str(caught.value)
+
+
+def test_parse_keeps_the_text_as_given() -> None:
+    assert parse(" data [0] ").text == " data [0] "
+
+
+def test_parse_returns_equal_expressions_when_the_text_is_equal() -> None:
+    assert parse("$.data") == parse("$.data") != parse("data")
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("$", None),
+        ("$.data", {"data": 1}),
+        (" \t\r\n$.data\n", {"data": 1}),
+        ("data", {"data": 1}),
+        ("  data", {"data": 1}),
+        (".data", {"data": 1}),
+        ("data[0]", {"data": [1]}),
+        ("data[0].a", {"data": [{"a": 1}]}),
+        ("data[*][?(@.a = 1)]", {"data": [{"a": 1}]}),
+        ("[0]", [1]),
+        (" [0]", [1]),
+        ('["a"]', {"a": 1}),
+        ('[?(@.a = "b")]', {"a": "b"}),
+        ("*", {"a": 1}),
+        ("*.a", [{"a": 1}]),
+        ("..a", [[{"a": 1}]]),
+        ("..*", [1]),
+        ("length()", "text"),
+    ],
+)
+def test_find_starts_at_the_root_when_the_expression_is_relative(text: str, data: Any) -> None:
+    assert find(parse(text), data)
+
+
+@pytest.mark.parametrize("text", ["data", ".data", "data[0]", "[0]", '["data"]', "*", "..data"])
+def test_find_is_false_when_nothing_is_there(text: str) -> None:
+    assert not find(parse(text), {})
+
+
+def test_find_ignores_members_inside_when_the_expression_is_relative() -> None:
+    assert not find(parse("data"), {"inner": {"data": 1}})
+
+
+def test_find_leaves_the_data_as_it_was() -> None:
+    data = {"a": [{"b": 1}, "text"]}
+    find(parse("$..*[entries()][values()][*][?(@ = $..*)].none"), data)
+    assert data == {"a": [{"b": 1}, "text"]}
+
+
+def test_find_raises_when_jsonpath2_does() -> None:
+    with pytest.raises(ExpressionError, match="step of a slice is 0"):
+        find(parse("data[::0]"), {"data": []})
+
+
+def test_find_raises_when_the_budget_is_exceeded() -> None:
+    with pytest.raises(BudgetExceeded, match="more than 10 steps"):
+        find(parse("$[*].a"), [1] * 11, budget=10)
+
+
+def test_find_answers_when_the_budget_is_just_enough() -> None:
+    assert not find(parse("$[*].a"), [1] * 10, budget=21)
+
+
+@pytest.mark.parametrize("text", [None, 1, b"$.data", ["$"], Expression])
+def test_parse_refuses_what_is_not_a_string(text: Any) -> None:
+    assert "is a string, not" in error_of(text)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t\r "])
+def test_parse_refuses_an_empty_expression(text: str) -> None:
+    assert error_of(text) == "the JSONPath is empty"
+
+
+@pytest.mark.parametrize("text", ["@", "@.data", " @[0]"])
+def test_parse_refuses_an_expression_that_starts_at_the_current_value(text: str) -> None:
+    assert "`@`" in error_of(text)
+
+
+def test_parse_accepts_as_many_characters_as_the_default_bound() -> None:
+    assert find(parse("a" * MAX_LENGTH), {"a" * MAX_LENGTH: 1})
+
+
+def test_parse_refuses_more_characters_than_the_default_bound() -> None:
+    assert error_of("a" * 5_000_000) == "a JSONPath has at most 4096 characters, not 5000000"
+
+
+def test_parse_refuses_more_characters_than_the_bound_it_is_given() -> None:
+    assert error_of("$.data", max_length=5) == "a JSONPath has at most 5 characters, not 6"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$" + ".a" * 2000,
+        "$[?(" + "(" * 1000 + "1" + ")" * 1000 + ")]",
+        "$" + "[?(@" * 500 + ")]" * 500,
+        "$" + "[@" * 1000 + "]" * 1000,
+        "$[?(@ = " + "[" * 1500 + "]" * 1500 + ")]",
+    ],
+    ids=["segments", "parentheses", "filters", "brackets", "arrays"],
+)
+def test_parse_refuses_an_expression_that_is_nested_too_deep(text: str) -> None:
+    assert error_of(text) == "the JSONPath is nested too deep"
+
+
+def test_parse_works_as_ever_after_one_that_was_nested_too_deep() -> None:
+    error_of("$" + ".a" * 2000)
+    assert find(parse('$.a[?(@.b = "c")].b'), {"a": {"b": "c"}})
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ("$.data[", 8),
+        ("data[", 6),
+        ("$.data%", 7),
+        ("data%", 5),
+        ("[0", 3),
+        ("$data", 2),
+        ("$[?(@.a == 1)]", 10),
+        ("$.a\n.b\n.c]", 10),
+        ("'data'", 1),
+        ('"data"', 1),
+        ("true", 1),
+    ],
+)
+def test_parse_tells_the_position_in_the_given_text(text: str, position: int) -> None:
+    assert error_of(text).startswith(f"at character {position}: ")
+
+
+@pytest.mark.parametrize("text", ["$[1.5]", "$[1:2.5]", "$[1::1e3]"])
+def test_parse_asks_for_whole_numbers_when_an_index_has_a_fraction(text: str) -> None:
+    assert error_of(text).endswith("an index and the parts of a slice are whole numbers")
+
+
+def test_parse_names_the_function_when_it_does_not_exist() -> None:
+    assert error_of("$[median()]") == "callable subscript 'median' not found"
+
+
+def test_parse_keeps_the_cause_of_an_error() -> None:
+    with pytest.raises(ExpressionError) as caught:
+        parse("$[")
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize("text", ["$[\n\n?", "$\x00", "$." + "é" * 3000, '$["\n"]', "$.a\r\n%"])
+def test_parse_error_is_one_short_line(text: str) -> None:
+    message = error_of(text)
+    assert len(message.splitlines()) == 1
+    assert len(message) < 250
+
+
+def test_parse_prints_nothing_when_it_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    error_of("$[")
+    error_of("$.a%")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_parse_lets_jsonpath2_report_as_before(capfd: pytest.CaptureFixture[str]) -> None:
+    error_of("$[")
+    with pytest.raises(ValueError, match="line 1:2"):
+        Path.parse_str("$[")
+    assert capfd.readouterr().err.startswith("line 1:2")
+
+
+def test_parse_gives_the_same_when_many_threads_parse() -> None:
+    texts = [
+        f'$.a[*][?(@.b = {number} or not (@.c < "x{number}"))][{number}:, "k{number}"]'
+        for number in range(40)
+    ] + ["$[", "a..", "$.a[?(@.b ="] * 5
+
+    def outcome(text: str) -> bool | str:
+        try:
+            return find(parse(text), {"a": [{"b": 7, "k7": 1}, {"b": 8, "k8": 1}]})
+        except ExpressionError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(outcome, texts)) == [outcome(text) for text in texts]
