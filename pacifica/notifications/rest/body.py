@@ -37,6 +37,8 @@ def _read(most: int, length: int | None) -> bytes:
     chunked = "chunked" in cherrypy.request.headers.get("Transfer-Encoding", "").lower()
     if length is None and not chunked:
         return b""
+    if length is None and not cherrypy.request.wsgi_environ.get("wsgi.input_terminated"):
+        raise ApiError(411, "this server takes no chunked bodies; send a Content-Length")
     parts: list[bytes] = []
     wanted = most if length is None else min(length, most)
     stream: Any = cherrypy.request.rfile

@@ -34,9 +34,8 @@ APPLICATION: dict[str, dict[str, Any]] = {
 
 
 class Root:
-    """What is at `/`."""
+    """What is below `/`; nothing is at `/` itself, or at any other name."""
 
-    exposed = True
     eventmatch = EventMatch()
     receive = ReceiveEvent()
 
