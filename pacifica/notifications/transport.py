@@ -145,7 +145,7 @@ class Transport:
         if self._closed:
             raise TransportClosed("the transport is closed")
         future: Future[Outcome] = Future()
-        address = _address(request.url)
+        address = _address(request.url) if len(request.url) <= _URL_LENGTH else None
         if address is None:
             future.set_result(NoAnswer(_BAD_URL, 0.0))
         else:
@@ -181,6 +181,9 @@ class Transport:
 _FRAMING = frozenset({"content-length", "transfer-encoding", "expect"})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
+
+# Past what servers take (RFC 9110, section 4.1, asks for 8,000), and small enough to remember.
+_URL_LENGTH = 16384
 
 # One header section is allowed this many bytes, interim answers included.
 _HEADER_BYTES = 65536

@@ -283,6 +283,7 @@ HOSTILE = hostile_event()
         "$.pairs" + "[0, 0, 0]" * 25 + ".none",
         "$.pairs" + '[?(1), ?("x")]' * 25 + ".none",
         "$.pairs" + "[$.data[0:2].a[0]]" * 25 + ".none",
+        f"$.data[*].b.c[{', '.join(['*'] * 300)}]",
         f"$.data[*][?({' or '.join(['1 = 2'] * 400)})]",
         f"$.data[*][?({' or '.join(['@.a = 1.5'] * 300)})]",
         f"$.data[*][?({' and '.join(['@.a'] * 300)} and 1 = 2)]",

@@ -89,15 +89,16 @@ def slice_indices(length: int, start: int | None, end: int | None, step: int | N
 
 def equal(left: Any, right: Any, work: Work) -> bool:
     """Return `left == right`, spending a step for each pair of elements that is compared."""
-    waiting = [(left, right)]
+    work.spend(_scalar_steps(left, right))
     if not (_is_container(left) and _is_container(right)):
-        work.spend(_scalar_steps(left, right))
         return left == right
+    # A list of pairs and no recursion: events may be nested deeper than Python recurses.
+    waiting = [(left, right)]
     while waiting:
         left, right = waiting.pop()
         if left is right:
             continue
-        if type(left) is not type(right) or len(left) != len(right):
+        if isinstance(left, list) != isinstance(right, list) or len(left) != len(right):
             return False
         for first, second in _pairs(left, right, work):
             # Containers take an element for equal to itself, even NaN.
