@@ -8,7 +8,6 @@ import cherrypy
 from pacifica.notifications.rest.root import application
 from pacifica.notifications.settings import Settings
 
-
 _CHEROOT: Any = cheroot.server  # its type stubs leave out what is used here
 
 

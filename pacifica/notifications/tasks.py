@@ -5,6 +5,7 @@ late or doubled costs time and no event, because the sweep finds whatever is due
 """
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,8 +24,8 @@ from celery.signals import (
 from pacifica.notifications.celery_settings import celery_settings
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.delivery import authorization
-from pacifica.notifications.errors import NotificationsError
-from pacifica.notifications.orm import OrmSync, check_safe
+from pacifica.notifications.errors import ConfigError, NotificationsError
+from pacifica.notifications.orm import DB, OrmSync, check_safe
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.pipeline import Pipeline
 from pacifica.notifications.store import holding
@@ -33,11 +34,12 @@ from pacifica.notifications.store.events import due_events
 from pacifica.notifications.store.leases import take_lease
 
 _LOG = logging.getLogger(__name__)
+_MISTAKE = 2
 _SWEEP_EXPIRES = 60.0
 
 # Neither `app` nor `celery`: those names are what `celery -A` looks for first.
 CELERY_APP = Celery("pacifica.notifications")
-CELERY_APP.add_defaults(lambda: celery_settings(load_settings()))
+CELERY_APP.add_defaults(lambda: _celery_settings())
 
 
 def _stage(function: Callable[..., None]) -> Any:
@@ -167,11 +169,20 @@ CELERY_APP.steps["worker"].add(_Sweeps)
 def _refuse_unsafe_database(**_signal: Any) -> None:
     """End a worker that starts on a database which this code cannot work on."""
     try:
-        _settings()
         OrmSync.dbconn_blocking()
         check_safe()
     except NotificationsError as error:
         raise SystemExit(str(error)) from error
+    DB.unbind()  # the processes that the worker forks have connections of their own
+
+
+def _celery_settings() -> dict[str, Any]:
+    """Return what Celery asks for when it starts, or end it with one line."""
+    try:
+        return celery_settings(_settings())
+    except ConfigError as error:
+        print(error, file=sys.stderr)  # noqa: T201 nothing is set up to log yet
+        raise SystemExit(_MISTAKE) from error
 
 
 @after_setup_logger.connect

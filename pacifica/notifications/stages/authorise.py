@@ -2,8 +2,9 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection
-from concurrent.futures import Future
+from collections.abc import Collection, Hashable, Mapping
+from concurrent.futures import Future, wait
+from typing import TypeVar
 from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
@@ -23,6 +24,11 @@ from pacifica.notifications.transport import Answer, NoAnswer, Transport
 
 _LOG = logging.getLogger(__name__)
 _MOST_DELIVERIES = 5000
+# Where Policy hangs, questions wait for those before them: not for longer than so many time-outs.
+_TURNS = 2
+_TOO_SLOW = NoAnswer("Policy was too slow to be asked", 0.0, ours=True)
+
+K = TypeVar("K", bound=Hashable)
 
 
 class Authoriser:
@@ -51,7 +57,7 @@ class Authoriser:
             for event, user in groups
             if event in texts  # not one that was purged a moment ago
         }
-        answers = {key: future.result() for key, future in asked.items()}
+        answers = self._answers(asked)
         now = utcnow()
         rulings = [ruling(groups[key], answer, now, settings) for key, answer in answers.items()]
         record_rulings(rulings)
@@ -72,9 +78,16 @@ class Authoriser:
             user: self._transport.submit(user_request(self._settings.policy_url, user))
             for user in doubtful
         }
-        for user, future in asked.items():
-            if is_unknown_user(future.result()):
+        for user, answer in self._answers(asked).items():
+            if is_unknown_user(answer):
                 error = f"Policy does not know the user {user}"
                 for subscription in {delivery.subscription.uuid for delivery in doubtful[user]}:
                     _LOG.warning("subscription %s: %s", subscription, error)
                     disable(subscription, error)
+
+    def _answers(self, asked: Mapping[K, Future[Answer | NoAnswer]]) -> dict[K, Answer | NoAnswer]:
+        """Wait for what Policy answers; questions that could not be put in time are given up."""
+        wait(asked.values(), timeout=_TURNS * self._settings.policy_timeout)
+        return {
+            key: _TOO_SLOW if future.cancel() else future.result() for key, future in asked.items()
+        }
