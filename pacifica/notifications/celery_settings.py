@@ -8,6 +8,7 @@ from urllib.request import url2pathname
 from pacifica.notifications.settings import Settings
 
 QUEUE = "pacifica-notifications"
+_EMBEDDED_TRANSPORT = "pacifica.notifications.embedded:Transport"
 _EMBEDDED_POLL = 0.05
 _REDIS_POLL = 1.0
 
@@ -18,8 +19,10 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     Messages are acknowledged when their task has ended, so that a killed worker's come back; no
     result is stored, because nobody reads one.
     """
+    embedded = is_embedded(settings.broker_url)
     return {
         "broker_url": settings.broker_url,
+        "broker_transport": _EMBEDDED_TRANSPORT if embedded else None,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,  # a worker waits for its broker, however long
         "broker_connection_timeout": settings.publish_timeout,
@@ -33,7 +36,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
         # The embedded broker has no server to fan a command out to the workers.
-        "worker_enable_remote_control": not is_embedded(settings.broker_url),
+        "worker_enable_remote_control": not embedded,
         "worker_hijack_root_logger": True,
     }
 

@@ -28,15 +28,21 @@ def delivery_request(delivery: Delivery, event_text: str) -> Request:
 
 
 def authorization(auth: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return a subscription's `auth` as headers; none where it asks for none."""
+    """Return a subscription's `auth` as headers; none where it asks for none.
+
+    Raises ValueError for one that lacks what its type needs, as the API once let pass.
+    """
     kind = auth.get("type")
-    if kind == "basic":
-        basic = auth["basic"]
-        token = b64encode(f"{basic['username']}:{basic['password']}".encode()).decode()
-        return (("Authorization", f"Basic {token}"),)
-    if kind == "header":
-        header = auth["header"]
-        return (("Authorization", f"{header['type']} {header['credentials']}"),)
+    try:
+        if kind == "basic":
+            basic = auth["basic"]
+            token = b64encode(f"{basic['username']}:{basic['password']}".encode()).decode()
+            return (("Authorization", f"Basic {token}"),)
+        if kind == "header":
+            header = auth["header"]
+            return (("Authorization", f"{header['type']} {header['credentials']}"),)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"its auth of type {kind} is not complete") from error
     return ()
 
 
@@ -52,7 +58,7 @@ def outcome(
     if isinstance(result, Answer) and 200 <= result.status < 300:
         return Outcome(delivery, True, None, status, body)
     if isinstance(result, NoAnswer) and result.ours:
-        return Outcome(delivery, False, now, status, body)
+        return Outcome(delivery, False, now, status, body, tried=False)
     transient = isinstance(result, NoAnswer) or result.status in _TRANSIENT or result.status >= 500
     if transient and delivery.attempts < settings.delivery_attempts:
         return Outcome(delivery, False, now + _wait(delivery, result, now, settings), status, body)
@@ -76,16 +82,19 @@ def _wait(
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for (RFC 9110, section 10.2.3)."""
+    """Return the seconds that a Retry-After header asks for (RFC 9110, section 10.2.3).
+
+    None for what is neither a number of seconds nor a date.
+    """
     text = (value or "").strip()
     if text.isdecimal() and text.isascii():
         return float(text[:9])
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        if moment.tzinfo:
+            moment = moment.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):  # the latter next to the first and the last year
         return None
-    if moment.tzinfo:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
     return max(0.0, (moment - now).total_seconds())
 
 
@@ -101,5 +110,8 @@ def _error(delivery: Delivery, result: Answer | NoAnswer, now: datetime, body: s
 
 def _place(url: str) -> str:
     """Return a URL without what may be secret in it: credentials and the query."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "what is not a URL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -45,7 +45,8 @@ class Ruling:
 class Outcome:
     """What a target's answer means for one delivery.
 
-    `error` is given exactly where it disables the subscription.
+    `error` is given exactly where it disables the subscription. Not `tried` is what the target had
+    no chance to answer; it is no attempt.
     """
 
     delivery: Delivery
@@ -54,3 +55,4 @@ class Outcome:
     status: str
     body: str
     error: str | None = None
+    tried: bool = True

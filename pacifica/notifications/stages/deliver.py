@@ -14,7 +14,13 @@ from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.flow import Delivery, Outcome
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.store.deliveries import claim_allowed, event_texts, record_outcomes
-from pacifica.notifications.transport import Answer, NoAnswer, Transport, TransportBusy
+from pacifica.notifications.transport import (
+    Answer,
+    NoAnswer,
+    Transport,
+    TransportBusy,
+    TransportClosed,
+)
 
 _LOG = logging.getLogger(__name__)
 _BULK = 100
@@ -44,15 +50,15 @@ class Deliverer:
             try:
                 request = delivery_request(delivery, texts[delivery.event])
                 sent[self._transport.submit(request)] = delivery
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 outcomes.append(unusable(delivery, str(error), utcnow()))
-            except TransportBusy as error:
-                busy = NoAnswer(str(error), 0.0, ours=True)
-                outcomes.append(outcome(delivery, busy, utcnow(), self._settings))
+            except (TransportBusy, TransportClosed) as error:
+                unsent = NoAnswer(str(error), 0.0, ours=True)
+                outcomes.append(outcome(delivery, unsent, utcnow(), self._settings))
         done, late = wait(sent, timeout=self._settings.delivery_batch_budget)
-        record_outcomes([*outcomes, *(self._outcome(sent[future], future) for future in done)])
         for future in late:
             future.add_done_callback(partial(self._record_later, sent[future]))
+        record_outcomes([*outcomes, *(self._outcome(sent[future], future) for future in done)])
 
     def close(self) -> None:
         """Let late answers be recorded, within a bound; the transport is closed before."""

@@ -38,7 +38,13 @@ class Dispatcher:
             return [event.uuid for event in events if self._match(event)]
 
     def _match(self, event: Event) -> bool:
-        matches = self._index.match(event.document())
+        try:
+            document = event.document()
+        except (ValueError, RecursionError):  # as older versions left large ones on MySQL
+            _LOG.error("event %s is not dispatched: its record is not JSON", event.uuid)
+            record_matches(event.uuid, ())
+            return False
+        matches = self._index.match(document)
         for fault in matches.faults:
             self._disable(fault, f"on event {event.uuid}: {fault.error}")
         return record_matches(event.uuid, matches.matched) and bool(matches.matched)

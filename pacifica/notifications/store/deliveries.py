@@ -91,7 +91,8 @@ def _record_answers(outcomes: Iterable[Outcome]) -> None:
             ).execute()
         else:
             # A later try, by whoever took the delivery when this one's lease ran out, knows better.
-            EventLogMatch.update(due=outcome.due, updated=now, **answered).where(
+            attempts = delivery.attempts if outcome.tried else delivery.attempts - 1
+            EventLogMatch.update(due=outcome.due, attempts=attempts, updated=now, **answered).where(
                 row,
                 EventLogMatch.state == State.ALLOWED,
                 EventLogMatch.attempts == delivery.attempts,
@@ -128,7 +129,7 @@ def _alive(rows: Sequence[EventLogMatch]) -> list[Delivery]:
         else:
             try:
                 value = _value(subscription)
-            except ValueError:
+            except (ValueError, RecursionError):
                 disable(subscription.uuid, "its extensions or auth are stored as broken JSON")
                 continue
             deliveries.append(Delivery(row.uuid, row.event_log_id, row.attempts + 1, value))
