@@ -94,28 +94,24 @@ class Schema:
 
     def check(self, value: Any) -> None:
         """Raise InvalidInput with every rule that the value breaks."""
-        problems = tuple(self._problems(value))
+        problems = tuple(dict.fromkeys(self._problems(value)))
         if problems:
             raise InvalidInput(*problems)
 
     def _problems(self, value: Any) -> Iterator[tuple[str, str]]:
         for error in self._validator.iter_errors(value):
-            yield ".".join(map(str, error.absolute_path)) or _missing(error) or "body", _say(error)
-
-
-def _missing(error: ValidationError) -> str | None:
-    """Return the name of an absent top-level attribute, which is the field to point at."""
-    if error.validator != "required":
-        return None
-    return next((name for name in error.validator_value if name not in error.instance), None)
+            place = [str(part) for part in error.absolute_path]
+            if error.validator == "required":
+                for name in error.validator_value:
+                    if name not in error.instance:
+                        yield ".".join([*place, name]), "is required"
+            else:
+                yield ".".join(place) or "body", _say(error)
 
 
 def _say(error: ValidationError) -> str:
     """Word one broken rule; the value itself is never repeated, for it may be a secret or long."""
     rule, wanted = error.validator, error.validator_value
-    if rule == "required":
-        absent = [name for name in wanted if name not in error.instance]
-        return f"is required but absent: {', '.join(absent)}"
     if rule == "type":
         return f"must be {' or '.join(wanted) if isinstance(wanted, list) else wanted}"
     if rule == "const":

@@ -109,7 +109,7 @@ class EventLog(BaseModel):
 class EventLogMatch(BaseModel):
     """One event for one subscription: what was answered, and what is to be done next.
 
-    `state` is one of store.deliveries.State. `due` is when a worker may take it up: now, after a
+    `state` is one of flow.State. `due` is when a worker may take it up: now, after a
     retry's wait, or when the lease of the worker that took it runs out; null: nothing is to do.
     """
 

@@ -4,27 +4,18 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-import cherrypy
-
 from pacifica.notifications.jsontext import read_json
 from pacifica.notifications.rest.body import read_body
 from pacifica.notifications.rest.caller import get_remote_user
 from pacifica.notifications.rest.errors import ApiError, answering_errors
+from pacifica.notifications.rest.paths import require_known
 from pacifica.notifications.rest.service import settings
 from pacifica.notifications.rest.text import encode_text
 from pacifica.notifications.schemas import SUBSCRIPTION
 from pacifica.notifications.store import subscriptions
 from pacifica.notifications.subscriptions import changes_to, new_subscription
 
-
-def _require_right_depth() -> None:
-    """Answer 405 where the collection or one object does not know the method."""
-    request = cherrypy.request
-    segments = [part for part in request.path_info.split("/") if part]
-    allowed = ("GET", "HEAD", "POST") if len(segments) == 1 else ("DELETE", "GET", "HEAD", "PUT")
-    if len(segments) < 3 and request.method not in allowed:
-        cherrypy.response.headers["Allow"] = ", ".join(allowed)
-        raise ApiError(405, f"{request.method} is not allowed here")
+_METHODS = {1: ("GET", "HEAD", "POST"), 2: ("DELETE", "GET", "HEAD", "PUT")}
 
 
 class EventMatch:
@@ -32,7 +23,7 @@ class EventMatch:
 
     exposed = True
     json_schema = SUBSCRIPTION
-    _cp_config = {"hooks.before_handler": _require_right_depth}  # noqa: RUF012 CherryPy reads it
+    _cp_config = {"hooks.before_handler": partial(require_known, _METHODS)}  # noqa: RUF012
 
     @answering_errors
     def GET(self, event_uuid: str | None = None) -> bytes:  # noqa: N802 CherryPy dispatches on it

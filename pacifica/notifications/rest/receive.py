@@ -1,10 +1,13 @@
 """`/receive`: events come in, and are on disk before they are answered."""
 
+from functools import partial
+
 import cherrypy
 
 from pacifica.notifications.events import parse_event
 from pacifica.notifications.rest.body import read_body
 from pacifica.notifications.rest.errors import ApiError, answering_errors
+from pacifica.notifications.rest.paths import require_known
 from pacifica.notifications.rest.service import settings
 from pacifica.notifications.rest.text import encode_text
 from pacifica.notifications.schemas import EVENT_0_1
@@ -17,6 +20,7 @@ class ReceiveEvent:
 
     exposed = True
     event_json_schema = EVENT_0_1
+    _cp_config = {"hooks.before_handler": partial(require_known, {1: ("POST",)})}  # noqa: RUF012
 
     @answering_errors
     def POST(self) -> bytes:  # noqa: N802 CherryPy dispatches on it
