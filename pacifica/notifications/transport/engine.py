@@ -1,0 +1,138 @@
+"""The transfers under way, and the sockets and times that they wait for."""
+
+import selectors
+import socket
+import time
+from collections.abc import Callable
+
+import pycurl
+
+from pacifica.notifications.transport.exchange import Limits, NoAnswer
+from pacifica.notifications.transport.names import Names
+from pacifica.notifications.transport.parcels import Found, Parcel
+from pacifica.notifications.transport.transfer import BAD_URL, Transfer
+from pacifica.notifications.transport.turns import Turns
+
+
+class Engine:
+    """The transfers under way in libcurl, with the sockets and the alarm they wait for."""
+
+    def __init__(
+        self, limits: Limits, ca_file: str, ear: socket.socket, report: Callable[[Found], None]
+    ) -> None:
+        self._limits = limits
+        self._ca_file = ca_file
+        self._names = Names(limits.connect_timeout, report)
+        self._turns = Turns(limits)
+        self._transfers: dict[pycurl.Curl, Transfer] = {}
+        self._spare: list[Transfer] = []
+        self._alarm: float | None = None
+        self._ear = ear.fileno()
+        self._watched = {self._ear}
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(ear, selectors.EVENT_READ)
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_MAXCONNECTS, limits.connections)
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_alarm)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests have not started."""
+        return self._names.waiting + self._turns.waiting
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is under way."""
+        return not self.waiting and not self._turns.running
+
+    def admit(self, parcels: list[Parcel], found: list[Found], *, sweep: bool) -> None:
+        """Have each parcel wait for its name or its turn; first free places if `sweep`."""
+        if sweep:
+            self._turns.forget_cancelled()
+        for answer in found:
+            for parcel in self._names.learn(answer):
+                if answer.addresses:
+                    self._turns.join(parcel)
+                else:
+                    parcel.refuse(NoAnswer("host not found", 0.0))
+        for parcel in parcels:
+            if self._names.knows(parcel.address.name):
+                self._turns.join(parcel)
+            else:
+                self._names.ask(parcel)
+
+    def advance(self) -> None:
+        """Start the transfers whose turn it is, settle those that ended or are too late."""
+        self._start()
+        now = time.monotonic()
+        for parcel in self._names.late(now):
+            parcel.refuse(NoAnswer(f"host not found within {self._names.timeout:g} s", 0.0))
+        if self._alarm is not None and self._alarm <= now:
+            self._alarm = None
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        if self._settle():
+            self._start()
+
+    def wait(self, patience: float) -> None:
+        """Wait for a byte in the ear, a socket that is ready or the alarm, and feed libcurl."""
+        for alarm in (self._alarm, self._names.alarm):
+            if alarm is not None:
+                patience = min(patience, alarm - time.monotonic())
+        # The bits of `selectors` and libcurl agree: 1 is reading, 2 is writing.
+        for key, events in self._selector.select(max(patience, 0.0)):
+            if key.fd != self._ear:
+                self._multi.socket_action(key.fd, events)
+
+    def end(self, inbox: list[Parcel], outcome: NoAnswer) -> None:
+        """Give `outcome` to all that have none, then let go of every connection."""
+        for parcel in (*self._names.left(), *self._turns.left(), *inbox):
+            parcel.refuse(outcome)
+        for parcel in self._turns.running:
+            parcel.future.set_result(outcome)
+        self._multi.close()
+        for transfer in (*self._transfers.values(), *self._spare):
+            transfer.curl.close()
+        self._selector.close()
+
+    def _start(self) -> None:
+        while (parcel := self._turns.take()) is not None:
+            transfer = self._spare.pop() if self._spare else Transfer(self._limits, self._ca_file)
+            try:
+                transfer.begin(parcel, self._names.addresses(parcel.address.name))
+                self._multi.add_handle(transfer.curl)
+            except pycurl.error:
+                transfer.curl.close()
+                self._turns.leave(parcel)
+                parcel.future.set_result(NoAnswer(BAD_URL, 0.0))
+            else:
+                self._transfers[transfer.curl] = transfer
+
+    def _settle(self) -> bool:
+        ended: list[tuple[pycurl.Curl, int]] = []
+        more = 1
+        while more:
+            more, done, failed = self._multi.info_read()
+            ended += [(curl, pycurl.E_OK) for curl in done]
+            ended += [(curl, code) for curl, code, _ in failed]
+        for curl, code in ended:
+            self._multi.remove_handle(curl)
+            parcel, outcome = self._transfers[curl].end(code)
+            self._spare.append(self._transfers.pop(curl))
+            self._turns.leave(parcel)
+            parcel.future.set_result(outcome)
+        return bool(ended)
+
+    def _watch(self, events: int, fd: int, _multi: object, _mark: object) -> None:
+        if events == pycurl.POLL_REMOVE:
+            if fd in self._watched:
+                self._watched.remove(fd)
+                self._selector.unregister(fd)
+        elif fd in self._watched:
+            self._selector.modify(fd, events)
+        else:
+            self._selector.register(fd, events)
+            self._watched.add(fd)
+
+    def _set_alarm(self, milliseconds: int) -> None:
+        self._alarm = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000

@@ -1,0 +1,102 @@
+"""What the transport takes and gives: requests, limits, answers, and why there is none."""
+
+import re
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from pacifica.notifications.errors import NotificationsError
+
+
+class TransportBusy(NotificationsError):
+    """As many requests are waiting for their turn as `Limits.queue` allows; later may work."""
+
+
+class TransportClosed(NotificationsError):
+    """The transport takes no more requests."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request that can be sent as it stands; its credentials stay out of its `repr`.
+
+    Raise ValueError for a method other than GET and POST, a GET with a body, and for anything in
+    the URL or a header that would let its value write further headers (RFC 9110, section 5.5).
+    User and password in the URL are not sent.
+    """
+
+    method: str
+    url: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be sent as it stands."""
+        if self.method not in ("GET", "POST"):
+            raise ValueError(f"method {self.method!r} is neither GET nor POST")
+        if self.method == "GET" and self.body:
+            raise ValueError("a GET has no body")
+        if not _PRINTABLE.fullmatch(self.url):
+            raise ValueError("the URL has characters that are not printable ASCII")
+        for name, value in self.headers:
+            if not _TOKEN.fullmatch(name):
+                raise ValueError(f"header name {name!r} is not a token")
+            if name.lower() in _FRAMING:
+                raise ValueError(f"header {name} is the transport's own")
+            if not _PRINTABLE.fullmatch(value):
+                raise ValueError(f"header {name} has characters that are not printable ASCII")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one transport lets servers and callers take.
+
+    Both time-outs are seconds. `connect_timeout` is for a name lookup that is needed first, then
+    afresh for TCP with TLS. `total_timeout` runs from the start of the transfer (neither lookup nor
+    waiting for a turn count) to the last byte of the answer. `response_bytes` is how much of a
+    body is read. `connections_per_host` and `connections` count requests in flight; `queue` counts
+    those that are not yet.
+    """
+
+    connect_timeout: float = 3.0
+    total_timeout: float = 10.0
+    response_bytes: int = 65536
+    connections_per_host: int = 8
+    connections: int = 256
+    queue: int = 10_000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered; `truncated` when its body went on past `Limits.response_bytes`.
+
+    `retry_after` is that header as it came; `seconds` is how long the transfer took.
+    """
+
+    status: int
+    body: bytes
+    truncated: bool
+    retry_after: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class NoAnswer:
+    """Why there is no answer, as one fixed phrase that holds nothing the server sent.
+
+    `seconds` is how long the transfer took, 0 when none began. `ours` when the reason lies here
+    (the transport was closed, or failed) and nothing can be concluded about the server, not
+    even whether it got the request.
+    """
+
+    reason: str
+    seconds: float
+    ours: bool = False
+
+
+Outcome: TypeAlias = Answer | NoAnswer
+
+
+# Libcurl frames the body itself; a second, different length is how requests get smuggled.
+_FRAMING = frozenset({"content-length", "transfer-encoding", "expect"})
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PRINTABLE = re.compile(r"[\x20-\x7e]*")

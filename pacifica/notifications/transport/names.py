@@ -1,0 +1,100 @@
+"""The addresses of hosts, looked up here and remembered for a while.
+
+Libcurl's own lookups share a few threads, each of which a silent name server holds for ten seconds.
+"""
+
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+from pacifica.notifications.transport.parcels import Found, Parcel
+
+# Names are remembered for so many seconds and up to so many; so many lookups run at once.
+_FRESH = 60.0
+_NAMES = 10_000
+_LOOKUPS = 64
+
+
+class Names:
+    """Addresses by name: one thread at a time asks for each, and the answer holds for a while."""
+
+    def __init__(self, timeout: float, report: Callable[[Found], None]) -> None:
+        self.timeout = timeout
+        self.waiting = 0
+        self._report = report
+        self._known: dict[str, tuple[float, tuple[str, ...]]] = {}  # with when it gets old
+        self._asking: dict[str, dict[Parcel, None]] = {}
+        self._looking: set[str] = set()
+        self._deadlines: deque[tuple[float, Parcel]] = deque()
+
+    @property
+    def alarm(self) -> float | None:
+        """When the next one that waits for a name is too late; None while nobody does."""
+        return self._deadlines[0][0] if self.waiting else None
+
+    def knows(self, name: str) -> bool:
+        """Tell whether a name need not be looked up now."""
+        return not name or (name in self._known and self._known[name][0] > time.monotonic())
+
+    def addresses(self, name: str) -> tuple[str, ...]:
+        """Give what is known, even if it got old while a request waited for its turn."""
+        return self._known[name][1] if name in self._known else ()
+
+    def ask(self, parcel: Parcel) -> None:
+        """Have a parcel wait for the addresses of its host."""
+        self.waiting += 1
+        self._asking.setdefault(parcel.address.name, {})[parcel] = None
+        self._deadlines.append((time.monotonic() + self.timeout, parcel))
+        self._look(parcel.address.name)
+
+    def learn(self, found: Found) -> Iterable[Parcel]:
+        """Take note of an answer and give the parcels that asked for it."""
+        self._looking.discard(found.name)
+        if found.addresses:
+            if len(self._known) >= _NAMES:
+                self._known.clear()
+            self._known[found.name] = (time.monotonic() + _FRESH, found.addresses)
+        parcels = self._asking.pop(found.name, {})
+        self.waiting -= len(parcels)
+        for name in self._asking:
+            if name not in self._looking:
+                self._look(name)
+                break
+        return parcels
+
+    def late(self, now: float) -> Iterator[Parcel]:
+        """Give each parcel that has waited too long, once."""
+        while self._deadlines and self._deadlines[0][0] <= now:
+            parcel = self._deadlines.popleft()[1]
+            name = parcel.address.name
+            if parcel in self._asking.get(name, ()):
+                del self._asking[name][parcel]
+                if not self._asking[name]:
+                    del self._asking[name]
+                self.waiting -= 1
+                yield parcel
+
+    def left(self) -> Iterator[Parcel]:
+        """Give all that wait for a name."""
+        for parcels in self._asking.values():
+            yield from parcels
+
+    def _look(self, name: str) -> None:
+        # A lookup cannot be interrupted: its thread lives on after all who asked have given up.
+        if name not in self._looking and len(self._looking) < _LOOKUPS:
+            self._looking.add(name)
+            threading.Thread(
+                target=lambda: self._report(_look_up(name)), name="lookup", daemon=True
+            ).start()
+
+
+def _look_up(name: str) -> Found:
+    try:
+        infos = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):  # the latter for labels that no name can have
+        return Found(name, ())
+    # Libcurl cannot parse an address with a zone here.
+    addresses = dict.fromkeys(str(info[4][0]) for info in infos)
+    return Found(name, tuple(address for address in addresses if "%" not in address))

@@ -1,0 +1,120 @@
+"""One request in libcurl's hands, and what its codes mean."""
+
+import time
+
+import pycurl
+
+from pacifica.notifications.transport.exchange import Answer, Limits, NoAnswer, Outcome
+from pacifica.notifications.transport.parcels import Parcel
+
+# One header section is allowed this many bytes, interim answers included.
+_HEADER_BYTES = 65536
+
+BAD_URL = "not a usable URL"
+_NOT_HTTP = "not an HTTP answer"
+_BROKEN_OFF = "connection broken off"
+_FLOOD = "too many response headers"
+_TLS = "TLS failure"
+_REASONS = {
+    pycurl.E_URL_MALFORMAT: BAD_URL,
+    pycurl.E_COULDNT_RESOLVE_HOST: "host not found",
+    pycurl.E_COULDNT_CONNECT: "no connection",
+    # Bytes that are no status line are HTTP/0.9 to libcurl, "unsupported" because not allowed.
+    pycurl.E_UNSUPPORTED_PROTOCOL: _NOT_HTTP,
+    pycurl.E_FTP_WEIRD_SERVER_REPLY: _NOT_HTTP,
+    100: _FLOOD,  # CURLE_TOO_LARGE, a header line past 100 KB; pycurl has no name for it
+    pycurl.E_GOT_NOTHING: _BROKEN_OFF,
+    pycurl.E_PARTIAL_FILE: _BROKEN_OFF,
+    pycurl.E_RECV_ERROR: _BROKEN_OFF,
+    pycurl.E_SEND_ERROR: _BROKEN_OFF,
+    pycurl.E_PEER_FAILED_VERIFICATION: "TLS certificate not trusted",
+    pycurl.E_SSL_CONNECT_ERROR: _TLS,
+    pycurl.E_SSL_CACERT_BADFILE: _TLS,
+    pycurl.E_SSL_CERTPROBLEM: _TLS,
+    pycurl.E_SSL_CIPHER: _TLS,
+}
+
+
+class Transfer:
+    """One of libcurl's handles, used for one request after another, and what comes back on it."""
+
+    def __init__(self, limits: Limits, ca_file: str) -> None:
+        self._limits = limits
+        self._parcel: Parcel
+        self.curl = curl = pycurl.Curl()
+        curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        curl.setopt(pycurl.FOLLOWLOCATION, 0)
+        curl.setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
+        # An empty proxy also keeps libcurl from asking the environment for one.
+        curl.setopt(pycurl.PROXY, "")
+        curl.setopt(pycurl.USERAGENT, "")
+        # A user called ".." is a path segment for Policy, not a step up.
+        curl.setopt(pycurl.PATH_AS_IS, 1)
+        curl.setopt(pycurl.CAINFO, ca_file)
+        # To libcurl, 0 would mean no time-out.
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(limits.connect_timeout * 1000)))
+        curl.setopt(pycurl.TIMEOUT_MS, max(1, round(limits.total_timeout * 1000)))
+        curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
+        curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
+
+    def begin(self, parcel: Parcel, addresses: tuple[str, ...]) -> None:
+        """Point the handle at a new request."""
+        self._parcel = parcel
+        self._header_bytes = 0
+        self._retry_after: str | None = None
+        self._body: list[bytes] = []
+        self._room = self._limits.response_bytes
+        self._truncated = False
+        self._began = time.monotonic()
+        request, address, curl = parcel.request, parcel.address, self.curl
+        # What libcurl would add by itself is left out by naming it without a value.
+        headers = ["Expect:", "Content-Type:"]
+        for name, value in request.headers:
+            headers.append(f"{name}: {value}" if value.strip() else f"{name};")
+        curl.setopt(pycurl.URL, address.url)
+        # The plus lets it expire like what libcurl looks up itself.
+        known = [f"[{ip}]" if ":" in ip else ip for ip in addresses]
+        found = [f"+{address.name}:{address.port}:{','.join(known)}"] if known else []
+        curl.setopt(pycurl.RESOLVE, found)
+        curl.setopt(pycurl.HTTPHEADER, headers)
+        if request.method == "POST":
+            curl.setopt(pycurl.POST, 1)
+            curl.setopt(pycurl.POSTFIELDS, request.body)
+        else:
+            curl.setopt(pycurl.HTTPGET, 1)
+
+    def end(self, code: int) -> tuple[Parcel, Outcome]:
+        """Give the request and what came of it, `code` being libcurl's word on it."""
+        seconds = time.monotonic() - self._began
+        if code == pycurl.E_OK or self._truncated:
+            status = self.curl.getinfo(pycurl.RESPONSE_CODE)
+            body = b"".join(self._body)
+            return self._parcel, Answer(status, body, self._truncated, self._retry_after, seconds)
+        if code == pycurl.E_OPERATION_TIMEDOUT:
+            connect, total = self._limits.connect_timeout, self._limits.total_timeout
+            reason = f"no answer within {total:g} s"
+            if seconds < total:
+                reason = f"no connection within {connect:g} s"
+        elif self._header_bytes > _HEADER_BYTES:
+            reason = _FLOOD
+        else:
+            reason = _REASONS.get(code, "transfer failed")
+        return self._parcel, NoAnswer(reason, seconds)
+
+    def _take_header(self, line: bytes) -> int:
+        self._header_bytes += len(line)
+        if self._header_bytes > _HEADER_BYTES:
+            return -1
+        if line.startswith(b"HTTP/"):
+            self._retry_after = None
+        elif line[:12].lower() == b"retry-after:":
+            self._retry_after = line[12:].strip().decode("latin-1")
+        return len(line)
+
+    def _take_body(self, chunk: bytes) -> int:
+        self._body.append(chunk[: self._room])
+        self._truncated = len(chunk) > self._room
+        self._room -= len(self._body[-1])
+        return -1 if self._truncated else len(chunk)
