@@ -2,8 +2,9 @@
 
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
+from typing import NoReturn
 
 from pacifica.notifications import globals as locations
 from pacifica.notifications.commands import admin
@@ -12,13 +13,21 @@ from pacifica.notifications.errors import ConfigError, NotificationsError
 from pacifica.notifications.orm import OrmSync, check_safe
 from pacifica.notifications.server import serve
 
+
+class _Parser(ArgumentParser):
+    """A parser that puts a user's mistake in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_MISTAKE, f"{self.prog}: {message}\n")
+
+
 _FAILED = 1
 _MISTAKE = 2
 
 
 def main(*argv: str) -> int:
     """Run the web server until it is told to stop; the exit status is returned."""
-    parser = ArgumentParser("pacifica-notifications", description="Run the notifications server.")
+    parser = _Parser("pacifica-notifications", description="Run the notifications server.")
     parser.add_argument("-c", "--config", "--cpconfig", metavar="CONFIG", help="CherryPy file")
     parser.add_argument("-p", "--port", type=_port, help="port to listen on (default: 8070)")
     parser.add_argument("-a", "--address", help="address to listen on (default: localhost)")
@@ -27,7 +36,7 @@ def main(*argv: str) -> int:
 
 def cmd(*argv: str) -> int:
     """Run one administrative command; the exit status is returned."""
-    parser = ArgumentParser("pacifica-notifications-cmd", description="Administer the service.")
+    parser = _Parser("pacifica-notifications-cmd", description="Administer the service.")
     parser.add_argument("-c", "--config", metavar="CONFIG", help="the service's INI file")
     admin.add_commands(parser.add_subparsers(metavar="COMMAND", required=True))
     return _run(_administer, parser.parse_args(argv or sys.argv[1:]))
@@ -68,10 +77,9 @@ def _require(path: str) -> None:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise ValueError(text)
-    return port
+    if not (text.isascii() and text.isdecimal() and int(text[:6]) <= 65535):
+        raise ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -87,5 +87,6 @@ def _options_of(settings: Settings) -> dict[str, Any]:
             "socket_keepalive": True,
         }
     if scheme in ("amqp", "pyamqp", "amqps"):
-        return {"confirm_publish": True}
+        # Also when it hangs up after a failure, which asks the server to agree.
+        return {"confirm_publish": True, "read_timeout": settings.publish_timeout}
     return {}

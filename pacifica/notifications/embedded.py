@@ -21,7 +21,9 @@ _LOG = logging.getLogger(__name__)
 class Channel(filesystem.Channel):
     """Messages as files in one folder, oldest first."""
 
-    def _put(self, queue: str, message: Any, **_options: Any) -> None:
+    def _put(  # type: ignore[override]  # kombu's own two declarations differ
+        self, queue: str, message: Any, **_options: Any
+    ) -> None:
         folder = Path(self.data_folder_out)
         unfinished = folder / f"{uuid4()}.unfinished"
         try:

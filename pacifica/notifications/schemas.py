@@ -25,7 +25,9 @@ EVENT_0_1: dict[str, Any] = {
     "required": ["eventType", "source", "eventID"],
 }
 
-_PRINTABLE = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
+# Python's `$` also matches before a newline that ends the text.
+_END = "$(?!\\n)"
+_PRINTABLE = "^[^\\u0000-\\u001f\\u007f-\\u009f]*" + _END
 _TEXT = {"type": "string", "pattern": _PRINTABLE, "maxLength": 1024}
 
 SUBSCRIPTION: dict[str, Any] = {
@@ -43,7 +45,10 @@ SUBSCRIPTION: dict[str, Any] = {
                 "basic": {
                     "type": "object",
                     "properties": {
-                        "username": {**_TEXT, "pattern": "^[^:\\u0000-\\u001f\\u007f-\\u009f]*$"},
+                        "username": {
+                            **_TEXT,
+                            "pattern": "^[^:\\u0000-\\u001f\\u007f-\\u009f]*" + _END,
+                        },
                         "password": _TEXT,
                     },
                     "required": ["username", "password"],
@@ -54,12 +59,12 @@ SUBSCRIPTION: dict[str, Any] = {
                     "properties": {
                         "type": {
                             "type": "string",
-                            "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+                            "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+" + _END,
                             "maxLength": 64,
                         },
                         "credentials": {
                             "type": "string",
-                            "pattern": "^[!-~](?:[ -~]*[!-~])?$",
+                            "pattern": "^[!-~](?:[ -~]*[!-~])?" + _END,
                             "maxLength": 8192,
                         },
                     },

@@ -1,5 +1,6 @@
 """Every configuration key: its three forms, its default, its meaning and what it accepts."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -26,13 +27,15 @@ class Key:
     meaning: str
 
 
-def _choice(accepts: str, schemes: tuple[str, ...]) -> Kind:
-    def read(text: str) -> str:
-        if urlsplit(text).scheme not in schemes:
-            raise ValueError(accepts)
-        return text
-
-    return Kind(accepts, read)
+def _database_url(text: str) -> str:
+    parts = urlsplit(text)
+    engine = parts.scheme.removesuffix("+pool")
+    # With two slashes, a file's name would be a host's.
+    misplaced = engine in ("sqlite", "sqliteext") and parts.netloc
+    if engine not in _ENGINES or misplaced or not parts.path.strip("/"):
+        raise ValueError(text)
+    _ = parts.port  # raises ValueError for what is not one
+    return text
 
 
 def _http_url(text: str) -> str:
@@ -59,17 +62,24 @@ def _filled(text: str) -> str:
     return text
 
 
+def _header_name(text: str) -> str:
+    # WSGI cannot tell an underscore from a hyphen, so the web server drops headers that have one.
+    if not re.fullmatch("[0-9A-Za-z-]+", text):
+        raise ValueError(text)
+    return text
+
+
+_ENGINES = ("sqlite", "sqliteext", "postgres", "postgresql", "mysql")
+
+
 TEXT = Kind("any text, or nothing", str)
-NAME = Kind("a header name", _filled)
+NAME = Kind("a header name of letters, digits and hyphens", _header_name)
 HTTP_URL = Kind("an http or https URL with a host", _http_url)
 BROKER_URL = Kind("a URL that Celery knows, such as amqp://, redis:// or filesystem://", _filled)
-DATABASE_URL = _choice(
-    "a sqlite, sqliteext, postgres, postgresql or mysql URL (also with +pool)",
-    tuple(
-        scheme + pool
-        for scheme in ("sqlite", "sqliteext", "postgres", "postgresql", "mysql")
-        for pool in ("", "+pool")
-    ),
+DATABASE_URL = Kind(
+    f"a {', '.join(_ENGINES[:-1])} or {_ENGINES[-1]} URL (also with +pool) with a database's name, "
+    "such as sqliteext:///db.sqlite3 or postgresql://user@host/name",
+    _database_url,
 )
 SECONDS = Kind("a number of seconds, 0 or more", _at_least(float, 0))
 COUNT = Kind("a whole number, 1 or more", _at_least(int, 1))

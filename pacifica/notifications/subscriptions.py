@@ -73,6 +73,7 @@ def _checked(
             ("jsonpath", _jsonpath_problem(named.get("jsonpath"), max_jsonpath)),
             ("target_url", _url_problem(named.get("target_url"))),
             *((name, _text_problem(value)) for name, value in named.items()),
+            ("auth", _text_problem(dumps(named.get("auth"), ensure_ascii=False))),
         )
         if problem
     ]
@@ -125,6 +126,6 @@ def _text_problem(value: Any) -> str | None:
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    except (ValueError, OverflowError) as error:  # the latter next to the first and the last year
         raise InvalidInput(("disabled", "must be null or an ISO 8601 date and time")) from error
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment

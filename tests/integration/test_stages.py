@@ -826,6 +826,34 @@ def test_target_with_more_deliveries_than_can_wait_is_not_disabled_for_it(
     assert len(flow.target.requests) == 6
 
 
+def test_slow_target_gets_nothing_twice_when_deliveries_wait_longer_than_their_lease(
+    make_flow: Callable[..., Flow],
+) -> None:
+    flow = make_flow(
+        lease=0.8,
+        delivery_connect_timeout=0.1,
+        delivery_timeout=0.3,
+        delivery_connections_per_host=1,
+        delivery_batch_budget=0.05,
+    )
+
+    def slow(_received: Received) -> AnswerTriple:
+        flow.target.over.wait(0.15)
+        return 200, {}, b""
+
+    flow.target.answer = slow
+    for _ in range(10):
+        flow.subscribe()
+    event = flow.send()
+
+    def all_delivered() -> bool:
+        flow.deliver([match.uuid for match in matches(event)])
+        return {match.state for match in matches(event)} == {"delivered"}
+
+    eventually(all_delivered, timeout=10)
+    assert len(flow.target.requests) == 10
+
+
 @reading
 def attempts_of(event: UUID) -> int:
     return EventLogMatch.get(EventLogMatch.event_log == event).attempts

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
+from uuid import uuid4
 
 BIN = Path(sys.executable).parent
 PATIENCE = 30.0
@@ -154,11 +155,18 @@ def web_server(environment: Mapping[str, str], folder: Path, port: int) -> Itera
 
 @contextmanager
 def worker(
-    environment: Mapping[str, str], folder: Path, *, processes: int = 1
+    environment: Mapping[str, str], folder: Path, *, processes: int = 1, alone: bool = True
 ) -> Iterator[Program]:
-    """Run a Celery worker, as operators start it, for the block, which begins when it is ready."""
+    """Run a Celery worker, as operators start it, for the block, which begins when it is ready.
+
+    One that is `alone` does not look for others first, which takes a second.
+    """
     command = [BIN / "celery", "-A", "pacifica.notifications.tasks", "worker"]
-    options = ["--concurrency", str(processes), "--loglevel", "INFO"]
+    # RabbitMQ lets one worker of a name in, and a killed one's place may not be free yet.
+    name = ["--hostname", f"{uuid4().hex}@%h"]
+    options = [*name, "--concurrency", str(processes), "--loglevel", "INFO"]
+    if alone:
+        options += ["--without-mingle", "--without-gossip"]
     with Program([*command, *options], environment, folder) as program:
         program.wait_for_line(" ready.")
         yield program

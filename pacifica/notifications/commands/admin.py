@@ -1,13 +1,15 @@
 """The commands of operators, each a function of its arguments that returns the exit status."""
 
+import re
+import sys
 from argparse import Namespace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.commands import demo, together
-from pacifica.notifications.commands.shown import shown_event
+from pacifica.notifications.commands.shown import printable, shown_event
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import NotificationsError
 from pacifica.notifications.orm import NotificationSystem, OrmSync
@@ -17,6 +19,7 @@ from pacifica.notifications.tasks import nudge_dispatch
 _DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 _OLD = timedelta(days=1)
 _UNSAFE = 255
+_MOST = 2**31 - 1
 
 
 class Mistake(NotificationsError):
@@ -69,17 +72,15 @@ def dbchk(args: Namespace) -> int:
 
 def eventget(args: Namespace) -> int:
     """Print events, newest first, and for each its matches; 1 when a UUID is unknown."""
-    if args.limit < 1:
-        raise Mistake("--limit must be 1 or more")
+    if not 1 <= args.limit <= _MOST:
+        raise Mistake(f"--limit must be 1 to {_MOST}")
     uuids = _uuids(args.events)
-    found = events.logged(
-        uuids,
-        start=_date(args.start_date, args.date_format, "--start-date"),
-        end=_date(args.end_date, args.date_format, "--end-date"),
-        limit=max(args.limit, len(uuids)),
-    )
-    for event in found:
-        print(shown_event(event))  # noqa: T201
+    start = _date(args.start_date, args.date_format, "--start-date")
+    end = _date(args.end_date, args.date_format, "--end-date")
+    if start and end and start > end:
+        raise Mistake("--start-date must not be after --end-date")
+    for event in events.logged(uuids, start=start, end=end, limit=max(args.limit, len(uuids))):
+        print(printable(shown_event(event), sys.stdout.encoding))  # noqa: T201
     return _report_unknown(uuids)
 
 
@@ -117,8 +118,10 @@ def _date(text: str | None, date_format: str, option: str) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.strptime(text, date_format)
-    except ValueError as error:
+        moment = datetime.strptime(text, date_format)
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    # re.error: a directive that is there twice; OverflowError: next to the first and last year.
+    except (ValueError, OverflowError, re.error) as error:
         raise Mistake(f"{option}: {text!r} is not a date of the format {date_format}") from error
 
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pacifica.notifications.errors import NotificationsError
@@ -41,13 +41,19 @@ class Child:
         """Tell whether the process is gone."""
         return self._process.poll() is not None
 
-    def stop(self) -> None:
-        """Let the process end what it is doing, for a bounded time, and then end it."""
+    def tell_to_end(self) -> None:
+        """Have the process begin to end what it is doing."""
         self._process.terminate()
-        try:
+
+    def stop(self) -> None:
+        """Let the process end what it is doing, for a bounded time, and then end it.
+
+        What it has started and left behind, as a killed worker does, is ended with it.
+        """
+        self.tell_to_end()
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            self._kill()
+        self._kill()
         self._reader.join(_GRACE)
         if self._process.stdout is not None:
             self._process.stdout.close()
@@ -56,7 +62,8 @@ class Child:
         if WINDOWS:
             self._process.kill()
         else:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(_GRACE)
 
     def _read(self, say: Callable[[str], None]) -> None:
@@ -101,6 +108,8 @@ def web_and_worker(
             _await_ready(child, deadline)
         yield children
     finally:
+        for child in children.values():
+            child.tell_to_end()
         for child in children.values():
             child.stop()
 

@@ -17,6 +17,15 @@ def shown_event(event: LoggedEvent) -> str:
     return "\n".join(lines)
 
 
+def printable(text: str, encoding: str | None) -> str:
+    """Return a text with escapes for what an output of that encoding cannot show.
+
+    A lone surrogate, which JSON may hold and UTF-8 may not, is then shown as JSON has it.
+    """
+    name = encoding or "utf-8"
+    return text.encode(name, "backslashreplace").decode(name)
+
+
 def _shown_match(match: LoggedMatch) -> str:
     return (
         f"  match {match.uuid}: {match.state}\n"

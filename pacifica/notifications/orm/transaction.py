@@ -23,7 +23,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 # Seconds after which no further try begins; each try is bounded by the engine's own time-outs.
-_PATIENCE = 1.0
+# PostgreSQL looks for deadlocks after one second.
+_PATIENCE = 1.5
 _LONGEST_PAUSE = 0.1
 _CONFLICTS = frozenset({"40001", "40P01", 1205, 1213, "database is locked"})
 _ABSENT_TABLE = frozenset({"42P01", 1146})
@@ -93,7 +94,7 @@ def _run(attempt: Callable[[threading.Event], R]) -> R:
 
 def _code(error: peewee.PeeweeException) -> object:
     """Return what the driver calls the error: an SQLSTATE, a MySQL number, or SQLite's words."""
-    original = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
+    original = getattr(error, "orig", None) or error
     return getattr(original, "pgcode", None) or (original.args[0] if original.args else None)
 
 

@@ -56,5 +56,8 @@ def _read(most: int, length: int | None) -> bytes:
 
 
 def _too_large(most: int) -> ApiError:
-    cherrypy.response.headers["Connection"] = "close"  # what was not read must not be taken for
-    return ApiError(413, f"the body must not be larger than {most} bytes")  # the next request
+    return ApiError(
+        413,
+        f"the body must not be larger than {most} bytes",
+        headers={"Connection": "close"},  # what was not read must not be taken for a request
+    )

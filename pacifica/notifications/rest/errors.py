@@ -1,6 +1,6 @@
 """Errors as the API answers them: JSON with a status and a message, and nothing from inside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, ParamSpec, TypeVar
@@ -20,9 +20,24 @@ _JSON = "application/json"
 class ApiError(cherrypy.HTTPError):
     """An HTTP error whose JSON body has members beyond status and message."""
 
-    def __init__(self, status: int, message: str, **members: Any) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
         super().__init__(status, message)
+        self.headers = headers or {}
         self.members = members
+
+    def set_response(self) -> None:
+        """Make this error the response, with its headers and unpadded."""
+        super().set_response()
+        response = cherrypy.serving.response
+        response.body = self.get_error_page()
+        response.headers.pop("Content-Length", None)
+        response.headers.update(self.headers)
 
     def get_error_page(self, *_arguments: Any, **_options: Any) -> bytes:
         """Return the body; CherryPy's own would be HTML."""
@@ -53,7 +68,10 @@ def answering_errors(handler: Callable[P, R]) -> Callable[P, R]:
             raise ApiError(400, str(error), fields=fields) from error
         except StoreUnavailable as error:
             cherrypy.log(f"answering 503: {error}", traceback=False)
-            cherrypy.response.headers["Retry-After"] = str(_RETRY_AFTER)
-            raise ApiError(503, "the database is not available; try again later") from error
+            raise ApiError(
+                503,
+                "the database is not available; try again later",
+                headers={"Retry-After": str(_RETRY_AFTER)},
+            ) from error
 
     return answer

@@ -1,5 +1,6 @@
 """`/eventmatch`: a caller's own subscriptions."""
 
+import re
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from pacifica.notifications.schemas import SUBSCRIPTION
 from pacifica.notifications.store import subscriptions
 from pacifica.notifications.subscriptions import changes_to, new_subscription
 
+_UUID = re.compile("(?i)[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")
 _METHODS = {1: ("GET", "HEAD", "POST"), 2: ("DELETE", "GET", "HEAD", "PUT")}
 
 
@@ -59,10 +61,10 @@ def _body() -> Any:
 
 
 def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise ApiError(400, "the last part of the path must be a UUID") from error
+    # UUID() alone would take underscores, blanks and braces.
+    if not _UUID.fullmatch(text):
+        raise ApiError(400, "the last part of the path must be a UUID")
+    return UUID(text)
 
 
 def _found(found: Any) -> Any:

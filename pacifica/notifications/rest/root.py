@@ -9,6 +9,7 @@ from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.rest.errors import error_page_default
 from pacifica.notifications.rest.eventmatch import EventMatch
 from pacifica.notifications.rest.receive import ReceiveEvent
+from pacifica.notifications.rest.request import Request
 
 # What CherryPy itself has for hundreds of clients at once is a backlog of five connections.
 SERVER: dict[str, Any] = {
@@ -47,6 +48,7 @@ def application(cherrypy_file: str) -> cherrypy.Application:
     """
     cherrypy.config.update(SERVER)
     assembled = cherrypy.Application(Root(), "", APPLICATION)
+    assembled.request_class = Request
     if Path(cherrypy_file).exists():
         try:
             cherrypy.config.update(cherrypy_file)

@@ -3,9 +3,12 @@
 import logging
 import queue
 import threading
+import time
+from collections import deque
 from collections.abc import Collection, Iterable
 from concurrent.futures import Future, wait
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
@@ -25,6 +28,7 @@ from pacifica.notifications.transport import (
 _LOG = logging.getLogger(__name__)
 _BULK = 100
 _CLOSING = 5.0
+_NO_TURN = NoAnswer("waited too long for its turn", 0.0, ours=True)
 
 
 class Deliverer:
@@ -34,12 +38,15 @@ class Deliverer:
         self._settings = settings
         self._transport = transport
         self._recorder = _Recorder()
+        limit = settings.delivery_connect_timeout + settings.delivery_timeout
+        self._waiting = _Waiting(max(settings.lease - limit, 0.0))
 
     def deliver(self, uuids: Collection[UUID]) -> None:
         """Send those of the deliveries that wait for it.
 
         Raises StoreUnavailable; what was not recorded is due again when its lease ends.
         """
+        self._waiting.give_up()
         deliveries = claim_allowed(uuids, self._settings.lease)
         texts = event_texts({delivery.event for delivery in deliveries})
         outcomes: list[Outcome] = []
@@ -58,6 +65,7 @@ class Deliverer:
         done, late = wait(sent, timeout=self._settings.delivery_batch_budget)
         for future in late:
             future.add_done_callback(partial(self._record_later, sent[future]))
+        self._waiting.add(late)
         record_outcomes([*outcomes, *(self._outcome(sent[future], future) for future in done)])
 
     def close(self) -> None:
@@ -65,7 +73,8 @@ class Deliverer:
         self._recorder.close()
 
     def _outcome(self, delivery: Delivery, future: Future[Answer | NoAnswer]) -> Outcome:
-        ruled = outcome(delivery, future.result(), utcnow(), self._settings)
+        result = _NO_TURN if future.cancelled() else future.result()
+        ruled = outcome(delivery, result, utcnow(), self._settings)
         level = logging.INFO if ruled.delivered else logging.WARNING
         _LOG.log(
             level,
@@ -79,6 +88,34 @@ class Deliverer:
 
     def _record_later(self, delivery: Delivery, future: Future[Answer | NoAnswer]) -> None:
         self._recorder.put(self._outcome(delivery, future))
+
+
+class _Waiting:
+    """Requests that may still wait for their turn at a slow target, for so many seconds at most.
+
+    Sent after their lease, they would be sent by whoever took them then as well.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._batches: deque[tuple[float, Collection[Future[Any]]]] = deque()
+
+    def add(self, batch: Collection[Future[Any]]) -> None:
+        if batch:
+            with self._lock:
+                self._batches.append((time.monotonic() + self._seconds, batch))
+
+    def give_up(self) -> None:
+        """Cancel what has waited too long and not begun."""
+        now = time.monotonic()
+        with self._lock:
+            too_long = []
+            while self._batches and self._batches[0][0] <= now:
+                too_long.append(self._batches.popleft()[1])
+        for batch in too_long:
+            for future in batch:
+                future.cancel()
 
 
 class _Recorder:

@@ -1,0 +1,179 @@
+"""`demo` and `serve`: the whole service by one command, without any server."""
+
+import http.client
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+
+from pacifica.notifications.commands.demo import _deliver
+from pacifica.notifications.commands.standins import catching_target
+from pacifica.notifications.errors import NotificationsError
+from tests.support.processes import BIN, Program, descendants, is_alive
+from tests.support.servers import RecordingServer, eventually, free_port
+
+pytestmark = pytest.mark.endtoend
+
+COMMAND = BIN / "pacifica-notifications-cmd"
+EVENT = (Path(__file__).parents[1] / "captures" / "ingest.json").read_bytes()
+USER = {"Http-Remote-User": "alice", "Content-Type": "application/json"}
+
+# The installed command, but the target that it starts for itself is not there, and it is not as
+# patient with it as it is with its processes.
+WITHOUT_TARGET = """
+import sys
+from contextlib import nullcontext
+from queue import SimpleQueue
+from pacifica.notifications.__main__ import cmd
+from pacifica.notifications.commands import demo
+
+class Impatient(SimpleQueue):
+    def get(self, timeout):
+        return super().get(timeout=1)
+
+demo.SimpleQueue = Impatient
+demo.catching_target = lambda caught: nullcontext("http://127.0.0.1:9")
+sys.exit(cmd("demo"))
+"""
+
+
+@pytest.fixture
+def no_home(tmp_path: Path) -> dict[str, str]:
+    """Keep the commands out of the home folder of whoever runs the tests."""
+    return {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+
+
+def test_demo_shows_one_delivery_and_leaves_nothing_behind(
+    no_home: dict[str, str], tmp_path: Path
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    # What is configured on the machine must not get in its way.
+    odd = {"PEEWEE_URL": "mysql://nowhere.invalid/x", "TMPDIR": str(temporary)}
+    with Program([COMMAND, "demo"], {**no_home, **odd}, tmp_path) as demo:
+        assert demo.wait(60) == 0, demo.output
+        started = descendants(demo.pid)
+    steps = [line.split(maxsplit=1) for line in demo.lines]
+    said = dict(steps)
+    assert [name for name, _ in steps] == [
+        "policy",
+        "service",
+        "subscription",
+        "event",
+        "delivered",
+        "took",
+    ]
+    assert re.search(r"http://127\.0\.0\.1:\d+", said["service"])
+    subscription, delivered = json.loads(said["subscription"]), json.loads(said["delivered"])
+    assert subscription["disabled"] is None
+    assert delivered["eventID"] == "metadata.ingest.1234"
+    assert re.fullmatch(r"[0-9a-f-]{36}", said["event"])
+    assert re.match(r"\d+ ms ", said["took"])
+    assert not started
+    assert list(temporary.iterdir()) == []
+
+
+def test_demo_fails_when_nothing_arrives(no_home: dict[str, str], tmp_path: Path) -> None:
+    with Program([BIN / "python", "-c", WITHOUT_TARGET], no_home, tmp_path) as demo:
+        assert demo.wait(60) == 1, demo.output
+        assert not descendants(demo.pid)
+    assert "nothing was delivered" in demo.lines[-1]
+    assert "Traceback" not in demo.output
+    assert "delivered     {" not in demo.output
+
+
+def test_demo_fails_when_something_else_arrives_than_was_sent() -> None:
+    caught: SimpleQueue[bytes] = SimpleQueue()
+    caught.put(b'{"eventID": "another"}')
+    with RecordingServer(lambda _received: (200, {}, b"{}")) as service:
+        with pytest.raises(NotificationsError, match="not the event that was sent"):
+            _deliver(service.url, "http://127.0.0.1:9", caught)
+        assert [each.path for each in service.requests] == ["/eventmatch", "/receive"]
+
+
+def test_catching_target_hands_over_what_it_was_sent() -> None:
+    caught: SimpleQueue[bytes] = SimpleQueue()
+    with catching_target(caught) as url:
+        port = int(url.rpartition(":")[2])
+        assert post(port, "/", b"{}") == (200, b"{}")
+        assert caught.get(timeout=5) == b"{}"
+
+
+@contextmanager
+def serving(
+    folder: Path, environment: dict[str, str], *options: str
+) -> Iterator[tuple[Program, int]]:
+    port = free_port()
+    command = [COMMAND, "serve", "--folder", folder / "embedded", "-p", str(port), *options]
+    with Program(command, environment, folder) as serve:
+        serve.wait_for_line("serve  | ready at")
+        yield serve, port
+
+
+def post(port: int, path: str, body: bytes) -> tuple[int, bytes]:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("POST", path, body, USER)
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+def test_serve_delivers_until_it_is_told_to_stop_and_leaves_no_process(
+    no_home: dict[str, str], tmp_path: Path
+) -> None:
+    with (
+        RecordingServer() as target,
+        serving(tmp_path, no_home, "--allow-all") as (serve, port),
+    ):
+        body = {"name": "n", "jsonpath": "$.data", "target_url": target.url}
+        assert post(port, "/eventmatch", json.dumps(body).encode())[0] == 200
+        assert post(port, "/receive", EVENT)[0] == 200
+        assert json.loads(target.wait_for(1, timeout=15)[0].body) == json.loads(EVENT)
+        started = descendants(serve.pid)
+        assert len(started) >= 3  # web server, worker and the worker's own
+        serve.signal(signal.SIGINT)
+        assert serve.wait(20) == 0, serve.output
+        eventually(lambda: not any(map(is_alive, started)))
+    assert all(re.match(r"(serve |web   |worker) \| ", line) for line in serve.lines), serve.output
+    assert "Traceback" not in serve.output
+    assert serve.lines[-1] == "serve  | stopped"
+    assert not (tmp_path / ".pacifica-notifications").exists()
+
+
+def test_serve_fails_and_leaves_no_process_when_its_worker_dies(
+    no_home: dict[str, str], tmp_path: Path
+) -> None:
+    with serving(tmp_path, no_home, "--allow-all") as (serve, _port):
+        started = descendants(serve.pid)
+        kill(started, "worker")
+        assert serve.wait(30) == 1, serve.output
+        eventually(lambda: not any(map(is_alive, started)))
+    assert "ended unexpectedly: worker" in serve.lines[-1]
+
+
+def test_serve_fails_when_its_port_is_taken_and_the_other_one_goes_on(
+    no_home: dict[str, str], tmp_path: Path
+) -> None:
+    with serving(tmp_path, no_home) as (serve, port):
+        command = [COMMAND, "serve", "--folder", tmp_path / "other", "-p", str(port)]
+        with Program(command, no_home, tmp_path) as second:
+            assert second.wait(60) == 1, second.output
+            assert "the web process did not start" in second.lines[-1]
+            assert not descendants(second.pid)
+        assert post(port, "/receive", EVENT)[0] == 200
+        serve.signal(signal.SIGTERM)
+        assert serve.wait(20) == 0, serve.output
+
+
+def kill(processes: set[int], word: str) -> None:
+    """Kill the oldest of the processes that has a word in its command line."""
+    for pid in sorted(processes):
+        if word in Path("/proc", str(pid), "cmdline").read_text().split("\0"):
+            os.kill(pid, signal.SIGKILL)
+            return
+    raise AssertionError(f"none of {processes} is a {word}")

@@ -1,0 +1,158 @@
+"""The installed web server: what it starts on, and many clients at once."""
+
+import shutil
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.integration.webservice import (
+    SUBSCRIPTION,
+    Service,
+    assert_error,
+    exchange,
+    raw_get,
+    some_user,
+)
+from tests.support import databases
+from tests.support.processes import BIN, Program
+from tests.support.servers import free_port
+
+pytestmark = pytest.mark.endtoend
+
+ROOT = Path(__file__).parents[2]
+COMMAND = "pacifica-notifications"
+
+
+def test_server_logs_that_it_serves_when_there_is_no_cherrypy_file(service: Service) -> None:
+    assert not Path(service.environment["NOTIFICATIONS_CPCONFIG"]).exists()
+    service.program.wait_for_line(f"Serving on http://127.0.0.1:{service.port}")
+    service.program.wait_for_line("Bus STARTED")
+
+
+@pytest.mark.parametrize("option", ["-c", "--cpconfig", "NOTIFICATIONS_CPCONFIG"])
+def test_server_serves_with_shipped_file_and_flags_beat_it(
+    prepared: dict[str, str], tmp_path: Path, option: str
+) -> None:
+    shipped = shutil.copy(ROOT / "server.conf", tmp_path)
+    port = free_port()
+    command = [BIN / COMMAND, "-p", str(port), "-a", "127.0.0.1"]
+    if option.startswith("-"):
+        command += [option, shipped]
+    else:
+        prepared = {**prepared, option: str(shipped)}
+    with Program(command, prepared, tmp_path) as program:
+        program.wait_for_line(f"Serving on http://127.0.0.1:{port}")
+        program.wait_for_line("Bus STARTED")
+        answer = exchange(port, raw_get("/eventmatch", b"Http-Remote-User: alice"))
+        assert (answer.status, answer.body) == (200, b"[]")
+        assert answer.headers["content-type"] == "application/json"
+        assert_error(exchange(port, raw_get("/nothing")), 404)
+        assert_error(exchange(port, raw_get("/eventmatch/x")), 400)
+    assert (tmp_path / "access.log").exists()
+    assert (tmp_path / "error.log").exists()
+
+
+def test_server_listens_where_file_says_when_no_flag_is_given(
+    prepared: dict[str, str], tmp_path: Path
+) -> None:
+    port = free_port()
+    lines = f"[global]\nserver.socket_host: '127.0.0.1'\nserver.socket_port: {port}\n"
+    (tmp_path / "cpconfig.ini").write_text(lines)
+    with Program([BIN / COMMAND], prepared, tmp_path) as program:
+        program.wait_for_line(f"Serving on http://127.0.0.1:{port}")
+
+
+def test_server_refuses_database_when_it_is_not_safe(
+    prepared: dict[str, str], run: Callable[..., Any]
+) -> None:
+    for statement, found, remedy in (
+        ("UPDATE notificationsystem SET value = 3 WHERE part = 'major'", "3.0", "dbsync"),
+        ("UPDATE notificationsystem SET value = 5 WHERE part = 'major'", "5.0", "upgrade"),
+        ("DROP TABLE notificationsystem", "0.0", "dbsync"),
+    ):
+        databases.execute(prepared["PEEWEE_URL"], statement)
+        refused = run(prepared, COMMAND, "-p", str(free_port()))
+        assert refused.returncode == 1
+        assert refused.stdout == ""
+        (line,) = refused.stderr.splitlines()
+        for part in (found, "4.0", remedy):
+            assert part in line
+
+
+def test_server_ends_in_one_line_when_it_cannot_start(
+    prepared: dict[str, str], tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    broken = tmp_path / "broken.conf"
+    broken.write_text("[global]\nserver.socket_port: ((\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for arguments, parts in (
+            (["-p", port], [port, "in use"]),
+            (["-a", "nowhere.invalid"], ["nowhere.invalid"]),
+            (["-c", str(tmp_path / "absent.conf")], ["absent.conf", "no such file"]),
+            (["-c", str(broken)], ["broken.conf", "not a CherryPy configuration"]),
+        ):
+            ended = run(prepared, COMMAND, *arguments)
+            assert ended.returncode == 2
+            (line,) = ended.stderr.splitlines()
+            assert all(part in line for part in parts)
+
+
+def test_server_answers_next_request_when_one_was_malformed(service: Service) -> None:
+    for request in (
+        b"GET /eventmatch HTTP/1.1\r\n folded: x\r\nHost: x\r\n\r\n",
+        b"GET /eventmatch HTTP/1.1\r\nHost: x\r\n\x00\r\n\r\n",
+        b"\r\n" * 3 + b"\x00\x01",
+    ):
+        with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert b" 500 " not in answer.partition(b"\r\n")[0]
+    assert service.call("GET", "/eventmatch", some_user()).status_code == 200
+    assert "Traceback" not in service.program.output
+
+
+def test_nobody_is_reset_when_50_clients_connect_at_once(service: Service) -> None:
+    together = threading.Barrier(50)
+
+    def visit(number: int) -> int:
+        together.wait(20)
+        header = f"Http-Remote-User: visitor-{number}".encode()
+        return exchange(service.port, raw_get("/eventmatch", header)).status
+
+    with ThreadPoolExecutor(50) as clients:
+        assert list(clients.map(visit, range(50))) == [200] * 50
+
+
+def test_everybody_is_answered_when_200_clients_work_at_once(service: Service) -> None:
+    together = threading.Barrier(200)
+
+    def work(_: int) -> list[int]:
+        user = some_user()
+        headers = {"Http-Remote-User": user}
+        with requests.Session() as session:
+            session.trust_env = False
+            together.wait(20)
+            path = service.url + "/eventmatch"
+            created = session.post(path, json=SUBSCRIPTION, headers=headers, timeout=60)
+            mine = f"{path}/{created.json()['uuid']}"
+            answers = [
+                created,
+                session.get(mine, headers=headers, timeout=60),
+                session.put(mine, json={"name": "new"}, headers=headers, timeout=60),
+                session.delete(mine, headers=headers, timeout=60),
+                session.get(path, headers=headers, timeout=60),
+            ]
+        assert answers[2].json()["name"] == "new"
+        assert answers[4].json() == []
+        return [answer.status_code for answer in answers]
+
+    with ThreadPoolExecutor(200) as clients:
+        assert list(clients.map(work, range(200))) == [[200] * 5] * 200

@@ -1,0 +1,290 @@
+"""The configuration: three forms of every key, and one line for every value that cannot be used."""
+
+import socket
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import peewee
+import psycopg2
+import pymysql
+import pytest
+
+from pacifica.notifications import settings as keys
+from pacifica.notifications.__main__ import cmd, main
+from pacifica.notifications.config import get_config, load_settings, without_password
+from pacifica.notifications.errors import ConfigError
+from pacifica.notifications.orm.database import open_database
+from pacifica.notifications.settings import KEYS, Key, Settings
+
+GOOD = {
+    keys.TEXT: ("somebody", "somebody else", "nobody"),
+    keys.NAME: ("X-User", "X-Forwarded-User", "Remote"),
+    keys.HTTP_URL: ("https://a.example:8443/base", "http://[::1]", "http://127.0.0.1:1"),
+    keys.BROKER_URL: ("redis://a/0", "amqp://u:p%2F%25@b//", "filesystem:///c"),
+    keys.DATABASE_URL: (
+        "sqlite:///a.db",
+        "postgresql+pool://u:p%@h:1/b?max_connections=3",
+        "mysql:///c",
+    ),
+    keys.SECONDS: ("0", "2.5", "1e3"),
+    keys.COUNT: ("1", "7", "1000000"),
+}
+EXPECTED = {
+    "policy_url": ("notifications", "POLICY_URL", "http://127.0.0.1:8181"),
+    "user_header": ("notifications", "USER_HEADER", "Http-Remote-User"),
+    "default_user": ("DEFAULT", "DEFAULT_USER", "default_user"),
+    "broker_url": ("celery", "BROKER_URL", "pyamqp://"),
+    "backend_url": ("celery", "BACKEND_URL", "rpc://"),
+    "peewee_url": ("database", "PEEWEE_URL", "sqliteext:///db.sqlite3"),
+    "connect_attempts": ("database", "DATABASE_CONNECT_ATTEMPTS", "10"),
+    "connect_wait": ("database", "DATABASE_CONNECT_WAIT", "20"),
+}
+every_key = pytest.mark.parametrize("key", KEYS, ids=lambda key: f"{key.section}.{key.name}")
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Configure nothing, and return the file that would."""
+    for key in KEYS:
+        monkeypatch.delenv(key.environment, raising=False)
+    monkeypatch.setenv("NOTIFICATIONS_CONFIG", str(tmp_path / "config.ini"))
+    monkeypatch.setenv("NOTIFICATIONS_CPCONFIG", str(tmp_path / "cpconfig.ini"))
+    return tmp_path / "config.ini"
+
+
+def setting(key: Key) -> Any:
+    """Return the checked value of a key."""
+    (name,) = (item.name for item in fields(Settings) if item.metadata["key"] is key)
+    return getattr(load_settings(), name)
+
+
+def refused() -> str:
+    """Return the one line that the configuration is refused with."""
+    with pytest.raises(ConfigError) as refusal:
+        load_settings()
+    (line,) = str(refusal.value).splitlines()
+    return line
+
+
+# The three forms.
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_key_has_the_documented_section_environment_and_default(name: str) -> None:
+    (key,) = (key for key in KEYS if key.name == name)
+    assert (key.section, key.environment, key.default) == EXPECTED[name]
+    assert get_config().get(key.section, name) == key.default
+
+
+@every_key
+def test_default_is_beaten_by_environment_and_that_by_file(
+    key: Key, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from_environment, from_file, _ = GOOD[key.kind]
+    assert get_config().get(key.section, key.name) == key.default
+    assert setting(key) == key.kind.read(key.default)
+    monkeypatch.setenv(key.environment, from_environment)
+    assert get_config().get(key.section, key.name) == from_environment
+    assert setting(key) == key.kind.read(from_environment)
+    file.write_text(f"[{key.section}]\n{key.name} = {from_file}\n")
+    assert get_config().get(key.section, key.name) == from_file
+    assert setting(key) == key.kind.read(from_file)
+
+
+def test_keys_differ_in_all_their_forms() -> None:
+    assert len({(key.section, key.name) for key in KEYS}) == len(KEYS)
+    assert len({key.environment for key in KEYS}) == len(KEYS)
+
+
+@pytest.mark.parametrize("kind", GOOD, ids=lambda kind: kind.accepts[:30])
+def test_kind_accepts_good_values(kind: keys.Kind) -> None:
+    for text in GOOD[kind]:
+        kind.read(text)
+
+
+def test_percent_is_plain_in_both_forms(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "amqp://u:%40%(x)s%%@h//"
+    monkeypatch.setenv("BROKER_URL", url)
+    assert load_settings().broker_url == url
+    monkeypatch.delenv("BROKER_URL")
+    file.write_text(f"[celery]\nbroker_url = {url}\n")
+    assert load_settings().broker_url == url
+    assert get_config().get("celery", "broker_url") == url
+
+
+def test_file_may_have_what_nobody_asks_for(file: Path) -> None:
+    file.write_text("\ufeff; comment\n[DEFAULT]\nown = 1\n[other]\nx = %\n", encoding="utf-8")
+    assert load_settings() == Settings(
+        **{i.name: i.metadata["key"].kind.read(i.metadata["key"].default) for i in fields(Settings)}
+    )
+
+
+def test_file_is_looked_up_anew_when_environment_changes(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text("[DEFAULT]\ndefault_user = one\n")
+    assert load_settings().default_user == "one"
+    other = tmp_path / "other.ini"
+    other.write_text("[DEFAULT]\ndefault_user =\n")
+    monkeypatch.setenv("NOTIFICATIONS_CONFIG", str(other))
+    assert load_settings().default_user == ""
+
+
+def test_shipped_file_says_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = load_settings()
+    shipped = Path(__file__).parents[2] / "config.ini"
+    monkeypatch.setenv("NOTIFICATIONS_CONFIG", str(shipped))
+    assert load_settings() == defaults
+
+
+# Values that cannot be used.
+
+BAD = [
+    *(("policy_url", url) for url in ("", "nonsense", "ftp://h", "http://", "http://h:99999")),
+    ("policy_url", "http://[::1"),
+    *(("user_header", name) for name in ("", "Http Remote User", "Http_Remote_User", "X:", "é")),
+    ("broker_url", ""),
+    *(("peewee_url", url) for url in ("", "db.sqlite3", "oracle://h/db", "http://h/db")),
+    *(("peewee_url", url) for url in ("sqlite://db.sqlite3", "sqliteext:///", "mysql://h")),
+    ("peewee_url", "sqlite://folder/db.sqlite3"),
+    *(("peewee_url", url) for url in ("postgres://h:99999/db", "mysql+pool://h:port/db")),
+    *(("connect_attempts", text) for text in ("", "0", "-1", "1.5", "many", "inf")),
+    *(("connect_wait", text) for text in ("", "-1", "nan", "inf", "20 s")),
+    *(("max_body", text) for text in ("0", "64 MB")),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), BAD)
+@pytest.mark.parametrize("source", ["file", "environment"])
+def test_bad_value_is_refused_in_one_line_that_says_all(
+    name: str, text: str, source: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = next(key for key in KEYS if key.name == name)
+    if source == "file":
+        file.write_text(f"[{key.section}]\n{name} = {text}\n", encoding="utf-8")
+        monkeypatch.setenv(key.environment, key.default)
+    else:
+        monkeypatch.setenv(key.environment, text)
+    line = refused()
+    named = str(file) if source == "file" else key.environment
+    for part in (named, f"[{key.section}]", key.name, repr(text), key.kind.accepts):
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"policy_url = http://h",
+        b"[notifications",
+        b"[notifications]\n[notifications]",
+        b"[database]\nconnect_wait = 1\nconnect_wait = 2",
+        b"[database]\npeewee_url: postgres://u:sesame@h/db\nsesame",
+        b"\xff\xfe",
+        b"[DEFAULT]\ndefault_user = \xe9",
+        b"\x00\x01",
+        b"{}",
+    ],
+)
+def test_file_is_refused_in_one_line_when_it_cannot_be_parsed(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    line = refused()
+    assert str(file) in line
+    assert "sesame" not in line
+
+
+def test_file_is_refused_in_one_line_when_it_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (tmp_path, tmp_path / ("x" * 300)):
+        monkeypatch.setenv("NOTIFICATIONS_CONFIG", str(path))
+        assert str(path) in refused()
+
+
+@pytest.mark.parametrize("command", [main, lambda: cmd("dbchk"), lambda: cmd("dbsync")])
+@pytest.mark.parametrize("content", ["[database]\npeewee_url = oracle://u:sesame@h/db\n", "x"])
+def test_both_commands_end_in_one_line_when_configuration_is_bad(
+    command: Any,
+    content: str,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/usr/bin/program"])
+    file.write_text(content)
+    assert command() == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith(f"program: {file}")
+    assert "sesame" not in line
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgres://u:p@h/db", "postgres://u:***@h/db"),
+        ("postgres://u:p@w:/?#d@h/db", "postgres://u:***@h/db"),
+        ("u:p@h/db", "u:***@h/db"),
+        ("redis://:p@h/0", "redis://:***@h/0"),
+        ("mysql://h/db?Password=p", "mysql://h/db?***"),
+        ("http://h/?token=p#x", "http://h/?***"),
+        ("postgres://u@h/db", "postgres://u:***@h/db"),
+        ("sqlite:///db?timeout=5", "sqlite:///db?timeout=5"),
+        ("pyamqp://", "pyamqp://"),
+        ("", ""),
+    ],
+)
+def test_without_password_shows_all_but_the_secret(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+# Database URLs.
+
+
+def opened(url: str, monkeypatch: pytest.MonkeyPatch) -> peewee.Database:
+    monkeypatch.setenv("PEEWEE_URL", url)
+    return open_database(load_settings(), statement_timeout=4)
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "sqliteext", "sqlite+pool", "sqliteext+pool"])
+@pytest.mark.parametrize("query", ["", "?timeout=7"])
+def test_database_url_opens_sqlite(
+    scheme: str, query: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a%b.sqlite3"
+    database = opened(f"{scheme}:///{path}{query}", monkeypatch)
+    try:
+        database.connect()
+        database.execute_sql("CREATE TABLE t (a)")
+        assert database.execute_sql("PRAGMA journal_mode").fetchone() == ("wal",)
+    finally:
+        database.close_all() if scheme.endswith("+pool") else database.close()
+    assert path.exists()
+
+
+@pytest.mark.parametrize("pool", ["", "+pool"])
+@pytest.mark.parametrize(
+    ("scheme", "kind", "refusal"),
+    [
+        ("postgres", peewee.PostgresqlDatabase, psycopg2.OperationalError),
+        ("postgresql", peewee.PostgresqlDatabase, psycopg2.OperationalError),
+        ("mysql", peewee.MySQLDatabase, pymysql.err.OperationalError),
+    ],
+)
+def test_database_url_names_server_user_and_database(
+    pool: str, scheme: str, kind: type, refusal: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+    database = opened(f"{scheme}{pool}://somebody:sesame@127.0.0.1:{port}/name", monkeypatch)
+    assert isinstance(database, kind)
+    assert database.database == "name"
+    parameters = database.connect_params
+    assert (parameters["host"], parameters["port"]) == ("127.0.0.1", port)
+    assert (parameters["user"], parameters["password"]) == ("somebody", "sesame")
+    with pytest.raises(peewee.OperationalError) as error:
+        database.connect()
+    assert isinstance(error.value.__context__, refusal)
+    assert str(port) in str(error.value) or "111" in str(error.value)

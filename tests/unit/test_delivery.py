@@ -1,0 +1,325 @@
+"""Deliveries: the request that is made, and what each kind of answer means."""
+
+import json
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pacifica.notifications.delivery import (
+    authorization,
+    delivery_request,
+    outcome,
+    retry_after,
+    unusable,
+)
+from pacifica.notifications.events import delivered_text
+from pacifica.notifications.flow import Delivery, Outcome
+from pacifica.notifications.settings import Settings
+from pacifica.notifications.subscriptions import Subscription
+from pacifica.notifications.transport import Answer, NoAnswer
+
+NOW = datetime(2026, 1, 31, 12, 0, 0)
+SETTINGS = Settings(
+    **{
+        item.name: item.metadata["key"].kind.read(item.metadata["key"].default)
+        for item in fields(Settings)
+    }
+)
+TRANSIENT = [408, 425, 429, 500, 502, 503, 504, 599]
+PERMANENT = [300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 410, 413, 418, 451, 499]
+NO_ANSWER = NoAnswer("no answer within 10 s", 10.0)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+OBJECTS = st.dictionaries(st.text(max_size=5), JSON, max_size=4)
+
+
+def delivery(attempts: int = 1, **subscription: Any) -> Delivery:
+    return Delivery(
+        UUID(int=1),
+        UUID(int=2),
+        attempts,
+        replace(
+            Subscription(UUID(int=3), "alice", "http://target.invalid/", {}, {}, 1), **subscription
+        ),
+    )
+
+
+def answer(status: int, body: bytes = b"", after: str | None = None) -> Answer:
+    return Answer(status, body, truncated=False, retry_after=after, seconds=0.1)
+
+
+def ruled(result: Answer | NoAnswer, attempts: int = 1, **chosen: Any) -> Outcome:
+    return outcome(delivery(attempts), result, NOW, replace(SETTINGS, **chosen))
+
+
+def wait(result: Answer | NoAnswer, attempts: int = 1, **chosen: Any) -> float:
+    due = ruled(result, attempts, **chosen).due
+    assert due is not None
+    return (due - NOW).total_seconds()
+
+
+# The request
+
+
+def test_request_posts_the_event_as_json() -> None:
+    request = delivery_request(delivery(target_url="https://t.invalid/x?y=1"), '{"a": "\\u00e9"}')
+    assert (request.method, request.url) == ("POST", "https://t.invalid/x?y=1")
+    headers = (("Content-Type", "application/json"), ("User-Agent", "pacifica-notifications"))
+    assert request.headers == headers
+    assert request.body == b'{"a": "\\u00e9"}'
+
+
+def test_request_carries_extensions_and_credentials_of_the_subscription() -> None:
+    auth = {"type": "header", "header": {"type": "Bearer", "credentials": "t"}}
+    request = delivery_request(delivery(extensions={"a": 1}, auth=auth), '{"extensions": {}}')
+    assert request.body == b'{"extensions": {"a": 1}}'
+    assert ("Authorization", "Bearer t") in request.headers
+
+
+@pytest.mark.parametrize(
+    ("auth", "header"),
+    [
+        ({}, None),
+        ({"type": None}, None),
+        ({"type": "basic", "basic": {"username": "bob", "password": "pw"}}, "Basic Ym9iOnB3"),
+        ({"type": "basic", "basic": {"username": "ü", "password": ":"}}, "Basic w7w6Og=="),
+        ({"type": "basic", "basic": {"username": "", "password": ""}}, "Basic Og=="),
+        ({"type": "header", "header": {"type": "Bearer", "credentials": "a b"}}, "Bearer a b"),
+    ],
+)
+def test_authorization_is_the_header_that_auth_asks_for(auth: Any, header: str | None) -> None:
+    assert authorization(auth) == (() if header is None else (("Authorization", header),))
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        {"type": "basic"},
+        {"type": "basic", "basic": None},
+        {"type": "basic", "basic": {"username": "a"}},
+        {"type": "header"},
+        {"type": "header", "header": {"type": "Bearer"}},
+        {"type": "header", "header": "Bearer t"},
+    ],
+)
+def test_authorization_is_refused_when_it_lacks_what_its_type_needs(auth: Any) -> None:
+    with pytest.raises(ValueError, match="is not complete"):
+        authorization(auth)
+
+
+@pytest.mark.parametrize("credentials", ["a\r\nX-Other: b", "a\0b", "é"])
+def test_request_is_refused_when_a_credential_could_write_headers(credentials: str) -> None:
+    auth = {"type": "header", "header": {"type": "Bearer", "credentials": credentials}}
+    with pytest.raises(ValueError, match="Authorization"):
+        delivery_request(delivery(auth=auth), "{}")
+
+
+# Extensions
+
+
+@pytest.mark.parametrize(
+    ("event", "extensions", "delivered"),
+    [
+        (
+            {"a": 1, "extensions": {"x": 1, "y": 2}},
+            {"x": 3},
+            {"a": 1, "extensions": {"x": 3, "y": 2}},
+        ),
+        (
+            {"extensions": {"x": {"deep": 1}}},
+            {"x": {"other": 2}},
+            {"extensions": {"x": {"other": 2}}},
+        ),
+        ({"a": 1}, {"x": 3}, {"a": 1, "extensions": {"x": 3}}),
+        ({"extensions": None}, {"x": 3}, {"extensions": {"x": 3}}),
+        ({"extensions": "odd"}, {"x": 3}, {"extensions": {"x": 3}}),
+    ],
+)
+def test_extensions_of_the_subscription_are_laid_over_the_events_own(
+    event: Any, extensions: Any, delivered: Any
+) -> None:
+    assert json.loads(delivered_text(json.dumps(event), extensions)) == delivered
+
+
+def test_text_is_delivered_as_it_is_stored_when_there_are_no_extensions() -> None:
+    stored = '{ "a":1.50, "b": 1e400,"extensions":{}}'
+    assert delivered_text(stored, {}) == stored
+
+
+@settings(max_examples=50)
+@given(OBJECTS, OBJECTS, OBJECTS)
+def test_merging_changes_the_extensions_only_and_twice_is_as_once(
+    event: dict[str, Any], own: dict[str, Any], extensions: dict[str, Any]
+) -> None:
+    stored = json.dumps({**event, "extensions": own})
+    once = delivered_text(stored, extensions)
+    assert json.loads(once) == {**event, "extensions": {**own, **extensions}}
+    assert delivered_text(once, extensions) == once
+
+
+# The outcome
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+def test_outcome_is_delivered_when_the_target_answers_2xx(status: int) -> None:
+    result = ruled(answer(status, b"thanks"))
+    assert (result.delivered, result.due, result.error) == (True, None, None)
+    assert (result.status, result.body) == (str(status), "thanks")
+
+
+@pytest.mark.parametrize("status", PERMANENT)
+def test_outcome_is_an_error_at_once_when_the_target_refuses_for_good(status: int) -> None:
+    result = ruled(answer(status, b"go away", after="5"))
+    assert not result.delivered
+    assert result.error is not None
+    assert result.error.endswith(f"failed after 1 attempt: status {status}: go away")
+
+
+@pytest.mark.parametrize("result", [*map(answer, TRANSIENT), NO_ANSWER])
+def test_outcome_is_another_try_until_all_are_used_up(result: Answer | NoAnswer) -> None:
+    for attempts in (1, 2, 3):
+        tried = ruled(result, attempts, delivery_attempts=4)
+        assert (tried.delivered, tried.error) == (False, None)
+        assert tried.due is not None
+        assert tried.due > NOW
+    for attempts in (4, 5):
+        given_up = ruled(result, attempts, delivery_attempts=4)
+        assert not given_up.delivered
+        assert f"failed after {attempts} attempts: " in (given_up.error or "")
+
+
+@pytest.mark.parametrize("attempts", [1, 4, 99])
+def test_outcome_is_no_attempt_when_the_reason_lies_here(attempts: int) -> None:
+    result = ruled(NoAnswer("transport closed", 0.0, ours=True), attempts)
+    assert (result.delivered, result.due, result.error, result.tried) == (False, NOW, None, False)
+
+
+def test_outcome_tells_the_reason_when_the_target_did_not_answer() -> None:
+    result = ruled(NO_ANSWER, attempts=4)
+    assert (result.status, result.body) == ("", "no answer within 10 s")
+    assert (result.error or "").endswith(": no answer within 10 s")
+
+
+def test_outcome_of_what_cannot_be_sent_is_an_error() -> None:
+    result = unusable(delivery(), "the URL has no host", NOW)
+    assert (result.delivered, result.status, result.body) == (False, "", "the URL has no host")
+    assert result.error == "cannot be delivered: the URL has no host"
+
+
+# The error
+
+
+def test_error_says_when_what_where_and_how_often() -> None:
+    at = "2026-01-31T12:00:00Z: POST of event 00000000-0000-0000-0000-000000000002"
+    expected = f"{at} to http://target.invalid/ failed after 1 attempt: status 404: not here"
+    assert ruled(answer(404, b"not here")).error == expected
+
+
+@pytest.mark.parametrize(
+    "body", [b"a\r\nb\0c\x1b[2J" * 9000, "\u2028é\x85".encode() * 500, b"\xff" * 99]
+)
+def test_error_is_one_printable_line_and_bounded(body: bytes) -> None:
+    error = ruled(answer(404, body)).error or ""
+    assert error.isprintable()
+    assert len(error) < 800
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        (
+            "http://user:sesame@target.invalid:81/a/b?key=sesame#sesame",
+            "http://target.invalid:81/a/b",
+        ),
+        ("http://sesame@target.invalid", "http://target.invalid"),
+        ("https://[::1]:8/x;y", "https://[::1]:8/x;y"),
+        ("http://[::1", "what is not a URL"),
+    ],
+)
+def test_error_names_the_target_without_what_may_be_secret(url: str, place: str) -> None:
+    error = outcome(delivery(target_url=url), answer(404), NOW, SETTINGS).error or ""
+    assert f" to {place} failed" in error
+    assert "sesame" not in error
+
+
+# The wait
+
+
+def test_wait_doubles_and_is_spread_below_its_bound() -> None:
+    for attempts, longest in enumerate([0.5, 1, 2, 4, 8], start=1):
+        waits = [wait(answer(500), attempts, delivery_attempts=9) for _ in range(200)]
+        assert longest / 2 <= min(waits) <= max(waits) <= longest
+        assert max(waits) - min(waits) > longest / 4
+
+
+def test_wait_is_as_configured_and_stays_finite() -> None:
+    assert wait(NO_ANSWER, delivery_retry_first=0.0) == 0
+    assert wait(NO_ANSWER, 5000, delivery_attempts=9999) <= 0.5 * 2**16
+
+
+@pytest.mark.parametrize("status", TRANSIENT)
+def test_wait_is_what_the_target_asks_for_within_bounds(status: int) -> None:
+    assert wait(answer(status, after="7")) == 7
+    assert wait(answer(status, after="0")) == 0
+    assert wait(answer(status, after="301")) == 300
+    assert wait(answer(status, after="9" * 5000), delivery_retry_after_most=20) == 20
+    assert wait(answer(status, after=http_date(NOW + timedelta(seconds=90)))) == 90
+    assert wait(answer(status, after=http_date(NOW - timedelta(days=1)))) == 0
+    assert wait(answer(status, after=http_date(NOW + timedelta(days=400)))) == 300
+    assert 0 < wait(answer(status, after="tomorrow")) <= 0.5
+
+
+def http_date(moment: datetime) -> str:
+    return format_datetime(moment.replace(tzinfo=UTC), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("  ", None),
+        ("120", 120),
+        (" 120 ", 120),
+        ("-1", None),
+        ("1.5", None),
+        ("٣", None),
+        ("1e3", None),
+        ("Sat, 31 Jan 2026 12:00:10 GMT", 10),
+        ("Sat, 31 Jan 2026 13:00:10 +0100", 10),
+        ("Sat, 31 Jan 2026 12:00:10 -0000", 10),
+        ("Saturday, 31-Jan-26 12:00:10 GMT", 10),
+        ("Sat Jan 31 12:00:10 2026", 10),
+        ("Fri, 30 Jan 2026 12:00:00 GMT", 0),
+        ("Fri, 31 Dec 9999 23:59:59 -0100", None),
+        ("Mon, 01 Jan 0001 00:00:00 +0100", 0),
+        ("Sat, 32 Jan 2026 12:00:10 GMT", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_or_nothing(
+    value: str | None, seconds: float | None
+) -> None:
+    assert retry_after(value, NOW) == seconds
+
+
+DATE_PARTS = st.sampled_from(
+    [*"0123456789 ,:-+", "Sat", "Jan", "2026", "9999", "12:00:00", "GMT", "+9999", "99"]
+)
+
+
+@given(st.text(max_size=40) | st.lists(DATE_PARTS, max_size=12).map("".join))
+def test_retry_after_never_fails_and_is_never_negative(value: str) -> None:
+    seconds = retry_after(value, NOW)
+    assert seconds is None or seconds >= 0

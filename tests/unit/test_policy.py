@@ -1,0 +1,140 @@
+"""Policy: the questions that are asked, and what each kind of answer means."""
+
+from dataclasses import fields
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from pacifica.notifications.flow import Delivery, State
+from pacifica.notifications.policy import (
+    Verdict,
+    is_unknown_user,
+    ruling,
+    user_request,
+    verdict,
+    verdict_request,
+)
+from pacifica.notifications.settings import Settings
+from pacifica.notifications.subscriptions import Subscription
+from pacifica.notifications.transport import Answer, NoAnswer
+
+NOW = datetime(2026, 1, 31, 12, 0, 0)
+POLICY = "http://policy.invalid:8181/base"
+NO_ANSWER = NoAnswer("no connection", 0.1)
+
+
+def settings(**values: object) -> Settings:
+    """Return settings with their defaults, as no file and no environment makes them."""
+    keys = {item.name: item.metadata["key"] for item in fields(Settings)}
+    return Settings(**{name: key.kind.read(key.default) for name, key in keys.items()} | values)
+
+
+def answer(status: int, body: bytes = b"") -> Answer:
+    return Answer(status, body, truncated=False, retry_after=None, seconds=0.1)
+
+
+def delivery(attempts: int = 1) -> Delivery:
+    subscription = Subscription(uuid4(), "alice", "http://target.invalid/", {}, {}, 1)
+    return Delivery(uuid4(), UUID(int=1), attempts, subscription)
+
+
+def test_verdict_request_carries_the_event_as_json() -> None:
+    request = verdict_request(POLICY, "alice", '{"a": "\\u00e9"}')
+    assert (request.method, request.url) == ("POST", f"{POLICY}/events/alice")
+    assert request.headers == (("Content-Type", "application/json"),)
+    assert request.body == b'{"a": "\\u00e9"}'
+
+
+def test_user_request_asks_for_the_user_alone() -> None:
+    request = user_request(POLICY, "alice")
+    assert request.method == "GET"
+    assert request.url == f"{POLICY}/status/users/search/alice/simple"
+    assert request.body == b""
+
+
+@pytest.mark.parametrize(
+    ("user", "quoted"),
+    [
+        ("a b", "a%20b"),
+        ("müller", "m%C3%BCller"),
+        ("a/b", "a%2Fb"),
+        ("a?b#c", "a%3Fb%23c"),
+        ("a&b=c", "a%26b%3Dc"),
+        ("a%41", "a%2541"),
+        ("..", ".."),
+        ("DOMAIN\\user", "DOMAIN%5Cuser"),
+    ],
+)
+def test_user_is_percent_encoded_in_every_question(user: str, quoted: str) -> None:
+    assert verdict_request(POLICY, user, "{}").url == f"{POLICY}/events/{quoted}"
+    assert user_request(POLICY, user).url == f"{POLICY}/status/users/search/{quoted}/simple"
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 299])
+def test_verdict_is_allow_when_policy_answers_2xx(status: int) -> None:
+    assert verdict(answer(status)) is Verdict.ALLOW
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 412, 429, 499])
+def test_verdict_is_deny_when_policy_answers_4xx(status: int) -> None:
+    assert verdict(answer(status)) is Verdict.DENY
+
+
+@pytest.mark.parametrize("status", [100, 301, 302, 304, 307, 500, 502, 503, 599, 999])
+def test_verdict_is_unknown_when_policy_answers_anything_else(status: int) -> None:
+    assert verdict(answer(status)) is Verdict.UNKNOWN
+
+
+def test_verdict_is_unknown_when_policy_does_not_answer() -> None:
+    assert verdict(NO_ANSWER) is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("result", "unknown"),
+    [
+        (answer(404), True),
+        (answer(200), False),
+        (answer(403), False),
+        (answer(410), False),
+        (answer(500), False),
+        (NO_ANSWER, False),
+    ],
+)
+def test_user_is_unknown_only_when_policy_answers_404(
+    result: Answer | NoAnswer, unknown: bool
+) -> None:
+    assert is_unknown_user(result) is unknown
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "due"),
+    [(200, State.ALLOWED, NOW), (412, State.DENIED, None)],
+)
+def test_ruling_on_a_verdict_is_for_all_of_a_users_deliveries(
+    status: int, state: State, due: datetime | None
+) -> None:
+    deliveries = [delivery(), delivery(3)]
+    ruled = ruling(deliveries, answer(status, b"why"), NOW, settings())
+    assert ruled.deliveries == tuple(each.uuid for each in deliveries)
+    assert (ruled.state, ruled.due, ruled.status, ruled.body) == (state, due, str(status), "why")
+
+
+@pytest.mark.parametrize(
+    ("attempts", "seconds"), [((1,), 1), ((2,), 2), ((3,), 4), ((1, 4), 8), ((99,), 60)]
+)
+def test_ruling_without_a_verdict_waits_longer_each_time_up_to_a_bound(
+    attempts: tuple[int, ...], seconds: float
+) -> None:
+    ruled = ruling([delivery(each) for each in attempts], NO_ANSWER, NOW, settings())
+    assert (ruled.state, ruled.due) == (State.MATCHED, NOW + timedelta(seconds=seconds))
+    assert (ruled.status, ruled.body) == ("", "no connection")
+
+
+def test_ruling_waits_as_it_is_configured() -> None:
+    chosen = settings(policy_retry_first=0.5, policy_retry_most=3.0)
+    waits = [
+        (ruling([delivery(each)], answer(503), NOW, chosen).due or NOW) - NOW
+        for each in range(1, 6)
+    ]
+    assert [wait.total_seconds() for wait in waits] == [0.5, 1, 2, 3, 3]
