@@ -142,7 +142,7 @@ def main() -> int:
 
 def say(line: str = "") -> None:
     """Print a line at once, also into a pipe."""
-    print(line, flush=True)  # noqa: T201
+    print(line, flush=True)
 
 
 def compare(figures: dict[str, Figures], old: Figures) -> None:
@@ -157,7 +157,7 @@ def measured(label: str, port: int, seconds: float, rate: float) -> Figures:
     """Have clients in a process of their own send requests, and print what they saw."""
     command = [sys.executable, "-m", "tests.benchmarks.receive", "--client", str(port)]
     command += ["--seconds", str(seconds), "--rate", str(rate)]
-    result = subprocess.run(  # noqa: S603 (the command is ours)
+    result = subprocess.run(
         command, cwd=ROOT, check=True, capture_output=True, timeout=10 * seconds + PATIENCE
     )
     figures = Figures(**json.loads(result.stdout))
@@ -328,7 +328,7 @@ def running(
 ) -> Iterator[None]:
     """Run a server for the block, its output in a file, from when it answers on its port."""
     with (folder / "output.log").open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 (the command is ours)
+        process = subprocess.Popen(
             [str(part) for part in command],
             stdout=output,
             stderr=output,
@@ -370,7 +370,7 @@ def run(
     timeout: float = PATIENCE,
 ) -> None:
     """Run a command to its end; what it says is shown when it fails."""
-    result = subprocess.run(  # noqa: S603 (the command is ours)
+    result = subprocess.run(
         [str(part) for part in command],
         cwd=folder,
         env=environment,

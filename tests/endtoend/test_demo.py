@@ -156,18 +156,26 @@ def test_serve_fails_and_leaves_no_process_when_its_worker_dies(
     assert "ended unexpectedly: worker" in serve.lines[-1]
 
 
-def test_serve_fails_when_its_port_is_taken_and_the_other_one_goes_on(
+def test_serve_ends_and_leaves_no_process_when_it_is_told_to_stop_before_it_is_ready(
     no_home: dict[str, str], tmp_path: Path
 ) -> None:
-    with serving(tmp_path, no_home) as (serve, port):
-        command = [COMMAND, "serve", "--folder", tmp_path / "other", "-p", str(port)]
-        with Program(command, no_home, tmp_path) as second:
-            assert second.wait(60) == 1, second.output
-            assert "the web process did not start" in second.lines[-1]
-            assert not descendants(second.pid)
-        assert post(port, "/receive", EVENT)[0] == 200
+    command = [COMMAND, "serve", "--folder", tmp_path / "embedded", "-p", str(free_port())]
+    with Program(command, no_home, tmp_path) as serve:
+        serve.wait_for_line("web    | ")
+        started = descendants(serve.pid)
         serve.signal(signal.SIGTERM)
         assert serve.wait(20) == 0, serve.output
+        eventually(lambda: not any(map(is_alive, started)))
+    assert serve.lines[-1] == "serve  | stopped"
+
+
+def test_serve_fails_when_its_port_is_taken(no_home: dict[str, str], tmp_path: Path) -> None:
+    with RecordingServer() as other:
+        command = [COMMAND, "serve", "--folder", tmp_path / "embedded", "-p", str(other.port)]
+        with Program(command, no_home, tmp_path) as serve:
+            assert serve.wait(60) == 1, serve.output
+            assert not descendants(serve.pid)
+    assert "the web process did not start" in serve.lines[-1]
 
 
 def kill(processes: set[int], word: str) -> None:

@@ -133,7 +133,7 @@ def make_virtual_host(url: str) -> None:
     except amqp.exceptions.NotAllowed:
         name, user = urlsplit(url).path[1:], urlsplit(url).username or "guest"
         for command in (["add_vhost", name], ["set_permissions", "-p", name, user, *[".*"] * 3]):
-            subprocess.run(  # noqa: S603 (the command is the test's own)
+            subprocess.run(
                 ["rabbitmqctl", *command],  # noqa: S607
                 check=True,
                 capture_output=True,

@@ -35,7 +35,7 @@ def run() -> Run:
     def to_its_end(
         environment: Mapping[str, str], *command: str
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(  # noqa: S603 (the command is the test's own)
+        return subprocess.run(
             [BIN / command[0], *command[1:]],
             env={**clean_environment(), **environment},
             cwd=Path(environment["NOTIFICATIONS_CONFIG"]).parent,

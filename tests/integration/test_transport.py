@@ -638,7 +638,7 @@ with Transport() as transport:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 def test_submit_works_in_parent_and_child_when_the_process_forks(target: RecordingServer) -> None:
-    done = subprocess.run(  # noqa: S603 - our own script
+    done = subprocess.run(
         [sys.executable, "-c", FORK, target.url],
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -672,7 +672,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         pytest.skip("needs the openssl command to make a certificate")
     folder = tmp_path_factory.mktemp("tls")
     certificate, key = folder / "certificate.pem", folder / "key.pem"
-    subprocess.run(  # noqa: S603 - fixed arguments
+    subprocess.run(
         [openssl, *OPENSSL.split(), "-keyout", str(key), "-out", str(certificate)],
         check=True,
         capture_output=True,

@@ -48,7 +48,7 @@ def release(processes: Sequence[subprocess.Popen[str]]) -> list[str]:
 
 
 def _start(program: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603 (the program is the test's own)
+    return subprocess.Popen(
         [sys.executable, "-c", _PREAMBLE + program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -32,7 +32,7 @@ class Program:
     ) -> None:
         self.lines: list[str] = []
         self._changed = threading.Condition()
-        self._process = subprocess.Popen(  # noqa: S603 (the command is the test's own)
+        self._process = subprocess.Popen(
             [str(part) for part in command],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

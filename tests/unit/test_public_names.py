@@ -409,7 +409,7 @@ def child(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program in a process of its own, which must succeed in silence."""
     plain = {name: value for name, value in os.environ.items() if name in INHERITED}
-    ended = subprocess.run(  # noqa: S603 (the program is the test's own)
+    ended = subprocess.run(
         [sys.executable, "-B", "-W", "error", "-c", program, *arguments],
         env={**plain, "HOME": str(home / "home"), **environment},
         cwd=home,
