@@ -23,6 +23,8 @@ from pacifica.notifications.settings import Settings
 _MYSQL_TYPES = {"LONGTEXT": "LONGTEXT", "DATETIME": "DATETIME(6)"}
 _OTHER_TYPES = {"LONGTEXT": "TEXT"}
 _POOL_WAIT = 5
+# Seconds that a server's own time-out may need to get here.
+_NETWORK = 0.2
 
 
 class LazyDatabase(peewee.DatabaseProxy):
@@ -121,8 +123,13 @@ def _postgresql(
         "application_name": "pacifica-notifications",
         "field_types": _OTHER_TYPES,
     }
-    if statement_timeout is not None:
-        options["options"] = f"-c statement_timeout={int(statement_timeout * 1000)}"
+    if statement_timeout is None:
+        return options
+    # Imported here, since psycopg2 is an extra.
+    from pacifica.notifications.orm.postgresql import connection_class
+
+    options["options"] = f"-c statement_timeout={int(statement_timeout * 1000)}"
+    options["connection_factory"] = connection_class(statement_timeout + _NETWORK)
     return options
 
 
