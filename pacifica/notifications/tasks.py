@@ -128,10 +128,8 @@ class _Broker:
         """Hand over one message, or log why not; the sweep makes good what is not handed over."""
         if time.monotonic() < self._rests_until:
             return
-        seconds = _settings().publish_timeout
-        bounds = {"timeout": seconds, "confirm_timeout": seconds}
         try:
-            task.apply_async(arguments, ignore_result=True, retry=False, **bounds, **options)
+            task.apply_async(arguments, ignore_result=True, retry=False, **options)
         except Exception as error:  # noqa: BLE001 an edge: kombu's transports raise what they like
             self._rests_until = time.monotonic() + _settings().publish_pause
             _LOG.warning("no message could be handed to the broker (%s)", type(error).__name__)

@@ -101,6 +101,9 @@ def main() -> int:
     args = parser.parse_args()
     if args.client:
         return client(args.client, args.seconds, args.rate)
+    with closing(redis.Redis.from_url(REDIS, socket_timeout=5)) as server:
+        if server.dbsize():
+            raise SystemExit(f"{REDIS} is not empty; name another one in BENCHMARK_REDIS_URL")
     say(f"{os.cpu_count()} cores, shared by clients, service and database servers")
     say(f"{CONNECTIONS} clients for throughput, {args.rate:g} requests/s for latency\n")
     say(f"{'':<44}{'requests/s':>11}{'p50 ms':>9}{'p99 ms':>9}")

@@ -84,7 +84,7 @@ def test_demo_fails_when_nothing_arrives(no_home: dict[str, str], tmp_path: Path
         assert demo.wait(60) == 1, demo.output
         assert not descendants(demo.pid)
     assert "nothing was delivered" in demo.lines[-1]
-    assert "Traceback" not in demo.output
+    assert "Traceback" not in demo.output, demo.output
     assert "delivered     {" not in demo.output
 
 
@@ -140,7 +140,7 @@ def test_serve_delivers_until_it_is_told_to_stop_and_leaves_no_process(
         assert serve.wait(20) == 0, serve.output
         eventually(lambda: not any(map(is_alive, started)))
     assert all(re.match(r"(serve |web   |worker) \| ", line) for line in serve.lines), serve.output
-    assert "Traceback" not in serve.output
+    assert "Traceback" not in serve.output, serve.output
     assert serve.lines[-1] == "serve  | stopped"
     assert not (tmp_path / ".pacifica-notifications").exists()
 

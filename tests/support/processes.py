@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -22,7 +22,7 @@ _OURS = re.compile(
 
 
 class Program:
-    """A process in a group of its own; at the end of the `with` block the whole group is killed.
+    """A process in a group of its own; the end of the `with` block kills all that it started.
 
     Standard output and standard error are one stream, in `output`.
     """
@@ -84,7 +84,11 @@ class Program:
         return self
 
     def __exit__(self, *_: object) -> None:
+        started = descendants(self.pid)
         self.kill_group()
+        for pid in started:  # what has a group of its own
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         if self._process.stdout is not None:

@@ -123,4 +123,4 @@ def _free_port() -> int:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201
+    print(f"{line}\n", end="", flush=True)  # noqa: T201

@@ -42,15 +42,14 @@ class Child:
         return self._process.poll() is not None
 
     def tell_to_end(self) -> None:
-        """Have the process begin to end what it is doing."""
+        """Have the process end what it is doing; said twice, it would hurry."""
         self._process.terminate()
 
-    def stop(self) -> None:
-        """Let the process end what it is doing, for a bounded time, and then end it.
+    def end(self) -> None:
+        """Wait for the process that was told to end, for a bounded time, and then end it.
 
         What it has started and left behind, as a killed worker does, is ended with it.
         """
-        self.tell_to_end()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE)
         self._kill()
@@ -111,7 +110,7 @@ def web_and_worker(
         for child in children.values():
             child.tell_to_end()
         for child in children.values():
-            child.stop()
+            child.end()
 
 
 def _await_ready(child: Child, deadline: float) -> None:

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import SimpleQueue
 
 LOOPBACK = "127.0.0.1"
+_POLL = 0.05
 
 
 @contextmanager
@@ -56,7 +57,7 @@ class _Quiet(BaseHTTPRequestHandler):
 def _running(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     with ThreadingHTTPServer((LOOPBACK, 0), handler) as server:
         server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(_POLL,), daemon=True)
         thread.start()
         try:
             yield f"http://{LOOPBACK}:{server.server_port}"

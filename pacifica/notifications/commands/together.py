@@ -94,4 +94,5 @@ def _stopping() -> Iterator[None]:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201
+    # In one piece: two threads say what the two processes say.
+    print(f"{line}\n", end="", flush=True)  # noqa: T201
