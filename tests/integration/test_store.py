@@ -270,6 +270,16 @@ def test_logged_gives_the_newest_events_of_a_time() -> None:
     assert oldest.created == noon
 
 
+def test_purge_deletes_all_there_are_when_they_are_more_than_one_transaction_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events, "_EVENTS_PER_PURGE", 2)
+    for _ in range(5):
+        events.record(Event(uuid4(), "{}"))
+    assert events.purge([], utcnow() + SOON) == 5
+    assert EventLog.select().count() == 0
+
+
 def test_purge_deletes_old_events_with_their_matches_and_no_others() -> None:
     to = subscribe()
     old, new, other = matched(to), matched(to), matched(to)

@@ -8,9 +8,8 @@ from pacifica.notifications.store.events import LoggedEvent, LoggedMatch
 
 def shown_event(event: LoggedEvent) -> str:
     """Return an event, its JSON and its matches, for people to read."""
-    document = json.dumps(json.loads(event.text), indent=2, ensure_ascii=False)
     lines = [f"event {event.uuid} received {event.created.isoformat(timespec='seconds')}Z"]
-    lines += ["  " + line for line in document.splitlines()]
+    lines += ["  " + line for line in _document(event.text).splitlines()]
     lines += [_shown_match(match) for match in event.matches]
     if not event.matches:
         lines.append("  no matches" if event.dispatched else "  not dispatched yet")
@@ -24,6 +23,14 @@ def printable(text: str, encoding: str | None) -> str:
     """
     name = encoding or "utf-8"
     return text.encode(name, "backslashreplace").decode(name)
+
+
+def _document(text: str) -> str:
+    """Return an event's JSON, spread over lines; as it is where an old version left it cut off."""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _shown_match(match: LoggedMatch) -> str:

@@ -8,11 +8,12 @@ from uuid import UUID, uuid4
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import State
-from pacifica.notifications.orm.models import EventLog, EventLogMatch, EventMatch
+from pacifica.notifications.orm.models import DB, EventLog, EventLogMatch, EventMatch
 from pacifica.notifications.orm.transaction import reading, writing
 from pacifica.notifications.store.claims import claim
 
 _ROWS_PER_INSERT = 100
+_EVENTS_PER_PURGE = 500
 
 
 @writing
@@ -124,16 +125,31 @@ def unknown(uuids: Collection[UUID]) -> list[UUID]:
     return [uuid for uuid in uuids if uuid not in known]
 
 
-@writing
 def purge(uuids: Collection[UUID], older_than: datetime | None) -> int:
-    """Delete events with their matches and return how many: of those ids, and older than that."""
+    """Delete events with their matches and return how many: of those ids, and older than that.
+
+    Some at a time, so that no statement takes long and workers get their turn in between.
+    """
+    purged = 0
+    while some := _purge_some(uuids, older_than):
+        purged += some
+    return purged
+
+
+@writing
+def _purge_some(uuids: Collection[UUID], older_than: datetime | None) -> int:
     conditions = [
         *([EventLog.uuid.in_(uuids)] if uuids else []),
         *([EventLog.created < older_than] if older_than else []),
     ]
-    old = EventLog.select(EventLog.uuid).where(*conditions)
-    EventLogMatch.delete().where(EventLogMatch.event_log.in_(old)).execute()
-    return EventLog.delete().where(*conditions).execute()
+    query = EventLog.select(EventLog.uuid).where(*conditions).limit(_EVENTS_PER_PURGE)
+    if DB.for_update:  # a worker that is dispatching one of them comes before or after, not between
+        query = query.for_update()
+    old = [row.uuid for row in query]
+    if old:
+        EventLogMatch.delete().where(EventLogMatch.event_log.in_(old)).execute()
+        EventLog.delete().where(EventLog.uuid.in_(old)).execute()
+    return len(old)
 
 
 @writing
