@@ -287,4 +287,4 @@ def test_database_url_names_server_user_and_database(
     with pytest.raises(peewee.OperationalError) as error:
         database.connect()
     assert isinstance(error.value.__context__, refusal)
-    assert str(port) in str(error.value) or "111" in str(error.value)
+    assert "refused" in str(error.value)
