@@ -1,5 +1,6 @@
 """The web server of `pacifica-notifications`: CherryPy's own, around the application."""
 
+import signal
 import socket
 from contextlib import suppress
 from typing import Any
@@ -89,8 +90,20 @@ def serve(cherrypy_file: str, settings: Settings, address: str | None, port: int
     _require_free(cherrypy.server.socket_host, cherrypy.server.socket_port)
     _Request.user_header = settings.user_header
     cherrypy.server.instance = _Server(cherrypy.server)
-    cherrypy.engine.signals.subscribe()
+    _run_until_told()
+
+
+def _run_until_told() -> None:
+    """Run CherryPy's engine; what tells it to end while it starts counts when it has started.
+
+    CherryPy would take it for an end that has passed, and go on to serve.
+    """
+    told: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: told.append(number))
     cherrypy.engine.start()
+    cherrypy.engine.signals.subscribe()
+    if told:
+        cherrypy.engine.exit()
     cherrypy.engine.block()
 
 

@@ -48,9 +48,8 @@ def _sqlite(database: peewee.SqliteDatabase) -> Iterator[None]:
 
 
 @contextmanager
-def _postgresql(database: peewee.PostgresqlDatabase) -> Iterator[None]:
-    with database.atomic():
-        database.execute_sql("SET LOCAL statement_timeout = 0")
+def _postgresql(usual: peewee.PostgresqlDatabase) -> Iterator[None]:
+    with _patient(usual) as database, database.atomic():
         database.execute_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
         database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_POSTGRESQL_LOCK,))
         yield
@@ -58,12 +57,9 @@ def _postgresql(database: peewee.PostgresqlDatabase) -> Iterator[None]:
 
 @contextmanager
 def _mysql(usual: peewee.Database) -> Iterator[None]:
-    # The limit on statements is the driver's and lasts as long as its connection.
-    patient = open_database(load_settings(), statement_timeout=None)
-    DB.initialize(patient)
-    try:
-        patient.execute_sql("SET SESSION lock_wait_timeout = %s", (LOCK_WAIT,))
-        taken = patient.execute_sql(
+    with _patient(usual) as database:
+        database.execute_sql("SET SESSION lock_wait_timeout = %s", (LOCK_WAIT,))
+        taken = database.execute_sql(
             # The lock is the whole server's, and its name may have 64 characters.
             "SELECT GET_LOCK(CONCAT('pacifica-notifications-', MD5(DATABASE())), %s)",
             (LOCK_WAIT,),
@@ -71,9 +67,21 @@ def _mysql(usual: peewee.Database) -> Iterator[None]:
         if taken != 1:
             raise StoreUnavailable(f"another migration did not end within {LOCK_WAIT} seconds")
         yield
+
+
+@contextmanager
+def _patient(usual: peewee.Database) -> Iterator[peewee.Database]:
+    """Bind `DB` to a handle whose connections wait for a statement as long as it takes.
+
+    The limit is kept on this side and lasts as long as a connection. The handle's is closed at the
+    end, which a pool would not do, and gives back what locks it has.
+    """
+    patient = open_database(load_settings(), statement_timeout=None)
+    DB.initialize(patient)
+    try:
+        yield patient
     finally:
         DB.initialize(usual)
-        # Closing the connection, which a pool would keep, gives the lock back.
         if isinstance(patient, PooledDatabase):
             patient.close_all()
         else:
