@@ -20,6 +20,7 @@ from uuid import uuid4
 import kombu
 import pytest
 import redis
+from kombu.exceptions import OperationalError
 
 from tests.support import databases, processes
 from tests.support.processes import BIN, Program, is_alive
@@ -126,7 +127,7 @@ def broker_urls() -> Iterator[Callable[[str, Path], str]]:
                 own = {"redis": redis_database, "amqp": virtual_host}[kind]
                 try:
                     urls[kind] = stack.enter_context(own(given))
-                except (redis.RedisError, kombu.exceptions.OperationalError) as error:
+                except (redis.RedisError, OperationalError, OSError) as error:
                     absent = f"{kind} ({variable}={given}) cannot be used: {error}"
                     if os.environ.get("CI") == "true":
                         pytest.fail(absent)
