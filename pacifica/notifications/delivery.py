@@ -1,6 +1,5 @@
 """Delivering: the request that carries an event to a target, and what the answer means."""
 
-import random
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -9,21 +8,27 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pacifica.notifications.answers import answered, shown
-from pacifica.notifications.events import delivered_text
+from pacifica.notifications.events import HOPS_HEADER, Event, delivered_text
 from pacifica.notifications.flow import Delivery, Outcome
+from pacifica.notifications.recovery import jittered, next_probe
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.transport import Answer, NoAnswer, Request
 
 # The target may recover by itself (RFC 9110, 8470 and 6585); any other 4xx and 3xx will not.
 _TRANSIENT = frozenset({408, 425, 429})
+# The event came back to where it was: it would do so again (RFC 5842, section 7.2).
+_LOOP = 508
 _HEADERS = (("Content-Type", "application/json"), ("User-Agent", "pacifica-notifications"))
 
 
-def delivery_request(delivery: Delivery, event_text: str) -> Request:
+def delivery_request(delivery: Delivery, event: Event) -> Request:
     """Return the request of a delivery; raises ValueError for a target that cannot be used."""
     subscription = delivery.subscription
-    body = delivered_text(event_text, subscription.extensions).encode()
-    headers = _HEADERS + authorization(subscription.auth)
+    body = event.encoded
+    if subscription.extensions:
+        body = delivered_text(event.text, subscription.extensions).encode()
+    hops = (HOPS_HEADER, str(event.hops + 1))
+    headers = (*_HEADERS, hops, *authorization(subscription.auth))
     return Request("POST", subscription.target_url, headers, body)
 
 
@@ -51,18 +56,24 @@ def outcome(
 ) -> Outcome:
     """Return what a target's answer means for a delivery and its subscription.
 
-    2xx: delivered. No connection, no answer in time, 408, 425, 429 and 5xx: again a little later,
-    until `attempts` are used up. That, and any other status: the subscription is disabled.
+    2xx: delivered. No connection, no answer in time, 408, 425, 429 and 5xx (but 508): again a
+    little later, until `attempts` are used up or `horizon` has passed since the first failure. Then
+    the subscription is disabled, to be probed on a slow schedule; a failing probe is not repeated.
+    Any other status: it is disabled, and its owner must act.
     """
     status, body = answered(result)
     if isinstance(result, Answer) and 200 <= result.status < 300:
         return Outcome(delivery, True, None, status, body)
     if isinstance(result, NoAnswer) and result.ours:
         return Outcome(delivery, False, now, status, body, tried=False)
-    transient = isinstance(result, NoAnswer) or result.status in _TRANSIENT or result.status >= 500
-    if transient and delivery.attempts < settings.delivery_attempts:
-        return Outcome(delivery, False, now + _wait(delivery, result, now, settings), status, body)
-    return Outcome(delivery, False, now, status, body, _error(delivery, result, now, body))
+    transient = _is_transient(result)
+    if transient and not delivery.probe:
+        due = _next_try(delivery, result, now, settings)
+        if due is not None:
+            return Outcome(delivery, False, due, status, body)
+    probe_due = next_probe(1, now, now, settings) if transient else None
+    error = _error(delivery, result, now, body)
+    return Outcome(delivery, False, now, status, body, error, probe_due)
 
 
 def unusable(delivery: Delivery, reason: str, now: datetime) -> Outcome:
@@ -70,15 +81,26 @@ def unusable(delivery: Delivery, reason: str, now: datetime) -> Outcome:
     return Outcome(delivery, False, now, "", reason, f"cannot be delivered: {reason}")
 
 
-def _wait(
+def _is_transient(result: Answer | NoAnswer) -> bool:
+    if isinstance(result, NoAnswer) or result.status in _TRANSIENT:
+        return True
+    return result.status >= 500 and result.status != _LOOP
+
+
+def _next_try(
     delivery: Delivery, result: Answer | NoAnswer, now: datetime, settings: Settings
-) -> timedelta:
-    """Return the wait before the next try: as the target asks, within bounds, or a growing one."""
+) -> datetime | None:
+    """Return when to try again: as the target asks, within bounds, or soon; None: no more."""
+    if delivery.attempts >= settings.delivery_attempts:
+        return None
     asked = retry_after(result.retry_after, now) if isinstance(result, Answer) else None
     if asked is not None:
-        return timedelta(seconds=min(asked, settings.delivery_retry_after_most))
-    seconds = settings.delivery_retry_first * 2 ** min(delivery.attempts - 1, 16)
-    return timedelta(seconds=seconds * random.uniform(0.5, 1.0))  # noqa: S311
+        return now + timedelta(seconds=min(asked, settings.delivery_retry_after_most))
+    due = now + jittered(
+        delivery.attempts, settings.delivery_retry_first, settings.delivery_retry_most
+    )
+    horizon = (delivery.failing or now) + timedelta(seconds=settings.delivery_horizon)
+    return due if due <= horizon else None
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,21 +13,32 @@ from pacifica.notifications.schemas import EVENT_0_1, Schema
 
 _SCHEMA = Schema(EVENT_0_1)
 _OTHER_VERSION = "specversion"
+#: The request header that counts the services like this one on an event's way.
+HOPS_HEADER = "Pacifica-Notifications-Hops"
 
 
 @dataclass(frozen=True)
 class Event:
-    """One received event: the id it is found by, and its JSON text (ASCII)."""
+    """One received event: the id it is found by, and its JSON text (ASCII).
+
+    `hops` is how many services like this one it came through, as their header says.
+    """
 
     uuid: UUID
     text: str
+    hops: int = 0
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The text as bytes, which all requests that carry it unchanged share."""
+        return self.text.encode()
 
     def document(self) -> dict[str, Any]:
         """Return the event as JSON values, a fresh copy each time."""
         return json.loads(self.text)
 
 
-def parse_event(body: bytes, max_depth: int) -> Event:
+def parse_event(body: bytes, max_depth: int, hops: int = 0) -> Event:
     """Return the event of a request body.
 
     An object that names `cloudEventsVersion` must be a CloudEvent of version 0.1 (its required
@@ -42,7 +54,7 @@ def parse_event(body: bytes, max_depth: int) -> Event:
     if "cloudEventsVersion" in document:
         _SCHEMA.check(document)
         document["extensions"] = document.get("extensions") or {}
-    return Event(uuid4(), write_json(document))
+    return Event(uuid4(), write_json(document), hops)
 
 
 def delivered_text(event_text: str, extensions: Mapping[str, Any]) -> str:

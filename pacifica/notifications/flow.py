@@ -17,36 +17,49 @@ class State(StrEnum):
     DELIVERED = "delivered"
     DENIED = "denied"  # its user may not see the event
     DROPPED = "dropped"  # its subscription was deleted
+    EXPIRED = "expired"  # held for too long, or with too many others
     FAILED = "failed"  # given up before deliveries were held
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """A claimed delivery; `attempts` counts this try among those of its present state."""
+    """A claimed delivery.
+
+    `attempts` counts this try among those of its present state; `failing` is when the first of
+    these failed. A `probe` is tried although its subscription is disabled: whether it arrives tells
+    whether the others can.
+    """
 
     uuid: UUID
     event: UUID
     attempts: int
     subscription: Subscription
+    failing: datetime | None = None
+    probe: bool = False
 
 
 @dataclass(frozen=True)
 class Ruling:
-    """What Policy's answer means for deliveries of one event to one user."""
+    """What Policy's answer means for deliveries of one event to one user.
 
-    deliveries: tuple[UUID, ...]
+    `probe_due` is given exactly where they are held: when Policy is asked again by itself.
+    """
+
+    deliveries: tuple[Delivery, ...]
     state: State
     due: datetime | None
     status: str
     body: str
+    probe_due: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a target's answer means for one delivery.
 
-    `error` is given exactly where it disables the subscription. Not `tried` is what the target had
-    no chance to answer; it is no attempt.
+    `error` is given exactly where it disables the subscription, and `probe_due`, when it is tried
+    again by itself, where the failure may pass. Not `tried` is what the target had no chance to
+    answer; it is no attempt.
     """
 
     delivery: Delivery
@@ -55,4 +68,5 @@ class Outcome:
     status: str
     body: str
     error: str | None = None
+    probe_due: datetime | None = None
     tried: bool = True

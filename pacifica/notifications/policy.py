@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from pacifica.notifications.answers import answered
 from pacifica.notifications.flow import Delivery, Ruling, State
+from pacifica.notifications.recovery import jittered, next_probe
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.transport import Answer, NoAnswer, Request
 
@@ -53,17 +54,23 @@ def is_unknown_user(result: Answer | NoAnswer) -> bool:
 def ruling(
     deliveries: list[Delivery], result: Answer | NoAnswer, now: datetime, settings: Settings
 ) -> Ruling:
-    """Return what becomes of one user's deliveries of one event."""
-    state, due = {
-        Verdict.ALLOW: (State.ALLOWED, now),
-        Verdict.DENY: (State.DENIED, None),
-        Verdict.UNKNOWN: (State.MATCHED, now + _wait(deliveries, settings)),
-    }[verdict(result)]
+    """Return what becomes of one user's deliveries of one event.
+
+    Without a verdict Policy is asked again, until `[policy] horizon`; then they are held.
+    """
     status, body = answered(result)
-    return Ruling(tuple(delivery.uuid for delivery in deliveries), state, due, status, body)
-
-
-def _wait(deliveries: list[Delivery], settings: Settings) -> timedelta:
-    doublings = min(max(delivery.attempts for delivery in deliveries) - 1, 16)
-    seconds = settings.policy_retry_first * 2**doublings
-    return timedelta(seconds=min(seconds, settings.policy_retry_most))
+    given = verdict(result)
+    if given is Verdict.ALLOW:
+        return Ruling(tuple(deliveries), State.ALLOWED, now, status, body)
+    if given is Verdict.DENY:
+        return Ruling(tuple(deliveries), State.DENIED, None, status, body)
+    failing = min(delivery.failing or now for delivery in deliveries)
+    if now - failing < timedelta(seconds=settings.policy_horizon):
+        wait = jittered(
+            max(delivery.attempts for delivery in deliveries),
+            settings.policy_retry_first,
+            settings.policy_retry_most,
+        )
+        return Ruling(tuple(deliveries), State.MATCHED, now + wait, status, body)
+    probe_due = next_probe(1, now, None, settings)
+    return Ruling(tuple(deliveries), State.HELD, None, status, body, probe_due)

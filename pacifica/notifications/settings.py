@@ -56,6 +56,13 @@ def _at_least(convert: Callable[[str], Any], lowest: float) -> Callable[[str], A
     return read
 
 
+def _waits(text: str) -> tuple[float, ...]:
+    waits = tuple(_at_least(float, 0)(word) for word in text.split())
+    if not waits:
+        raise ValueError(text)
+    return waits
+
+
 def _filled(text: str) -> str:
     if not text:
         raise ValueError(text)
@@ -83,6 +90,7 @@ DATABASE_URL = Kind(
 )
 SECONDS = Kind("a number of seconds, 0 or more", _at_least(float, 0))
 COUNT = Kind("a whole number, 1 or more", _at_least(int, 1))
+WAITS = Kind("numbers of seconds, each 0 or more, with blanks between them", _waits)
 
 
 def _key(
@@ -178,6 +186,14 @@ class Settings:
         "How long work that was taken belongs to its worker (seconds); after that, another one "
         "may take it. Must be longer than the time-outs of [policy] and [delivery] together.",
     )
+    longest_lease: float = _key(
+        "celery",
+        "longest_lease",
+        600,
+        SECONDS,
+        "The longest lease of an event whose dispatch keeps ending with its worker: it doubles "
+        "each time (seconds).",
+    )
     peewee_url: str = _key(
         "database",
         "peewee_url",
@@ -227,6 +243,14 @@ class Settings:
     receive_max_depth: int = _key(
         "receive", "max_depth", 100, COUNT, "How deep the JSON of an event may be nested."
     )
+    receive_max_hops: int = _key(
+        "receive",
+        "max_hops",
+        3,
+        COUNT,
+        "How many services like this one an event may have come through; past them /receive "
+        "answers 508, which ends loops.",
+    )
     eventmatch_max_body: int = _key(
         "eventmatch", "max_body", 256 * 2**10, COUNT, "Largest body that /eventmatch reads (bytes)."
     )
@@ -254,10 +278,19 @@ class Settings:
         "retry_first",
         1,
         SECONDS,
-        "When Policy gives no verdict: the wait before it is asked again (seconds); doubles.",
+        "When Policy gives no verdict: the longest wait before it is asked again (seconds); "
+        "doubles each time.",
     )
     policy_retry_most: float = _key(
-        "policy", "retry_most", 60, SECONDS, "The longest such wait (seconds)."
+        "policy", "retry_most", 60, SECONDS, "The bound of such waits (seconds)."
+    )
+    policy_horizon: float = _key(
+        "policy",
+        "horizon",
+        86400,
+        SECONDS,
+        "How long Policy is asked again before deliveries are held and it is asked about one of "
+        "them on the schedule of [recovery] (seconds).",
     )
     delivery_connect_timeout: float = _key(
         "delivery",
@@ -288,7 +321,18 @@ class Settings:
         "retry_first",
         0.5,
         SECONDS,
-        "The wait before a delivery is tried a second time (seconds); doubles each time.",
+        "The longest wait before a delivery is tried a second time (seconds); doubles each time.",
+    )
+    delivery_retry_most: float = _key(
+        "delivery", "retry_most", 60, SECONDS, "The bound of such waits (seconds)."
+    )
+    delivery_horizon: float = _key(
+        "delivery",
+        "horizon",
+        5,
+        SECONDS,
+        "How long after its first failure a delivery is still tried again (seconds); waits that "
+        "a target asked for do not count.",
     )
     delivery_retry_after_most: float = _key(
         "delivery",
@@ -305,21 +349,81 @@ class Settings:
         "batch_budget",
         0.5,
         SECONDS,
-        "How long a task waits for its batch (seconds); slower answers are recorded as they come.",
+        "How long a task waits for room when too much is under way (seconds).",
+    )
+    delivery_unfinished: int = _key(
+        "delivery",
+        "unfinished",
+        10_000,
+        COUNT,
+        "Most deliveries that one worker process has under way, those included that wait for "
+        "their target's turn.",
+    )
+    delivery_unfinished_bytes: int = _key(
+        "delivery",
+        "unfinished_bytes",
+        256 * 2**20,
+        COUNT,
+        "How large the bodies of these may be together (bytes).",
     )
     delivery_connections: int = _key(
         "delivery",
         "connections",
-        256,
+        1024,
         COUNT,
-        "Most requests that one worker process has in flight.",
+        "Most requests that one worker process has in flight; never more than half of the files "
+        "that it may have open.",
     )
     delivery_connections_per_host: int = _key(
         "delivery",
         "connections_per_host",
         16,
         COUNT,
-        "Most requests that one worker process has in flight to one host.",
+        "Most requests that one worker process has in flight to one host; a host that is new, or "
+        "gave no answer, starts with one.",
+    )
+    recovery_waits: tuple[float, ...] = _key(
+        "recovery",
+        "waits",
+        "30 300 1800 7200 21600",
+        WAITS,
+        "When an outage disabled a subscription: the waits before its oldest held delivery is "
+        "tried again (seconds); the last one repeats.",
+    )
+    recovery_horizon: float = _key(
+        "recovery",
+        "horizon",
+        7 * 86400,
+        SECONDS,
+        "How long after it was disabled that goes on (seconds); then its owner must enable it.",
+    )
+    release_batch: int = _key(
+        "holding",
+        "release_batch",
+        500,
+        COUNT,
+        "Most held deliveries of one subscription that one sweep releases.",
+    )
+    holding_most: int = _key(
+        "holding",
+        "most",
+        10_000,
+        COUNT,
+        "Most deliveries that are held for one subscription; past them the oldest expire.",
+    )
+    holding_age: float = _key(
+        "holding",
+        "age",
+        30 * 86400,
+        SECONDS,
+        "How long a delivery may be held, from its match on (seconds); then it expires.",
+    )
+    holding_check: float = _key(
+        "holding",
+        "check",
+        60,
+        SECONDS,
+        "How often the bounds on holding are enforced (seconds).",
     )
 
 

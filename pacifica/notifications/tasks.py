@@ -30,8 +30,9 @@ from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.pipeline import Pipeline
 from pacifica.notifications.store import holding
 from pacifica.notifications.store.deliveries import due_allowed, due_matched
-from pacifica.notifications.store.events import due_events
+from pacifica.notifications.store.events import due_events, due_events_again
 from pacifica.notifications.store.leases import take_lease
+from pacifica.notifications.store.recovery import due_held, hand_on_held
 
 _LOG = logging.getLogger(__name__)
 _MISTAKE = 2
@@ -78,9 +79,21 @@ def sweep() -> None:
     """Nudge whatever is due and has no worker: retries, lost messages, what killed workers left."""
     settings = _settings()
     if take_lease("sweep", settings.sweep_interval / 2):
+        _bound_holding(settings)
+        for subscription in due_held(settings.sweep_limit):
+            hand_on_held(subscription, settings)
         nudge_dispatch(due_events(settings.sweep_limit))
+        for event in due_events_again(settings.sweep_limit):
+            nudge_dispatch([event])
         nudge_policy(due_matched(settings.sweep_limit))
         nudge_delivery(due_allowed(settings.sweep_limit))
+
+
+def _bound_holding(settings: Settings) -> None:
+    if take_lease("bound holding", settings.holding_check):
+        expired = holding.expire(settings.holding_most, settings.holding_age)
+        if expired:
+            _LOG.warning("%d held deliveries expired: too old, or too many", expired)
 
 
 def nudge_dispatch(events: Sequence[UUID]) -> None:

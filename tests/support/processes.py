@@ -16,7 +16,7 @@ BIN = Path(sys.executable).parent
 PATIENCE = 30.0
 #: What tells a service's process about this machine's own set-up, and must not reach a test's.
 _OURS = re.compile(
-    r"(POLICY|DELIVERY|CELERY|DATABASE|RECEIVE|EVENTMATCH|MATCHING|NOTIFICATIONS)_.*"
+    r"(POLICY|DELIVERY|CELERY|DATABASE|RECEIVE|EVENTMATCH|MATCHING|NOTIFICATIONS|RECOVERY|HOLDING)_.*"
     r"|USER_HEADER|DEFAULT_USER|BROKER_URL|BACKEND_URL|PEEWEE_URL"
 )
 

@@ -67,6 +67,11 @@ class EventMatch(BaseModel):
     deleted = peewee.DateTimeField(null=True, index=True)
     # True while an error has disabled it: what matches is then kept for it.
     holding = peewee.BooleanField(default=False)
+    # When something that is held for it is handed on; null: nothing is, or its owner must act.
+    held_due = peewee.DateTimeField(null=True, index=True)
+    # The held delivery that is tried on behalf of all of them, and how many such tries there were.
+    probe = peewee.UUIDField(null=True)
+    probes = peewee.IntegerField(default=0)
     # Advanced by every change, so that workers read only what changed since they last looked.
     revision = peewee.BigIntegerField(default=0, index=True)
 
@@ -98,12 +103,18 @@ class EventMatch(BaseModel):
 
 
 class EventLog(BaseModel):
-    """A received event; `due` is when it may be dispatched, and null once that is done."""
+    """A received event; `due` is when it may be dispatched, and null once that is done.
+
+    `attempts` counts the workers that took it to dispatch it, `hops` the services like this one
+    that it came through.
+    """
 
     uuid = peewee.UUIDField(primary_key=True, default=uuid4)
     jsondata = LongTextField()
     created = peewee.DateTimeField(default=utcnow, index=True)
     due = peewee.DateTimeField(null=True, index=True)
+    attempts = peewee.IntegerField(default=0)
+    hops = peewee.IntegerField(default=0)
 
 
 class EventLogMatch(BaseModel):
@@ -111,7 +122,13 @@ class EventLogMatch(BaseModel):
 
     `state` is one of flow.State. `due` is when a worker may take it up: now, after a
     retry's wait, or when the lease of the worker that took it runs out; null: nothing is to do.
+    `attempts` and `failing`, the time of the first failure, are those of the present state.
     """
+
+    class Meta:
+        """Find what a subscription has in a state, oldest first."""
+
+        indexes = ((("state", "event_match", "created"), False),)
 
     uuid = peewee.UUIDField(primary_key=True, default=uuid4)
     event_log = peewee.ForeignKeyField(EventLog, backref="event_matches")
@@ -123,9 +140,10 @@ class EventLogMatch(BaseModel):
     target_status_code = LongTextField(default="")
     target_resp_body = LongTextField(default="")
     created = peewee.DateTimeField(default=utcnow, index=True)
-    state = peewee.CharField(16, index=True)
+    state = peewee.CharField(16)
     due = peewee.DateTimeField(null=True, index=True)
     attempts = peewee.IntegerField(default=0)
+    failing = peewee.DateTimeField(null=True)
     updated = peewee.DateTimeField(default=utcnow)
 
 

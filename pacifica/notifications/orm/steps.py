@@ -72,7 +72,13 @@ def add_work_to_do(tables: Tables) -> None:
     """Step from 3.0 to 4.0: what is due and when, and what workers agree on."""
     _widen(tables)
     _add_revisions(tables)
-    tables.add_columns("eventlog", due="{moment}")  # null: old events count as dispatched
+    tables.add_columns(
+        "eventlog",
+        due="{moment}",  # null: old events count as dispatched
+        attempts="INTEGER NOT NULL DEFAULT 0",
+        hops="INTEGER NOT NULL DEFAULT 0",
+    )
+    tables.drop_defaults("eventlog", "attempts", "hops")
     tables.add_indexes("eventlog", "due")
     _add_states(tables)
     tables.create(
@@ -111,14 +117,17 @@ def _add_revisions(tables: Tables) -> None:
         "eventmatch",
         holding="{flag} NOT NULL DEFAULT FALSE",
         revision="{counter} NOT NULL DEFAULT 0",
+        held_due="{moment}",
+        probe="{uuid}",
+        probes="INTEGER NOT NULL DEFAULT 0",
     )
     tables.execute("UPDATE eventmatch SET auth = '{}' WHERE auth IS NULL")
     tables.execute(
         "UPDATE eventmatch SET holding = TRUE "
         "WHERE disabled IS NOT NULL AND error IS NOT NULL AND deleted IS NULL"
     )
-    tables.drop_defaults("eventmatch", "holding", "revision")
-    tables.add_indexes("eventmatch", "revision")
+    tables.drop_defaults("eventmatch", "holding", "revision", "probes")
+    tables.add_indexes("eventmatch", "revision", "held_due")
 
 
 def _add_states(tables: Tables) -> None:
@@ -128,6 +137,7 @@ def _add_states(tables: Tables) -> None:
         state="VARCHAR(16) NOT NULL DEFAULT 'failed'",
         due="{moment}",
         attempts="INTEGER NOT NULL DEFAULT 0",
+        failing="{moment}",
         updated=f"{{moment}} NOT NULL DEFAULT '{_LONG_AGO}'",
     )
     tables.execute(
@@ -139,4 +149,5 @@ def _add_states(tables: Tables) -> None:
         """
     )
     tables.drop_defaults("eventlogmatch", "state", "attempts", "updated")
-    tables.add_indexes("eventlogmatch", "state", "due")
+    tables.add_indexes("eventlogmatch", "due")
+    tables.add_index("eventlogmatch", "state", "event_match_id", "created")

@@ -75,11 +75,16 @@ class Tables:
 
     def add_indexes(self, table: str, *columns: str) -> None:
         """Add an index on each of the columns, named for the table and the column."""
-        present = {index.name for index in self._database.get_indexes(table)}
         for column in columns:
-            index = f"{table}_{column}"
-            if index not in present:
-                self.execute(f"CREATE INDEX {index} ON {table} ({self._name(column)})")
+            self.add_index(table, column)
+
+    def add_index(self, table: str, *columns: str) -> None:
+        """Add one index on all of the columns together, named for the table and the columns."""
+        present = {index.name for index in self._database.get_indexes(table)}
+        index = "_".join([table, *columns])
+        if index not in present:
+            named = ", ".join(self._name(column) for column in columns)
+            self.execute(f"CREATE INDEX {index} ON {table} ({named})")
 
     def drop_defaults(self, table: str, *columns: str) -> None:
         """Drop the defaults that old rows were given; on SQLite, which cannot, they remain."""

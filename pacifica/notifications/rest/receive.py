@@ -4,7 +4,7 @@ from functools import partial
 
 import cherrypy
 
-from pacifica.notifications.events import parse_event
+from pacifica.notifications.events import HOPS_HEADER, parse_event
 from pacifica.notifications.rest.body import read_body
 from pacifica.notifications.rest.errors import ApiError, answering_errors
 from pacifica.notifications.rest.paths import require_known
@@ -27,7 +27,23 @@ class ReceiveEvent:
         """Store an event and return the id by which it can be found again."""
         if "Ce-Specversion" in cherrypy.request.headers:
             raise ApiError(415, "CloudEvents in binary mode are not supported")
-        event = parse_event(read_body(settings().receive_max_body), settings().receive_max_depth)
+        hops = _hops()
+        body = read_body(settings().receive_max_body)
+        event = parse_event(body, settings().receive_max_depth, hops)
         events.record(event)
         nudge_dispatch([event.uuid])
         return encode_text(str(event.uuid))
+
+
+def _hops() -> int:
+    """Return how many services like this one an event came through; answers 508 past a bound."""
+    value = cherrypy.request.headers.get(HOPS_HEADER, "0").strip()
+    if not (value.isascii() and value.isdecimal()):
+        raise ApiError(400, f"the header {HOPS_HEADER} must be a whole number, given once")
+    hops = int(value[:9])
+    most = settings().receive_max_hops
+    if hops > most:
+        raise ApiError(
+            508, f"{HOPS_HEADER} is more than {most}: the event goes round and round", hops=hops
+        )
+    return hops

@@ -18,8 +18,9 @@ from pacifica.notifications.policy import (
     verdict_request,
 )
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.store.deliveries import claim_matched, event_texts, record_rulings
+from pacifica.notifications.store.deliveries import claim_matched, events_of, record_rulings
 from pacifica.notifications.store.holding import disable
+from pacifica.notifications.store.recovery import probe_failed
 from pacifica.notifications.transport import Answer, NoAnswer, Transport
 
 _LOG = logging.getLogger(__name__)
@@ -49,20 +50,25 @@ class Authoriser:
         groups: dict[tuple[UUID, str], list[Delivery]] = defaultdict(list)
         for delivery in deliveries:
             groups[delivery.event, delivery.subscription.user].append(delivery)
-        texts = event_texts({event for event, _user in groups})
+        known = events_of(deliveries)
         asked = {
             (event, user): self._transport.submit(
-                verdict_request(settings.policy_url, user, texts[event])
+                verdict_request(settings.policy_url, user, known[event].text)
             )
             for event, user in groups
-            if event in texts  # not one that was purged a moment ago
+            if event in known
         }
         answers = self._answers(asked)
         now = utcnow()
         rulings = [ruling(groups[key], answer, now, settings) for key, answer in answers.items()]
         record_rulings(rulings)
         self._disable_unknown_users(groups, answers)
-        return [uuid for each in rulings if each.state is State.ALLOWED for uuid in each.deliveries]
+        return [
+            delivery.uuid
+            for each in rulings
+            if each.state is State.ALLOWED
+            for delivery in each.deliveries
+        ]
 
     def _disable_unknown_users(
         self,
@@ -81,9 +87,11 @@ class Authoriser:
         for user, answer in self._answers(asked).items():
             if is_unknown_user(answer):
                 error = f"Policy does not know the user {user}"
-                for subscription in {delivery.subscription.uuid for delivery in doubtful[user]}:
-                    _LOG.warning("subscription %s: %s", subscription, error)
-                    disable(subscription, error)
+                for delivery in doubtful[user]:
+                    if delivery.probe:
+                        probe_failed(delivery, error, for_good=True)
+                    elif disable(delivery.subscription.uuid, error):
+                        _LOG.warning("subscription %s: %s", delivery.subscription.uuid, error)
 
     def _answers(self, asked: Mapping[K, Future[Answer | NoAnswer]]) -> dict[K, Answer | NoAnswer]:
         """Wait for what Policy answers; questions that could not be put in time are given up."""

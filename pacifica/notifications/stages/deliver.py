@@ -1,79 +1,97 @@
-"""Delivering: a claimed batch is sent at once, and nobody waits for its slowest target."""
+"""Delivering: claimed deliveries are sent at once, and nobody waits for a slow target."""
 
 import logging
-import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterable
-from concurrent.futures import Future, wait
+from collections.abc import Collection
+from concurrent.futures import Future
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.delivery import delivery_request, outcome, unusable
-from pacifica.notifications.errors import StoreUnavailable
-from pacifica.notifications.flow import Delivery, Outcome
+from pacifica.notifications.flow import Delivery
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.store.deliveries import claim_allowed, event_texts, record_outcomes
+from pacifica.notifications.stages.record import Recorder
+from pacifica.notifications.store.deliveries import claim_allowed, events_of
 from pacifica.notifications.transport import (
     Answer,
     NoAnswer,
+    Request,
     Transport,
     TransportBusy,
     TransportClosed,
 )
 
 _LOG = logging.getLogger(__name__)
-_BULK = 100
-_CLOSING = 5.0
 _NO_TURN = NoAnswer("waited too long for its turn", 0.0, ours=True)
+_NO_ROOM = NoAnswer("too much is under way already", 0.0, ours=True)
 
 
 class Deliverer:
-    """Sends batches; what has not answered by the batch's budget is recorded when it does."""
+    """Sends batches without waiting for answers; each is recorded when it comes."""
 
     def __init__(self, settings: Settings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
-        self._recorder = _Recorder()
+        self._recorder = Recorder()
+        self._room = _Room(settings.delivery_unfinished, settings.delivery_unfinished_bytes)
         limit = settings.delivery_connect_timeout + settings.delivery_timeout
         self._waiting = _Waiting(max(settings.lease - limit, 0.0))
 
     def deliver(self, uuids: Collection[UUID]) -> None:
         """Send those of the deliveries that wait for it.
 
-        Raises StoreUnavailable; what was not recorded is due again when its lease ends.
+        Where too much is under way already, it waits a little for room and then leaves them for
+        later. Raises StoreUnavailable; what was not recorded is due again when its lease ends.
         """
         self._waiting.give_up()
+        if not self._room.wait(self._settings.delivery_batch_budget):
+            _LOG.warning("%d deliveries wait: too much is under way already", len(uuids))
+            return
         deliveries = claim_allowed(uuids, self._settings.lease)
-        texts = event_texts({delivery.event for delivery in deliveries})
-        outcomes: list[Outcome] = []
-        sent: dict[Future[Answer | NoAnswer], Delivery] = {}
+        events = events_of(deliveries)
+        sent = []
         for delivery in deliveries:
-            if delivery.event not in texts:  # purged a moment ago, and its deliveries with it
+            if delivery.event not in events:  # purged a moment ago, and its deliveries with it
                 continue
             try:
-                request = delivery_request(delivery, texts[delivery.event])
-                sent[self._transport.submit(request)] = delivery
+                request = delivery_request(delivery, events[delivery.event])
+                sent.append(self._send(delivery, request))
             except (ValueError, RecursionError) as error:
-                outcomes.append(unusable(delivery, str(error), utcnow()))
+                self._recorder.put(unusable(delivery, str(error), utcnow()))
             except (TransportBusy, TransportClosed) as error:
-                unsent = NoAnswer(str(error), 0.0, ours=True)
-                outcomes.append(outcome(delivery, unsent, utcnow(), self._settings))
-        done, late = wait(sent, timeout=self._settings.delivery_batch_budget)
-        for future in late:
-            future.add_done_callback(partial(self._record_later, sent[future]))
-        self._waiting.add(late)
-        record_outcomes([*outcomes, *(self._outcome(sent[future], future) for future in done)])
+                self._settle(delivery, NoAnswer(str(error), 0.0, ours=True))
+        self._waiting.add(sent)
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until everything that was sent has its answer on record; tell whether it has."""
+        deadline = time.monotonic() + timeout
+        return self._room.empty(timeout) and self._recorder.idle(deadline - time.monotonic())
 
     def close(self) -> None:
         """Let late answers be recorded, within a bound; the transport is closed before."""
         self._recorder.close()
 
-    def _outcome(self, delivery: Delivery, future: Future[Answer | NoAnswer]) -> Outcome:
-        result = _NO_TURN if future.cancelled() else future.result()
+    def _send(self, delivery: Delivery, request: Request) -> Future[Answer | NoAnswer]:
+        size = len(request.body)
+        if not self._room.enter(size):
+            raise TransportBusy(_NO_ROOM.reason)
+        try:
+            future = self._transport.submit(request)
+        except (TransportBusy, TransportClosed):
+            self._room.leave(size)
+            raise
+        future.add_done_callback(partial(self._answered, delivery, size))
+        return future
+
+    def _answered(self, delivery: Delivery, size: int, future: Future[Answer | NoAnswer]) -> None:
+        """Have an answer recorded; runs in the transport's thread."""
+        self._settle(delivery, _NO_TURN if future.cancelled() else future.result())
+        self._room.leave(size)
+
+    def _settle(self, delivery: Delivery, result: Answer | NoAnswer) -> None:
         ruled = outcome(delivery, result, utcnow(), self._settings)
         level = logging.INFO if ruled.delivered else logging.WARNING
         _LOG.log(
@@ -84,10 +102,46 @@ class Deliverer:
             delivery.attempts,
             ruled.status or ruled.body,
         )
-        return ruled
+        self._recorder.put(ruled)
 
-    def _record_later(self, delivery: Delivery, future: Future[Answer | NoAnswer]) -> None:
-        self._recorder.put(self._outcome(delivery, future))
+
+class _Room:
+    """How many deliveries, of how many bytes in all, may be under way at once."""
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._count = 0
+        self._bytes = 0
+        self._changed = threading.Condition()
+
+    def enter(self, size: int) -> bool:
+        """Count one more; False where there is no room. One that is alone always has room."""
+        with self._changed:
+            if self._count and not self._has_room(size):
+                return False
+            self._count += 1
+            self._bytes += size
+            return True
+
+    def leave(self, size: int) -> None:
+        with self._changed:
+            self._count -= 1
+            self._bytes -= size
+            self._changed.notify_all()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until there is room for one; False when there was none in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._has_room(0), timeout)
+
+    def empty(self, timeout: float) -> bool:
+        """Wait until nothing is under way; False when something was all the time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._count, timeout)
+
+    def _has_room(self, size: int) -> bool:
+        return self._count < self._most and self._bytes + size <= self._most_bytes
 
 
 class _Waiting:
@@ -99,12 +153,13 @@ class _Waiting:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._batches: deque[tuple[float, Collection[Future[Any]]]] = deque()
+        self._batches: deque[tuple[float, Collection[Future[Answer | NoAnswer]]]] = deque()
 
-    def add(self, batch: Collection[Future[Any]]) -> None:
-        if batch:
-            with self._lock:
-                self._batches.append((time.monotonic() + self._seconds, batch))
+    def add(self, batch: Collection[Future[Answer | NoAnswer]]) -> None:
+        with self._lock:
+            self._batches.append((time.monotonic() + self._seconds, batch))
+            while self._batches and all(future.done() for future in self._batches[0][1]):
+                self._batches.popleft()
 
     def give_up(self) -> None:
         """Cancel what has waited too long and not begun."""
@@ -116,47 +171,3 @@ class _Waiting:
         for batch in too_long:
             for future in batch:
                 future.cancel()
-
-
-class _Recorder:
-    """Records outcomes in a thread of its own, as many at a time as have come in.
-
-    Its queue is bounded by what the transport has in flight.
-    """
-
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def put(self, late: Outcome) -> None:
-        self._queue.put(late)
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-                self._thread.start()
-
-    def close(self) -> None:
-        with self._lock:
-            thread, self._thread = self._thread, None
-        if thread is not None:
-            self._queue.put(None)
-            thread.join(_CLOSING)
-
-    def _run(self) -> None:
-        going_on = True
-        while going_on:
-            waiting = [self._queue.get()]
-            while len(waiting) < _BULK and not self._queue.empty():
-                waiting.append(self._queue.get())
-            going_on = None not in waiting
-            _record(late for late in waiting if late is not None)
-
-
-def _record(outcomes: Iterable[Outcome]) -> None:
-    try:
-        record_outcomes(list(outcomes))
-    except StoreUnavailable as error:
-        _LOG.warning("outcomes not recorded, their deliveries are tried again: %s", error)
-    except Exception:  # noqa: BLE001 the edge of the recorder's thread, which must outlive one bad row
-        _LOG.exception("outcomes not recorded, their deliveries are tried again")

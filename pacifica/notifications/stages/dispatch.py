@@ -5,6 +5,7 @@ import threading
 from collections.abc import Collection
 from uuid import UUID
 
+from pacifica.notifications.errors import NotificationsError
 from pacifica.notifications.events import Event
 from pacifica.notifications.matching import Entry, Fault, SubscriptionIndex
 from pacifica.notifications.settings import Settings
@@ -32,10 +33,19 @@ class Dispatcher:
         Raises StoreUnavailable; what was not finished is due again when its lease ends.
         """
         with self._lock:
-            events = claim_events(uuids, self._settings.lease)
+            events = claim_events(uuids, self._settings.lease, self._settings.longest_lease)
             if events:
                 self._refresh()
-            return [event.uuid for event in events if self._match(event)]
+            return [event.uuid for event in events if self._is_matched(event)]
+
+    def _is_matched(self, event: Event) -> bool:
+        try:
+            return self._match(event)
+        except NotificationsError:
+            raise
+        except Exception:  # noqa: BLE001 the edge of one event, which must not keep the others
+            _LOG.exception("event %s was not dispatched; it is tried again later", event.uuid)
+            return False
 
     def _match(self, event: Event) -> bool:
         try:

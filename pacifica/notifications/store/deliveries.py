@@ -5,12 +5,21 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+import peewee
+
 from pacifica.notifications.clock import utcnow
+from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery, Outcome, Ruling, State
 from pacifica.notifications.orm.models import EventLog, EventLogMatch, EventMatch
 from pacifica.notifications.orm.transaction import reading, writing
 from pacifica.notifications.store.claims import claim
 from pacifica.notifications.store.holding import disable, hold_for_disabled
+from pacifica.notifications.store.recovery import (
+    probe_arrived,
+    probe_failed,
+    probe_from,
+    probe_was_ruled,
+)
 from pacifica.notifications.subscriptions import Subscription
 
 
@@ -26,11 +35,14 @@ def claim_allowed(uuids: Collection[UUID], lease: float) -> list[Delivery]:
 
 @reading
 def due_matched(limit: int) -> list[UUID]:
-    """Return events of which deliveries wait for Policy and belong to no worker."""
-    rows = EventLogMatch.select(EventLogMatch.event_log).where(
-        EventLogMatch.due <= utcnow(), EventLogMatch.state == State.MATCHED
+    """Return events of which deliveries wait for Policy and belong to no worker, oldest first."""
+    rows = (
+        EventLogMatch.select(EventLogMatch.event_log)
+        .where(EventLogMatch.due <= utcnow(), EventLogMatch.state == State.MATCHED)
+        .group_by(EventLogMatch.event_log)
+        .order_by(peewee.fn.MIN(EventLogMatch.created))
     )
-    return [row.event_log_id for row in rows.distinct().limit(limit)]
+    return [row.event_log_id for row in rows.limit(limit)]
 
 
 @reading
@@ -43,38 +55,68 @@ def due_allowed(limit: int) -> list[UUID]:
 
 
 @reading
-def event_texts(uuids: Collection[UUID]) -> dict[UUID, str]:
-    """Return the JSON texts of events."""
-    rows = EventLog.select(EventLog.uuid, EventLog.jsondata).where(EventLog.uuid.in_(uuids))
-    return {row.uuid: row.jsondata for row in rows}
+def events_of(deliveries: Iterable[Delivery]) -> dict[UUID, Event]:
+    """Return the events of deliveries, without those that were purged a moment ago."""
+    uuids = {delivery.event for delivery in deliveries}
+    rows = EventLog.select(EventLog.uuid, EventLog.jsondata, EventLog.hops).where(
+        EventLog.uuid.in_(uuids)
+    )
+    return {row.uuid: Event(row.uuid, row.jsondata, row.hops) for row in rows}
+
+
+def record_rulings(rulings: Sequence[Ruling]) -> None:
+    """Store what Policy answered; deliveries held in the meantime stay held."""
+    for ruling in rulings:
+        if ruling.probe_due is not None:  # first, since a worker may be killed in between
+            for subscription in {delivery.subscription.uuid for delivery in ruling.deliveries}:
+                probe_from(subscription, ruling.probe_due)
+    _record_verdicts(rulings)
+    for ruling in rulings:
+        if ruling.state in (State.ALLOWED, State.DENIED):
+            for delivery in ruling.deliveries:
+                if delivery.probe:
+                    probe_was_ruled(delivery, allowed=ruling.state is State.ALLOWED)
+
+
+def record_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """Store what targets answered; disable subscriptions that fail, enable those that recover."""
+    _record_answers(outcomes)
+    for outcome in outcomes:
+        if outcome.delivered:
+            if outcome.delivery.probe:
+                probe_arrived(outcome.delivery)
+        elif outcome.error is not None:
+            _fail(outcome, outcome.error)
+
+
+def _fail(outcome: Outcome, error: str) -> None:
+    delivery = outcome.delivery
+    subscription = delivery.subscription
+    if delivery.probe:
+        probe_failed(delivery, error, for_good=outcome.probe_due is None)
+    elif not disable(
+        subscription.uuid, error, revision=subscription.revision, probe_due=outcome.probe_due
+    ):
+        hold_for_disabled([subscription.uuid])
 
 
 @writing
-def record_rulings(rulings: Iterable[Ruling]) -> None:
-    """Store what Policy answered; deliveries held in the meantime stay held."""
+def _record_verdicts(rulings: Iterable[Ruling]) -> None:
     now = utcnow()
     for ruling in rulings:
-        attempts = EventLogMatch.attempts if ruling.state is State.MATCHED else 0
+        unknown = ruling.state is State.MATCHED
         EventLogMatch.update(
             state=ruling.state,
             due=ruling.due,
-            attempts=attempts,
+            attempts=EventLogMatch.attempts if unknown else 0,
+            failing=peewee.fn.COALESCE(EventLogMatch.failing, now) if unknown else None,
             policy_status_code=ruling.status,
             policy_resp_body=ruling.body,
             updated=now,
         ).where(
-            EventLogMatch.uuid.in_(ruling.deliveries), EventLogMatch.state == State.MATCHED
+            EventLogMatch.uuid.in_([delivery.uuid for delivery in ruling.deliveries]),
+            EventLogMatch.state == State.MATCHED,
         ).execute()
-
-
-def record_outcomes(outcomes: Sequence[Outcome]) -> None:
-    """Store what targets answered, and disable the subscriptions that cannot be delivered."""
-    _record_answers(outcomes)
-    for outcome in outcomes:
-        if outcome.error is not None:
-            subscription = outcome.delivery.subscription
-            if not disable(subscription.uuid, outcome.error, revision=subscription.revision):
-                hold_for_disabled([subscription.uuid])
 
 
 @writing
@@ -92,7 +134,10 @@ def _record_answers(outcomes: Iterable[Outcome]) -> None:
         else:
             # A later try, by whoever took the delivery when this one's lease ran out, knows better.
             attempts = delivery.attempts if outcome.tried else delivery.attempts - 1
-            EventLogMatch.update(due=outcome.due, attempts=attempts, updated=now, **answered).where(
+            failing = (delivery.failing or now) if outcome.tried else delivery.failing
+            EventLogMatch.update(
+                due=outcome.due, attempts=attempts, failing=failing, updated=now, **answered
+            ).where(
                 row,
                 EventLogMatch.state == State.ALLOWED,
                 EventLogMatch.attempts == delivery.attempts,
@@ -124,7 +169,7 @@ def _alive(rows: Sequence[EventLogMatch]) -> list[Delivery]:
         subscription = known[row.event_match_id]
         if subscription.deleted is not None:
             _drop(row.uuid)
-        elif subscription.disabled is not None:
+        elif subscription.disabled is not None and subscription.probe != row.uuid:
             disabled.add(subscription.uuid)
         else:
             try:
@@ -132,7 +177,16 @@ def _alive(rows: Sequence[EventLogMatch]) -> list[Delivery]:
             except (ValueError, RecursionError):
                 disable(subscription.uuid, "its extensions or auth are stored as broken JSON")
                 continue
-            deliveries.append(Delivery(row.uuid, row.event_log_id, row.attempts + 1, value))
+            deliveries.append(
+                Delivery(
+                    row.uuid,
+                    row.event_log_id,
+                    row.attempts + 1,
+                    value,
+                    row.failing,
+                    probe=subscription.probe == row.uuid,
+                )
+            )
     if disabled:
         hold_for_disabled(disabled)
     return deliveries

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from pacifica.notifications.clock import utcnow
@@ -20,28 +21,54 @@ _EVENTS_PER_PURGE = 500
 def record(event: Event) -> None:
     """Store an event, due to be dispatched at once; it is on disk when this returns."""
     now = utcnow()
-    EventLog.insert(uuid=event.uuid, jsondata=event.text, created=now, due=now).execute()
+    EventLog.insert(
+        uuid=event.uuid, jsondata=event.text, created=now, due=now, attempts=0, hops=event.hops
+    ).execute()
 
 
 @reading
 def due_events(limit: int) -> list[UUID]:
-    """Return events that wait to be dispatched and belong to no worker, longest waiting first."""
-    rows = EventLog.select(EventLog.uuid).where(EventLog.due <= utcnow())
+    """Return events that wait for their first dispatch, longest waiting first."""
+    return _due(EventLog.attempts == 0, limit)
+
+
+@reading
+def due_events_again(limit: int) -> list[UUID]:
+    """Return events whose dispatch did not end, longest waiting first.
+
+    One of them may be what ended a worker: they are better taken one at a time.
+    """
+    return _due(EventLog.attempts > 0, limit)
+
+
+def _due(condition: Any, limit: int) -> list[UUID]:
+    rows = EventLog.select(EventLog.uuid).where(EventLog.due <= utcnow(), condition)
     return [row.uuid for row in rows.order_by(EventLog.due).limit(limit)]
 
 
 @writing
-def claim_events(uuids: Collection[UUID], lease: float) -> list[Event]:
-    """Take those of the events that wait to be dispatched, for `lease` seconds."""
+def claim_events(uuids: Collection[UUID], lease: float, longest_lease: float) -> list[Event]:
+    """Take those of the events that wait to be dispatched, for `lease` seconds.
+
+    For those that were taken before it doubles each time, up to `longest_lease`.
+    """
+    now = utcnow()
     rows = claim(
         EventLog,
         EventLog.uuid.in_(uuids),
-        now=utcnow(),
+        now=now,
         lease=lease,
         order=EventLog.created,
         limit=len(uuids),
+        also={EventLog.attempts: EventLog.attempts + 1},
     )
-    return [Event(row.uuid, row.jsondata) for row in rows]
+    for row in rows:
+        if row.attempts:
+            seconds = min(lease * 2 ** min(row.attempts, 16), max(lease, longest_lease))
+            EventLog.update(due=now + timedelta(seconds=seconds)).where(
+                EventLog.uuid == row.uuid
+            ).execute()
+    return [Event(row.uuid, row.jsondata, row.hops) for row in rows]
 
 
 @writing
@@ -156,7 +183,7 @@ def _purge_some(uuids: Collection[UUID], older_than: datetime | None) -> int:
 def dispatch_again(uuids: Collection[UUID]) -> list[UUID]:
     """Make events due to be dispatched once more; return those that are on record."""
     known = [row.uuid for row in EventLog.select(EventLog.uuid).where(EventLog.uuid.in_(uuids))]
-    EventLog.update(due=utcnow()).where(EventLog.uuid.in_(known)).execute()
+    EventLog.update(due=utcnow(), attempts=0).where(EventLog.uuid.in_(known)).execute()
     return known
 
 

@@ -9,7 +9,7 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.jsontext import write_json
 from pacifica.notifications.orm.models import EventMatch
 from pacifica.notifications.orm.transaction import reading, writing
-from pacifica.notifications.store.holding import release
+from pacifica.notifications.store.holding import drop_all
 from pacifica.notifications.store.revisions import advance_revision
 
 _JSON_COLUMNS = ("extensions", "auth")
@@ -51,7 +51,7 @@ def update(
 ) -> dict[str, Any] | None:
     """Change a user's subscription to what `changes_to` makes of it; None where there is none.
 
-    Enabling one releases what was held for it. One that its owner disables holds no longer.
+    Enabling one has released what was held for it. One that its owner disables holds no longer.
     """
     revision = advance_revision()
     row = _own(user, uuid)
@@ -63,9 +63,11 @@ def update(
     row.updated, row.revision = utcnow(), revision
     if "disabled" in changes:
         row.holding = False
-    row.save()
     if row.disabled is None:
-        release(uuid, row.updated)
+        row.held_due = row.updated
+    if row.disabled is None or "disabled" in changes:
+        row.probe, row.probes = None, 0
+    row.save()
     return row.to_hash()
 
 
@@ -77,8 +79,9 @@ def delete(user: str, uuid: UUID) -> bool:
     if row is None:
         return False
     row.deleted = row.updated = utcnow()
-    row.revision = revision
+    row.revision, row.held_due = revision, None
     row.save()
+    drop_all(uuid, row.updated)
     return True
 
 

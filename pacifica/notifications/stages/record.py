@@ -1,0 +1,71 @@
+"""Recording what targets answered, beside the stages and many at a time."""
+
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+
+from pacifica.notifications.errors import StoreUnavailable
+from pacifica.notifications.flow import Outcome
+from pacifica.notifications.store.deliveries import record_outcomes
+
+_LOG = logging.getLogger(__name__)
+_BULK = 100
+_CLOSING = 5.0
+
+
+class Recorder:
+    """Records outcomes in a thread of its own, as many at a time as have come in.
+
+    Its queue is bounded by what may be under way.
+    """
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._unrecorded = 0
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def put(self, outcome: Outcome) -> None:
+        """Have an outcome recorded; does not wait for it."""
+        with self._changed:
+            self._unrecorded += 1
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+                self._thread.start()
+        self._queue.put(outcome)
+
+    def idle(self, timeout: float) -> bool:
+        """Wait until all that was put is recorded; False where it is not in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._unrecorded, timeout)
+
+    def close(self) -> None:
+        """Record what is left, within a bound, and end the thread."""
+        with self._changed:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+            thread.join(_CLOSING)
+
+    def _run(self) -> None:
+        going_on = True
+        while going_on:
+            waiting = [self._queue.get()]
+            while len(waiting) < _BULK and not self._queue.empty():
+                waiting.append(self._queue.get())
+            going_on = None not in waiting
+            outcomes = [outcome for outcome in waiting if outcome is not None]
+            _record(outcomes)
+            with self._changed:
+                self._unrecorded -= len(outcomes)
+                self._changed.notify_all()
+
+
+def _record(outcomes: Sequence[Outcome]) -> None:
+    try:
+        record_outcomes(outcomes)
+    except StoreUnavailable as error:
+        _LOG.warning("outcomes not recorded, their deliveries are tried again: %s", error)
+    except Exception:  # noqa: BLE001 the edge of the recorder's thread, which must outlive one bad row
+        _LOG.exception("outcomes not recorded, their deliveries are tried again")
