@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pacifica.notifications import globals as locations
 from pacifica.notifications.errors import ConfigError
-from pacifica.notifications.settings import KEYS, Key, Settings
+from pacifica.notifications.settings import KEYS, POLICY_TURNS, Key, Settings
 
 _SECRET_PARTS = ("password", "passwd", "secret", "token")
 
@@ -44,7 +44,9 @@ def load_settings() -> Settings:
                 f"{_source(key)}: [{key.section}] {key.name} = {without_password(text)!r}: "
                 f"must be {key.kind.accepts}"
             ) from error
-    return Settings(**values)
+    settings = Settings(**values)
+    _require_lease(settings)
+    return settings
 
 
 def without_password(url: str) -> str:
@@ -57,6 +59,20 @@ def without_password(url: str) -> str:
     if any(part in query.lower() for part in _SECRET_PARTS):
         return f"{base}{question}***"
     return url
+
+
+def _require_lease(settings: Settings) -> None:
+    """Refuse a lease that may end while its work goes on: others would do the same again."""
+    longest = max(
+        POLICY_TURNS * settings.policy_timeout,
+        settings.delivery_connect_timeout + settings.delivery_timeout,
+    )
+    if settings.lease <= longest:
+        key = next(key for key in KEYS if (key.section, key.name) == ("celery", "lease"))
+        raise ConfigError(
+            f"{_source(key)}: [celery] lease = '{settings.lease:g}': must be more than "
+            f"{longest:g}, the time-outs of [policy] (twice) and of [delivery] (together)"
+        )
 
 
 def _from_file(path: str) -> ConfigParser:

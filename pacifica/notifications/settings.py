@@ -427,4 +427,7 @@ class Settings:
     )
 
 
+# Where Policy hangs, questions wait for those before them: not for longer than so many time-outs.
+POLICY_TURNS = 2
+
 KEYS: tuple[Key, ...] = tuple(item.metadata["key"] for item in fields(Settings))

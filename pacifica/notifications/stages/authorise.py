@@ -17,7 +17,7 @@ from pacifica.notifications.policy import (
     verdict,
     verdict_request,
 )
-from pacifica.notifications.settings import Settings
+from pacifica.notifications.settings import POLICY_TURNS, Settings
 from pacifica.notifications.store.deliveries import claim_matched, events_of, record_rulings
 from pacifica.notifications.store.holding import disable
 from pacifica.notifications.store.recovery import probe_failed
@@ -25,8 +25,6 @@ from pacifica.notifications.transport import Answer, NoAnswer, Transport
 
 _LOG = logging.getLogger(__name__)
 _MOST_DELIVERIES = 5000
-# Where Policy hangs, questions wait for those before them: not for longer than so many time-outs.
-_TURNS = 2
 _TOO_SLOW = NoAnswer("Policy was too slow to be asked", 0.0, ours=True)
 
 K = TypeVar("K", bound=Hashable)
@@ -95,7 +93,7 @@ class Authoriser:
 
     def _answers(self, asked: Mapping[K, Future[Answer | NoAnswer]]) -> dict[K, Answer | NoAnswer]:
         """Wait for what Policy answers; questions that could not be put in time are given up."""
-        wait(asked.values(), timeout=_TURNS * self._settings.policy_timeout)
+        wait(asked.values(), timeout=POLICY_TURNS * self._settings.policy_timeout)
         return {
             key: _TOO_SLOW if future.cancel() else future.result() for key, future in asked.items()
         }

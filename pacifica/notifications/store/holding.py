@@ -143,7 +143,8 @@ def _too_many(most: int) -> list[tuple[UUID, int]]:
         .group_by(EventLogMatch.event_match)
         .having(held > most)
     )
-    return list(rows.tuples())
+    counted: Any = rows.tuples()
+    return list(counted)
 
 
 @reading
