@@ -65,7 +65,8 @@ def outcome(
     if isinstance(result, Answer) and 200 <= result.status < 300:
         return Outcome(delivery, True, None, status, body)
     if isinstance(result, NoAnswer) and result.ours:
-        return Outcome(delivery, False, now, status, body, tried=False)
+        due = now + timedelta(seconds=settings.delivery_busy_wait)
+        return Outcome(delivery, False, due, status, body, tried=False)
     transient = _is_transient(result)
     if transient and not delivery.probe:
         due = _next_try(delivery, result, now, settings)

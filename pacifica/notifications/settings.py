@@ -359,6 +359,13 @@ class Settings:
         "Most deliveries that one worker process has under way, those included that wait for "
         "their target's turn.",
     )
+    delivery_busy_wait: float = _key(
+        "delivery",
+        "busy_wait",
+        2,
+        SECONDS,
+        "When a delivery that found no room, or not its target's turn, is taken up again (seconds).",
+    )
     delivery_unfinished_bytes: int = _key(
         "delivery",
         "unfinished_bytes",
