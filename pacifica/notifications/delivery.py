@@ -65,13 +65,12 @@ def outcome(
     if isinstance(result, Answer) and 200 <= result.status < 300:
         return Outcome(delivery, True, None, status, body)
     if isinstance(result, NoAnswer) and result.ours:
-        due = now + timedelta(seconds=settings.delivery_busy_wait)
-        return Outcome(delivery, False, due, status, body, tried=False)
+        later = now + timedelta(seconds=settings.delivery_busy_wait)
+        return Outcome(delivery, False, later, status, body, tried=False)
     transient = _is_transient(result)
-    if transient and not delivery.probe:
-        due = _next_try(delivery, result, now, settings)
-        if due is not None:
-            return Outcome(delivery, False, due, status, body)
+    again = _next_try(delivery, result, now, settings) if transient else None
+    if again is not None:
+        return Outcome(delivery, False, again, status, body)
     probe_due = next_probe(1, now, now, settings) if transient else None
     error = _error(delivery, result, now, body)
     return Outcome(delivery, False, now, status, body, error, probe_due)
@@ -92,7 +91,7 @@ def _next_try(
     delivery: Delivery, result: Answer | NoAnswer, now: datetime, settings: Settings
 ) -> datetime | None:
     """Return when to try again: as the target asks, within bounds, or soon; None: no more."""
-    if delivery.attempts >= settings.delivery_attempts:
+    if delivery.probe or delivery.attempts >= settings.delivery_attempts:
         return None
     asked = retry_after(result.retry_after, now) if isinstance(result, Answer) else None
     if asked is not None:

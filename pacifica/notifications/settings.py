@@ -364,7 +364,8 @@ class Settings:
         "busy_wait",
         2,
         SECONDS,
-        "When a delivery that found no room, or not its target's turn, is taken up again (seconds).",
+        "When a delivery that found no room, or not its target's turn, is taken up again "
+        "(seconds).",
     )
     delivery_unfinished_bytes: int = _key(
         "delivery",

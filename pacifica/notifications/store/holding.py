@@ -83,9 +83,9 @@ def drop_all(subscription: UUID, now: datetime) -> None:
     ).execute()
 
 
-def locked(subscription: UUID) -> EventMatch | None:
-    """Return a subscription that nobody else changes before the caller's transaction ends."""
-    query = EventMatch.select().where(EventMatch.uuid == subscription)
+def locked(condition: Any) -> EventMatch | None:
+    """Return the subscription that nobody else changes before the caller's transaction ends."""
+    query = EventMatch.select().where(condition)
     if DB.for_update:
         query = query.for_update()
     return query.get_or_none()

@@ -29,7 +29,7 @@ def due_held(limit: int) -> list[UUID]:
 def hand_on_held(subscription: UUID, settings: Settings) -> None:
     """Release some of what is held for a subscription, or probe it with the oldest."""
     now = utcnow()
-    row = locked(subscription)
+    row = locked(EventMatch.uuid == subscription)
     if row is None or row.held_due is None or row.held_due > now:
         return
     if row.deleted is not None:
@@ -45,7 +45,7 @@ def hand_on_held(subscription: UUID, settings: Settings) -> None:
 @writing
 def probe_from(subscription: UUID, due: datetime) -> None:
     """Probe an enabled subscription from `due` on: deliveries are about to be held for it."""
-    row = locked(subscription)
+    row = locked(EventMatch.uuid == subscription)
     if row is not None and row.disabled is None and row.probes == 0:
         row.probe, row.probes, row.held_due = None, 1, due
         row.save()
@@ -54,12 +54,14 @@ def probe_from(subscription: UUID, due: datetime) -> None:
 @writing
 def probe_arrived(probe: Delivery) -> None:
     """Enable a subscription whose probe was delivered, and have the others follow."""
+    # First, as whoever else changes a subscription does: the other order would be a deadlock.
+    revision = advance_revision()
     row = _probed(probe)
     if row is None:
         return
     if row.disabled is not None:
         row.disabled, row.error, row.holding = None, None, False
-        row.updated, row.revision = utcnow(), advance_revision()
+        row.updated, row.revision = utcnow(), revision
     _release(row)
     row.save()
 
@@ -111,7 +113,7 @@ def _probe(row: EventMatch, now: datetime, settings: Settings) -> None:
 
 
 def _probed(probe: Delivery) -> EventMatch | None:
-    row = locked(probe.subscription.uuid)
+    row = locked(EventMatch.uuid == probe.subscription.uuid)
     return row if row is not None and row.probe == probe.uuid else None
 
 

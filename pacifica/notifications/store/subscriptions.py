@@ -9,7 +9,7 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.jsontext import write_json
 from pacifica.notifications.orm.models import EventMatch
 from pacifica.notifications.orm.transaction import reading, writing
-from pacifica.notifications.store.holding import drop_all
+from pacifica.notifications.store.holding import drop_all, locked
 from pacifica.notifications.store.revisions import advance_revision
 
 _JSON_COLUMNS = ("extensions", "auth")
@@ -41,7 +41,7 @@ def of_user(user: str) -> list[dict[str, Any]]:
 @reading
 def one_of_user(user: str, uuid: UUID) -> dict[str, Any] | None:
     """Return a user's subscription, or None where there is none that is not deleted."""
-    row = _own(user, uuid)
+    row = _own(user, uuid, EventMatch.get_or_none)
     return None if row is None else row.to_hash()
 
 
@@ -54,7 +54,7 @@ def update(
     Enabling one has released what was held for it. One that its owner disables holds no longer.
     """
     revision = advance_revision()
-    row = _own(user, uuid)
+    row = _own(user, uuid, locked)
     if row is None:
         return None
     changes = changes_to(row.to_hash())
@@ -75,7 +75,7 @@ def update(
 def delete(user: str, uuid: UUID) -> bool:
     """Mark a user's subscription deleted; tell whether there was one."""
     revision = advance_revision()
-    row = _own(user, uuid)
+    row = _own(user, uuid, locked)
     if row is None:
         return False
     row.deleted = row.updated = utcnow()
@@ -103,10 +103,10 @@ def _matched(row: EventMatch) -> str | None:
     return row.jsonpath if wanted else None
 
 
-def _own(user: str, uuid: UUID) -> EventMatch | None:
+def _own(user: str, uuid: UUID, found: Callable[[Any], EventMatch | None]) -> EventMatch | None:
     """Return a user's subscription; MySQL's own comparison takes `Alice` for `alice`."""
-    row = EventMatch.get_or_none(EventMatch.uuid == uuid, EventMatch.deleted.is_null())
-    return row if row is not None and row.user == user else None
+    row = found(EventMatch.uuid == uuid)
+    return row if row is not None and row.user == user and row.deleted is None else None
 
 
 def _stored(columns: dict[str, Any]) -> dict[str, Any]:
