@@ -1,5 +1,6 @@
 import concurrent.futures
 import contextlib
+import itertools
 import logging
 import shutil
 import socket
@@ -68,6 +69,12 @@ def no_answer(transport: Transport, request: Request) -> NoAnswer:
     result = outcome(transport, request)
     assert isinstance(result, NoAnswer), result
     return result
+
+
+def warm_up(transport: Transport, target: RecordingServer) -> None:
+    """Have a server answer until it may have as many in flight as the limits allow."""
+    futures = [transport.submit(post(target.url)) for _ in range(20)]
+    assert all(isinstance(future.result(PATIENCE), Answer) for future in futures)
 
 
 # What is sent
@@ -391,46 +398,59 @@ def test_submit_answers_all_when_hundreds_are_in_flight_at_once(target: Recordin
         together.wait(PATIENCE)
         return 200, {}, b""
 
-    target.answer = meet
-    limits = Limits(connections_per_host=200, connections=200)
+    limits = Limits(connections_per_host=200, connections=400)
     with Transport(limits) as transport:
+        warm_up(transport, target)
+        target.answer = meet
         futures = [transport.submit(post(target.url, b"%d" % n)) for n in range(600)]
         outcomes = [future.result(PATIENCE) for future in futures]
     assert {result.status for result in outcomes if isinstance(result, Answer)} == {200}
-    assert sorted(int(received.body) for received in target.requests) == list(range(600))
+    received = target.requests[-600:]
+    assert sorted(int(request.body) for request in received) == list(range(600))
     assert target.connections == 200
 
 
-def test_submit_has_as_many_in_flight_as_the_limits_allow_and_no_more() -> None:
-    lock, all_places_taken = threading.Lock(), threading.Event()
-    running: list[str] = []
-    most = {"/one": 0, "/two": 0, "/": 0}
+class Gauge:
+    """Answers of servers that wait for `full` of them to be under way, and count how many are."""
 
-    def count(received: Received) -> tuple[int, dict[str, str], bytes]:
-        host = received.path
-        with lock:
-            running.append(host)
-            most[host] = max(most[host], running.count(host))
-            most["/"] = max(most["/"], len(running))
-            if len(running) == 5:
-                all_places_taken.set()
-        all_places_taken.wait(PATIENCE)
+    def __init__(self, full: int) -> None:
+        self.most = 0
+        self._full = full
+        self._running = 0
+        self._lock, self._reached = threading.Lock(), threading.Event()
+
+    def __call__(self, _: Received) -> tuple[int, dict[str, str], bytes]:
+        with self._lock:
+            self._running += 1
+            self.most = max(self.most, self._running)
+            if self._running == self._full:
+                self._reached.set()
+        self._reached.wait(PATIENCE)
         time.sleep(0.02)  # for one too many to arrive
-        with lock:
-            running.remove(host)
+        with self._lock:
+            self._running -= 1
         return 200, {}, b""
 
-    limits = Limits(connections_per_host=3, connections=5)
-    with (
-        RecordingServer(count) as one,
-        RecordingServer(count) as two,
-        Transport(limits) as transport,
-    ):
-        urls = [f"{one.url}/one", f"{two.url}/two"] * 20
-        futures = [transport.submit(post(url)) for url in urls]
+
+def test_submit_has_as_many_in_flight_to_a_host_as_the_limits_allow_and_no_more(
+    target: RecordingServer,
+) -> None:
+    with Transport(Limits(connections_per_host=3)) as transport:
+        warm_up(transport, target)
+        target.answer = gauge = Gauge(3)
+        futures = [transport.submit(post(target.url)) for _ in range(20)]
         assert all(isinstance(future.result(PATIENCE), Answer) for future in futures)
-    assert most["/"] == 5
-    assert max(most["/one"], most["/two"]) <= 3
+    assert gauge.most == 3
+
+
+def test_submit_has_as_many_in_flight_in_all_as_the_limits_allow_and_no_more() -> None:
+    gauge = Gauge(5)
+    with contextlib.ExitStack() as stack:
+        transport = stack.enter_context(Transport(Limits(connections=5)))
+        targets = [stack.enter_context(RecordingServer(gauge)) for _ in range(8)]
+        futures = [transport.submit(post(target.url)) for target in targets for _ in range(3)]
+        assert all(isinstance(future.result(PATIENCE), Answer) for future in futures)
+    assert gauge.most == 5
 
 
 def test_submit_serves_other_hosts_when_one_hangs(
@@ -440,8 +460,8 @@ def test_submit_serves_other_hosts_when_one_hangs(
         stuck = [transport.submit(post(hanging.url)) for _ in range(50)]
         for _ in range(50):
             answer(transport, post(target.url))
-        assert not any(future.done() for future in stuck[Limits.connections_per_host :])
-        assert hanging.connections <= Limits.connections_per_host
+        assert not any(future.done() for future in stuck)
+        assert hanging.connections == 1
 
 
 def test_total_timeout_does_not_count_the_waiting_for_a_turn(target: RecordingServer) -> None:
@@ -506,32 +526,68 @@ def test_submit_serves_other_names_when_lookups_hang(
     assert len(slow_names) == 21  # each name once
 
 
+def test_submit_uses_what_a_name_was_when_looking_it_up_again_hangs(
+    target: RecordingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again, over = threading.Event(), threading.Event()
+    found = [addresses("127.0.0.1")]
+
+    def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
+        if not found:
+            again.set()
+            over.wait(PATIENCE)
+            return addresses("127.0.0.1")
+        return found.pop()
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with Transport(Limits(connect_timeout=0.3, names_fresh=0)) as transport:
+        for _ in range(3):
+            assert answer(transport, post(f"http://target.test:{target.port}/")).status == 200
+        assert again.wait(PATIENCE)
+        over.set()
+
+
+def test_submit_waits_for_a_name_when_what_it_was_is_too_old(
+    target: RecordingServer, slow_names: list[str]
+) -> None:
+    with Transport(Limits(names_fresh=0, names_kept=0)) as transport:
+        for _ in range(3):
+            answer(transport, post(f"http://target.test:{target.port}/"))
+    assert slow_names == ["target.test"] * 3
+
+
 # Limits of the queue, cancelling, closing
 
 
-def accepted(transport: Transport, url: str) -> list[concurrent.futures.Future[Outcome]]:
+def accepted(transport: Transport, *urls: str) -> list[concurrent.futures.Future[Outcome]]:
     """Submit until the transport is busy."""
     futures: list[concurrent.futures.Future[Outcome]] = []
     with contextlib.suppress(TransportBusy):
-        while len(futures) < 1000:
+        for url in itertools.islice(itertools.cycle(urls), 1000):
             futures.append(transport.submit(post(url)))
     return futures
 
 
+# With one place, of which the first host does not let go, the others are never connected to.
+OTHERS = [f"http://127.0.0.1:{port}" for port in range(1, 50)]
+
+
 def test_submit_refuses_when_the_queue_is_full() -> None:
-    with RawServer(servers.hanging) as server, Transport(Limits(queue=3)) as transport:
-        assert len(accepted(transport, server.url)) < 20
+    limits = Limits(queue=3, connections=1)
+    with RawServer(servers.hanging) as server, Transport(limits) as transport:
+        assert len(accepted(transport, server.url, *OTHERS)) < 20
 
 
 def test_submit_has_places_again_when_those_that_waited_were_cancelled(
     target: RecordingServer,
 ) -> None:
-    limits = Limits(queue=30, connections_per_host=1)
+    limits = Limits(queue=30, connections=2, part_for_new=0.5)
     with RawServer(servers.hanging) as server, Transport(limits) as transport:
-        futures = accepted(transport, server.url)
+        answer(transport, post(target.url))
+        hanging = transport.submit(post(server.url))
         servers.eventually(lambda: server.connections == 1)
-        futures += accepted(transport, server.url)  # the first has left its place
-        assert [future.cancel() for future in futures].count(True) == len(futures) - 1
+        futures = accepted(transport, *OTHERS)
+        assert [future.cancel() for future in futures] == [True] * len(futures)
 
         def place() -> bool:
             with contextlib.suppress(TransportBusy):
@@ -539,6 +595,25 @@ def test_submit_has_places_again_when_those_that_waited_were_cancelled(
             return False
 
         servers.eventually(place)
+        assert not hanging.done()
+
+
+def test_host_has_room_in_the_queue_again_when_those_that_waited_for_it_were_cancelled(
+    target: RecordingServer,
+) -> None:
+    go = threading.Event()
+    target.answer = lambda _: (200, {}, b"x"[go.wait(PATIENCE) :])
+    with Transport(Limits(queue=10)) as transport:
+        first = transport.submit(post(target.url))
+        target.wait_for(1)
+        futures = [transport.submit(post(target.url)) for _ in range(9)]
+        servers.eventually(lambda: any(future.done() for future in futures))  # refused
+        for future in futures:
+            future.cancel()
+        last = transport.submit(post(target.url))
+        go.set()
+        assert isinstance(last.result(PATIENCE), Answer)
+    assert isinstance(first.result(0), Answer)
 
 
 def test_cancelled_request_is_not_sent_when_its_turn_comes(target: RecordingServer) -> None:

@@ -6,6 +6,9 @@ from pacifica.notifications.stages.deliver import Deliverer
 from pacifica.notifications.stages.dispatch import Dispatcher
 from pacifica.notifications.transport import Limits, Transport
 
+# Policy is one host, which may have a quarter of them: more than one batch ever asks.
+_POLICY_QUEUE = 40_000
+
 
 class Pipeline:
     """Dispatch, authorise and deliver, until `close`."""
@@ -18,6 +21,7 @@ class Pipeline:
                 total_timeout=settings.policy_timeout,
                 response_bytes=settings.delivery_response_bytes,
                 connections_per_host=settings.delivery_connections_per_host,
+                queue=_POLICY_QUEUE,
             )
         )
         self._to_targets = Transport(
@@ -27,6 +31,7 @@ class Pipeline:
                 response_bytes=settings.delivery_response_bytes,
                 connections_per_host=settings.delivery_connections_per_host,
                 connections=settings.delivery_connections,
+                queue=settings.delivery_unfinished,
             )
         )
         self.dispatcher = Dispatcher(settings)

@@ -2,8 +2,10 @@
 
 import selectors
 import socket
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pycurl
 
@@ -13,6 +15,9 @@ from pacifica.notifications.transport.parcels import Found, Parcel
 from pacifica.notifications.transport.transfer import BAD_URL, Transfer
 from pacifica.notifications.transport.turns import Turns
 
+if sys.platform != "win32":
+    import resource
+
 
 class Engine:
     """The transfers under way in libcurl, with the sockets and the alarm they wait for."""
@@ -20,9 +25,9 @@ class Engine:
     def __init__(
         self, limits: Limits, ca_file: str, ear: socket.socket, report: Callable[[Found], None]
     ) -> None:
-        self._limits = limits
+        self._limits = limits = _affordable(limits)
         self._ca_file = ca_file
-        self._names = Names(limits.connect_timeout, report)
+        self._names = Names(limits, report)
         self._turns = Turns(limits)
         self._transfers: dict[pycurl.Curl, Transfer] = {}
         self._spare: list[Transfer] = []
@@ -32,7 +37,9 @@ class Engine:
         self._selector = selectors.DefaultSelector()
         self._selector.register(ear, selectors.EVENT_READ)
         self._multi = pycurl.CurlMulti()
+        # The second closes kept connections where those in flight need their sockets.
         self._multi.setopt(pycurl.M_MAXCONNECTS, limits.connections)
+        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, limits.connections)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_alarm)
 
@@ -103,8 +110,9 @@ class Engine:
                 self._multi.add_handle(transfer.curl)
             except pycurl.error:
                 transfer.curl.close()
-                self._turns.leave(parcel)
-                parcel.future.set_result(NoAnswer(BAD_URL, 0.0))
+                unusable = NoAnswer(BAD_URL, 0.0)
+                self._turns.leave(parcel, unusable)
+                parcel.future.set_result(unusable)
             else:
                 self._transfers[transfer.curl] = transfer
 
@@ -119,7 +127,7 @@ class Engine:
             self._multi.remove_handle(curl)
             parcel, outcome = self._transfers[curl].end(code)
             self._spare.append(self._transfers.pop(curl))
-            self._turns.leave(parcel)
+            self._turns.leave(parcel, outcome)
             parcel.future.set_result(outcome)
         return bool(ended)
 
@@ -136,3 +144,13 @@ class Engine:
 
     def _set_alarm(self, milliseconds: int) -> None:
         self._alarm = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+
+
+def _affordable(limits: Limits) -> Limits:
+    """Leave half of the files that this process may have open to others, such as the database."""
+    if sys.platform == "win32":  # which has no such limit
+        return limits
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return limits
+    return replace(limits, connections=min(limits.connections, files // 2))

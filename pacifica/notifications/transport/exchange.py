@@ -54,14 +54,31 @@ class Limits:
     afresh for TCP with TLS. `total_timeout` runs from the start of the transfer (neither lookup nor
     waiting for a turn count) to the last byte of the answer. `response_bytes` is how much of a
     body is read. `connections_per_host` and `connections` count requests in flight; `queue` counts
-    those that are not yet.
+    those that are not yet, of which one host may have a quarter. Whatever `connections` says,
+    sockets take no more than half of the files that the process may have open.
+
+    Not every host may start one until all `connections` are taken. One that has some in flight may
+    while no more than `part_for_served` of them are; one that has none and whose last request took
+    more than `prompt` seconds, up to `part_for_slow`; one that nothing is known of, up to
+    `part_for_new`. So much is remembered of so many `hosts`.
+
+    What a name was found to be is looked up again after `names_fresh` seconds, and not used for
+    more than `names_kept`; so many `lookups` run at once.
     """
 
     connect_timeout: float = 3.0
     total_timeout: float = 10.0
     response_bytes: int = 65536
     connections_per_host: int = 8
-    connections: int = 256
+    connections: int = 1024
+    part_for_served: float = 1 / 2
+    part_for_slow: float = 3 / 4
+    part_for_new: float = 7 / 8
+    prompt: float = 0.5
+    hosts: int = 4096
+    names_fresh: float = 60.0
+    names_kept: float = 600.0
+    lookups: int = 256
     queue: int = 10_000
 
 

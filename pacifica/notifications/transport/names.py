@@ -9,22 +9,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
+from pacifica.notifications.transport.exchange import Limits
 from pacifica.notifications.transport.parcels import Found, Parcel
 
-# Names are remembered for so many seconds and up to so many; so many lookups run at once.
-_FRESH = 60.0
+# So many names are remembered.
 _NAMES = 10_000
-_LOOKUPS = 64
 
 
 class Names:
-    """Addresses by name: one thread at a time asks for each, and the answer holds for a while."""
+    """Addresses by name: one thread at a time asks for each, and the answer holds for a while.
 
-    def __init__(self, timeout: float, report: Callable[[Found], None]) -> None:
-        self.timeout = timeout
+    An old answer is used while it is asked for again (RFC 8767): lookups that hang keep no host
+    waiting that was found before.
+    """
+
+    def __init__(self, limits: Limits, report: Callable[[Found], None]) -> None:
+        self.timeout = limits.connect_timeout
+        self._limits = limits
         self.waiting = 0
         self._report = report
-        self._known: dict[str, tuple[float, tuple[str, ...]]] = {}  # with when it gets old
+        self._known: dict[str, tuple[float, tuple[str, ...]]] = {}  # with since when
         self._asking: dict[str, dict[Parcel, None]] = {}
         self._looking: set[str] = set()
         self._deadlines: deque[tuple[float, Parcel]] = deque()
@@ -35,8 +39,15 @@ class Names:
         return self._deadlines[0][0] if self.waiting else None
 
     def knows(self, name: str) -> bool:
-        """Tell whether a name need not be looked up now."""
-        return not name or (name in self._known and self._known[name][0] > time.monotonic())
+        """Tell whether nobody need wait for a name; have one looked up again that gets old."""
+        if not name:
+            return True
+        if name not in self._known:
+            return False
+        age = time.monotonic() - self._known[name][0]
+        if age > self._limits.names_fresh:
+            self._look(name)
+        return age <= self._limits.names_kept
 
     def addresses(self, name: str) -> tuple[str, ...]:
         """Give what is known, even if it got old while a request waited for its turn."""
@@ -55,7 +66,7 @@ class Names:
         if found.addresses:
             if len(self._known) >= _NAMES:
                 self._known.clear()
-            self._known[found.name] = (time.monotonic() + _FRESH, found.addresses)
+            self._known[found.name] = (time.monotonic(), found.addresses)
         parcels = self._asking.pop(found.name, {})
         self.waiting -= len(parcels)
         for name in self._asking:
@@ -83,7 +94,7 @@ class Names:
 
     def _look(self, name: str) -> None:
         # A lookup cannot be interrupted: its thread lives on after all who asked have given up.
-        if name not in self._looking and len(self._looking) < _LOOKUPS:
+        if name not in self._looking and len(self._looking) < self._limits.lookups:
             self._looking.add(name)
             threading.Thread(
                 target=lambda: self._report(_look_up(name)), name="lookup", daemon=True

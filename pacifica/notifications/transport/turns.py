@@ -1,84 +1,108 @@
-"""Whose turn it is to start: a hanging host must not keep the others waiting."""
+"""Whose turn it is to start: hosts that hang must not keep the others waiting.
 
-from collections import deque
+A place that a hanging host takes is gone for the whole time-out, and which hosts hang is not known
+before. So the last places are kept for those that harm least: the more are taken, the less a host
+may have in flight already and the better must be what is known of it.
+"""
+
+from collections import OrderedDict
 from collections.abc import Iterator
+from math import ceil
 
-from pacifica.notifications.transport.exchange import Limits
+from pacifica.notifications.transport.exchange import Limits, NoAnswer, Outcome
+from pacifica.notifications.transport.hosts import Host, Hosts, Standing
 from pacifica.notifications.transport.parcels import Parcel
 
-
-class Host:
-    """The turns of one scheme, name and port."""
-
-    def __init__(self) -> None:
-        self.waiting: deque[Parcel] = deque()
-        self.running = 0
-        self.listed = False
+_QUEUE_FULL = NoAnswer("too many requests wait for this host", 0.0, ours=True)
 
 
 class Turns:
-    """Who may start next: hosts take turns, and none has more in flight than its share."""
+    """Who may start next: hosts of one standing take turns, and none exceeds its share."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._hosts: dict[str, Host] = {}
-        self._listed: deque[str] = deque()  # hosts that may start one
+        self._hosts = Hosts(limits.hosts)
+        # How many may be in flight, in all, for a host of each standing to start one more.
+        parts = {
+            Standing.PROMPT: 1.0,
+            Standing.NEW: limits.part_for_new,
+            Standing.SLOW: limits.part_for_slow,
+            Standing.SERVED: limits.part_for_served,
+        }
+        self._lines = [
+            (ceil(limits.connections * parts[standing]), OrderedDict[Host, None]())
+            for standing in Standing
+        ]
         self.waiting = 0
         self.running: set[Parcel] = set()
 
     def join(self, parcel: Parcel) -> None:
-        """Have a parcel wait for the turn of its host."""
-        self._hosts.setdefault(parcel.address.host, Host()).waiting.append(parcel)
-        self.waiting += 1
-        self._list(parcel.address.host)
+        """Have a parcel wait for the turn of its host, or refuse it.
+
+        A host may have as many waiting as the first half of the queue has room for others, since
+        what waits for ten that hang must leave them some. The second half is for one of each host.
+        """
+        host = self._hosts[parcel.address.host]
+        while host.waiting and host.waiting[0].future.cancelled():
+            host.waiting.popleft().future.set_running_or_notify_cancel()
+            self.waiting -= 1
+        if host.waiting and len(host.waiting) > self._limits.queue / 2 - self.waiting:
+            parcel.refuse(_QUEUE_FULL)
+        else:
+            host.waiting.append(parcel)
+            self.waiting += 1
+        self._line_up(host)
 
     def take(self) -> Parcel | None:
         """Give the next parcel that may start now, and count it as running."""
-        while self._listed and len(self.running) < self._limits.connections:
-            name = self._listed.popleft()
-            host = self._hosts[name]
-            host.listed = False
-            parcel = host.waiting.popleft()
-            self.waiting -= 1
-            starts = parcel.future.set_running_or_notify_cancel()
-            if starts:
-                self.running.add(parcel)
-                host.running += 1
-            self._list(name)
-            if starts:
-                return parcel
+        for places, line in self._lines:
+            while line and len(self.running) < places:
+                host, _ = line.popitem(last=False)
+                host.listed = None
+                parcel = host.waiting.popleft()
+                self.waiting -= 1
+                starts = parcel.future.set_running_or_notify_cancel()
+                if starts:
+                    self.running.add(parcel)
+                    host.running += 1
+                self._line_up(host)
+                if starts:
+                    return parcel
         return None
 
-    def leave(self, parcel: Parcel) -> None:
-        """Note that a parcel's transfer has ended."""
+    def leave(self, parcel: Parcel, outcome: Outcome) -> None:
+        """Note how a parcel's transfer has ended."""
         self.running.remove(parcel)
-        self._hosts[parcel.address.host].running -= 1
-        self._list(parcel.address.host)
+        host = self._hosts[parcel.address.host]
+        host.running -= 1
+        host.learn(outcome, self._limits)
+        self._line_up(host)
 
     def forget_cancelled(self) -> None:
         """Free the places of those that were cancelled while they waited."""
-        parcels = [*self.left()]
-        self._hosts = {name: host for name, host in self._hosts.items() if host.running}
-        self._listed.clear()
-        self.waiting = 0
-        for host in self._hosts.values():
+        for host in self._hosts.busy:
+            parcels = [*host.waiting]
             host.waiting.clear()
-            host.listed = False
-        for parcel in parcels:
-            if parcel.future.cancelled():
-                parcel.future.set_running_or_notify_cancel()
-            else:
-                self.join(parcel)
+            for parcel in parcels:
+                if parcel.future.cancelled():
+                    parcel.future.set_running_or_notify_cancel()
+                    self.waiting -= 1
+                else:
+                    host.waiting.append(parcel)
+            self._line_up(host)
 
     def left(self) -> Iterator[Parcel]:
         """Give all that wait for their turn."""
-        for host in self._hosts.values():
+        for host in self._hosts.busy:
             yield from host.waiting
 
-    def _list(self, name: str) -> None:
-        host = self._hosts[name]
-        if not host.waiting and not host.running:
-            del self._hosts[name]
-        elif host.waiting and host.running < self._limits.connections_per_host and not host.listed:
-            host.listed = True
-            self._listed.append(name)
+    def _line_up(self, host: Host) -> None:
+        standing = host.standing
+        if standing is not host.listed:
+            if host.listed is not None:
+                del self._lines[host.listed][1][host]
+            if standing is not None:
+                self._lines[standing][1][host] = None
+            host.listed = standing
+        if host.idle:
+            self._hosts.rest(host)
