@@ -30,6 +30,7 @@ GOOD = {
     ),
     keys.SECONDS: ("0", "2.5", "1e3"),
     keys.COUNT: ("1", "7", "1000000"),
+    keys.WAITS: ("0", "30 300.5", "1 2 3"),
 }
 EXPECTED = {
     "policy_url": ("notifications", "POLICY_URL", "http://127.0.0.1:8181"),
@@ -68,6 +69,26 @@ def refused() -> str:
     return line
 
 
+@pytest.mark.parametrize(
+    ("lease", "others"),
+    [
+        ("20", {}),
+        ("13", {"POLICY_TIMEOUT": "1"}),
+        ("2", {"POLICY_TIMEOUT": "1", "DELIVERY_TIMEOUT": "0.5", "DELIVERY_CONNECT_TIMEOUT": "1"}),
+    ],
+)
+def test_lease_is_refused_when_it_may_end_before_its_work(
+    lease: str, others: dict[str, str], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del file
+    for name, value in {"CELERY_LEASE": lease, **others}.items():
+        monkeypatch.setenv(name, value)
+    line = refused()
+    assert f"CELERY_LEASE: [celery] lease = '{lease}': must be more than {lease}" in line
+    monkeypatch.setenv("CELERY_LEASE", f"{lease}.1")
+    assert load_settings().lease == float(f"{lease}.1")
+
+
 # The three forms.
 
 
@@ -83,6 +104,8 @@ def test_default_is_beaten_by_environment_and_that_by_file(
     key: Key, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from_environment, from_file, _ = GOOD[key.kind]
+    if (key.section, key.name) == ("celery", "lease"):  # which others bound from below
+        from_environment, from_file = "21", "22.5"
     assert get_config().get(key.section, key.name) == key.default
     assert setting(key) == key.kind.read(key.default)
     monkeypatch.setenv(key.environment, from_environment)
@@ -153,6 +176,7 @@ BAD = [
     *(("connect_attempts", text) for text in ("", "0", "-1", "1.5", "many", "inf")),
     *(("connect_wait", text) for text in ("", "-1", "nan", "inf", "20 s")),
     *(("max_body", text) for text in ("0", "64 MB")),
+    *(("waits", text) for text in ("", " ", "30, 60", "-1 2", "soon")),
 ]
 
 

@@ -18,7 +18,7 @@ from pacifica.notifications.delivery import (
     retry_after,
     unusable,
 )
-from pacifica.notifications.events import delivered_text
+from pacifica.notifications.events import Event, delivered_text
 from pacifica.notifications.flow import Delivery, Outcome
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.subscriptions import Subscription
@@ -74,16 +74,21 @@ def wait(result: Answer | NoAnswer, attempts: int = 1, **chosen: Any) -> float:
 
 
 def test_request_posts_the_event_as_json() -> None:
-    request = delivery_request(delivery(target_url="https://t.invalid/x?y=1"), '{"a": "\\u00e9"}')
+    event = Event(UUID(int=2), '{"a": "\\u00e9"}')
+    request = delivery_request(delivery(target_url="https://t.invalid/x?y=1"), event)
     assert (request.method, request.url) == ("POST", "https://t.invalid/x?y=1")
-    headers = (("Content-Type", "application/json"), ("User-Agent", "pacifica-notifications"))
-    assert request.headers == headers
+    assert request.headers == (
+        ("Content-Type", "application/json"),
+        ("User-Agent", "pacifica-notifications"),
+        ("Pacifica-Notifications-Hops", "1"),
+    )
     assert request.body == b'{"a": "\\u00e9"}'
 
 
 def test_request_carries_extensions_and_credentials_of_the_subscription() -> None:
     auth = {"type": "header", "header": {"type": "Bearer", "credentials": "t"}}
-    request = delivery_request(delivery(extensions={"a": 1}, auth=auth), '{"extensions": {}}')
+    event = Event(UUID(int=2), '{"extensions": {}}')
+    request = delivery_request(delivery(extensions={"a": 1}, auth=auth), event)
     assert request.body == b'{"extensions": {"a": 1}}'
     assert ("Authorization", "Bearer t") in request.headers
 
@@ -123,7 +128,7 @@ def test_authorization_is_refused_when_it_lacks_what_its_type_needs(auth: Any) -
 def test_request_is_refused_when_a_credential_could_write_headers(credentials: str) -> None:
     auth = {"type": "header", "header": {"type": "Bearer", "credentials": credentials}}
     with pytest.raises(ValueError, match="Authorization"):
-        delivery_request(delivery(auth=auth), "{}")
+        delivery_request(delivery(auth=auth), Event(UUID(int=2), "{}"))
 
 
 # Extensions
@@ -203,7 +208,8 @@ def test_outcome_is_another_try_until_all_are_used_up(result: Answer | NoAnswer)
 @pytest.mark.parametrize("attempts", [1, 4, 99])
 def test_outcome_is_no_attempt_when_the_reason_lies_here(attempts: int) -> None:
     result = ruled(NoAnswer("transport closed", 0.0, ours=True), attempts)
-    assert (result.delivered, result.due, result.error, result.tried) == (False, NOW, None, False)
+    later = NOW + timedelta(seconds=2)
+    assert (result.delivered, result.due, result.error, result.tried) == (False, later, None, False)
 
 
 def test_outcome_tells_the_reason_when_the_target_did_not_answer() -> None:
@@ -259,14 +265,51 @@ def test_error_names_the_target_without_what_may_be_secret(url: str, place: str)
 
 def test_wait_doubles_and_is_spread_below_its_bound() -> None:
     for attempts, longest in enumerate([0.5, 1, 2, 4, 8], start=1):
-        waits = [wait(answer(500), attempts, delivery_attempts=9) for _ in range(200)]
-        assert longest / 2 <= min(waits) <= max(waits) <= longest
-        assert max(waits) - min(waits) > longest / 4
+        waits = [
+            wait(answer(500), attempts, delivery_attempts=9, delivery_horizon=60)
+            for _ in range(200)
+        ]
+        assert 0 <= min(waits) < longest / 4
+        assert longest * 3 / 4 < max(waits) <= longest
 
 
-def test_wait_is_as_configured_and_stays_finite() -> None:
+def test_wait_is_as_configured_and_bounded() -> None:
     assert wait(NO_ANSWER, delivery_retry_first=0.0) == 0
-    assert wait(NO_ANSWER, 5000, delivery_attempts=9999) <= 0.5 * 2**16
+    many = {"delivery_attempts": 9999, "delivery_horizon": 60.0, "delivery_retry_most": 7.0}
+    assert max(wait(NO_ANSWER, 5000, **many) for _ in range(200)) <= 7
+
+
+@pytest.mark.parametrize("result", [answer(503), NO_ANSWER])
+def test_outcome_disables_when_the_next_try_would_be_past_the_horizon(
+    result: Answer | NoAnswer,
+) -> None:
+    many = replace(SETTINGS, delivery_attempts=99, delivery_horizon=5, delivery_retry_first=0)
+    within, past = (
+        outcome(replace(delivery(9), failing=NOW - timedelta(seconds=ago)), result, NOW, many)
+        for ago in (5, 5.001)
+    )
+    assert (within.error, within.due) == (None, NOW)
+    assert past.error is not None
+    assert past.probe_due == NOW + timedelta(seconds=30)
+
+
+def test_outcome_honours_retry_after_beyond_the_horizon() -> None:
+    failing = replace(delivery(3), failing=NOW - timedelta(hours=1))
+    asked = outcome(failing, answer(503, after="60"), NOW, SETTINGS)
+    assert (asked.error, asked.due) == (None, NOW + timedelta(seconds=60))
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_outcome_of_a_probe_is_final_and_leaves_the_schedule(status: int) -> None:
+    result = outcome(replace(delivery(), probe=True), answer(status), NOW, SETTINGS)
+    assert result.error is not None
+    assert result.probe_due is not None
+
+
+@pytest.mark.parametrize("status", [404, 410, 302, 508])
+def test_outcome_does_not_recover_when_the_target_refuses_for_good(status: int) -> None:
+    result = ruled(answer(status))
+    assert (result.error is not None, result.probe_due) == (True, None)
 
 
 @pytest.mark.parametrize("status", TRANSIENT)

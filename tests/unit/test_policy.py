@@ -1,6 +1,6 @@
 """Policy: the questions that are asked, and what each kind of answer means."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -116,7 +116,7 @@ def test_ruling_on_a_verdict_is_for_all_of_a_users_deliveries(
 ) -> None:
     deliveries = [delivery(), delivery(3)]
     ruled = ruling(deliveries, answer(status, b"why"), NOW, settings())
-    assert ruled.deliveries == tuple(each.uuid for each in deliveries)
+    assert ruled.deliveries == tuple(deliveries)
     assert (ruled.state, ruled.due, ruled.status, ruled.body) == (state, due, str(status), "why")
 
 
@@ -126,15 +126,33 @@ def test_ruling_on_a_verdict_is_for_all_of_a_users_deliveries(
 def test_ruling_without_a_verdict_waits_longer_each_time_up_to_a_bound(
     attempts: tuple[int, ...], seconds: float
 ) -> None:
-    ruled = ruling([delivery(each) for each in attempts], NO_ANSWER, NOW, settings())
-    assert (ruled.state, ruled.due) == (State.MATCHED, NOW + timedelta(seconds=seconds))
-    assert (ruled.status, ruled.body) == ("", "no connection")
+    ruled = [
+        ruling([delivery(each) for each in attempts], NO_ANSWER, NOW, settings())
+        for _ in range(200)
+    ]
+    assert {(each.state, each.status, each.body) for each in ruled} == {
+        (State.MATCHED, "", "no connection")
+    }
+    waits = [((each.due or NOW) - NOW).total_seconds() for each in ruled]
+    assert 0 <= min(waits) < seconds / 4
+    assert seconds * 3 / 4 < max(waits) <= seconds
 
 
-def test_ruling_waits_as_it_is_configured() -> None:
+@pytest.mark.parametrize(("attempt", "longest"), [(1, 0.5), (2, 1), (3, 2), (4, 3), (99, 3)])
+def test_ruling_waits_as_it_is_configured(attempt: int, longest: float) -> None:
     chosen = settings(policy_retry_first=0.5, policy_retry_most=3.0)
     waits = [
-        (ruling([delivery(each)], answer(503), NOW, chosen).due or NOW) - NOW
-        for each in range(1, 6)
+        (ruling([delivery(attempt)], answer(503), NOW, chosen).due or NOW) - NOW for _ in range(200)
     ]
-    assert [wait.total_seconds() for wait in waits] == [0.5, 1, 2, 3, 3]
+    assert longest * 3 / 4 < max(waits).total_seconds() <= longest
+
+
+def test_ruling_holds_when_policy_has_given_no_verdict_up_to_its_horizon() -> None:
+    chosen = settings(policy_horizon=100.0)
+    before, at = (
+        ruling([replace(delivery(9), failing=NOW - timedelta(seconds=ago))], NO_ANSWER, NOW, chosen)
+        for ago in (99, 100)
+    )
+    assert (before.state, before.probe_due) == (State.MATCHED, None)
+    assert (at.state, at.due) == (State.HELD, None)
+    assert at.probe_due == NOW + timedelta(seconds=30)
