@@ -176,7 +176,7 @@ BAD = [
     *(("connect_attempts", text) for text in ("", "0", "-1", "1.5", "many", "inf")),
     *(("connect_wait", text) for text in ("", "-1", "nan", "inf", "20 s")),
     *(("max_body", text) for text in ("0", "64 MB")),
-    *(("waits", text) for text in ("", " ", "30, 60", "-1 2", "soon")),
+    *(("waits", text) for text in ("", "30, 60", "-1 2", "soon")),
 ]
 
 

@@ -1,0 +1,151 @@
+"""The stages of one worker, with what tests do to them and ask of the record."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from pacifica.notifications.clock import utcnow
+from pacifica.notifications.config import load_settings
+from pacifica.notifications.events import parse_event
+from pacifica.notifications.orm import EventLogMatch, EventMatch
+from pacifica.notifications.orm.transaction import reading, writing
+from pacifica.notifications.settings import Settings
+from pacifica.notifications.stages.pipeline import Pipeline
+from pacifica.notifications.store import events, subscriptions
+from pacifica.notifications.store.events import LoggedMatch
+from pacifica.notifications.store.recovery import due_held, hand_on_held
+from pacifica.notifications.subscriptions import new_subscription
+from tests.support.servers import (
+    AnswerTriple,
+    Received,
+    RecordingServer,
+)
+
+#: Seconds within which what a test sends has its answer on record.
+ANSWERS = 15.0
+EVENT = {
+    "cloudEventsVersion": "0.1",
+    "eventType": "org.pacifica.metadata.ingest",
+    "source": "http://metadata.pacifica.org/transactions?_id=1234",
+    "eventID": "metadata.ingest.1234",
+    "eventTime": "2026-01-31T12:00:00",
+    "extensions": {"color": "red", "kept": 1},
+    "contentType": "application/json",
+    "data": [{"destinationTable": "Transactions._id", "value": 1234}],
+}
+
+
+class Flow:
+    """The stages of one worker, with a Policy and a target that a test can speak for."""
+
+    def __init__(self, settings: Settings, policy: RecordingServer, target: RecordingServer):
+        self.settings = settings
+        self.policy = policy
+        self.target = target
+        self.pipeline = Pipeline(settings)
+
+    def subscribe(self, user: str = "alice", jsonpath: str = "$.data", **body: Any) -> UUID:
+        body = {"name": "n", "jsonpath": jsonpath, "target_url": self.target.url, **body}
+        return UUID(subscriptions.create(new_subscription(body, user, 4096))["uuid"])
+
+    def receive(self, document: Any = EVENT) -> UUID:
+        event = parse_event(json.dumps(document).encode(), 100)
+        events.record(event)
+        return event.uuid
+
+    def run(self, *ids: UUID) -> None:
+        """Take events all the way, as far as it goes at the first try."""
+        self.deliver(self.authorise(self.pipeline.dispatcher.dispatch(ids)))
+
+    def authorise(self, ids: list[UUID]) -> list[UUID]:
+        return self.pipeline.authoriser.authorise(ids)
+
+    def deliver(self, deliveries: list[UUID]) -> None:
+        """Send deliveries, and wait until what came of them is on record."""
+        self.pipeline.deliverer.deliver(deliveries)
+        assert self.pipeline.deliverer.settle(ANSWERS)
+
+    def send(self) -> UUID:
+        """Receive one event and take it all the way."""
+        event = self.receive()
+        self.run(event)
+        return event
+
+    def hand_over(self) -> UUID:
+        """Receive one event and send what it leads to, without waiting for any answer."""
+        event = self.receive()
+        allowed = self.authorise(self.pipeline.dispatcher.dispatch([event]))
+        self.pipeline.deliverer.deliver(allowed)
+        return event
+
+    def go_on(self, event: UUID) -> None:
+        """Take up what an event has still to do, as if its time had come."""
+        make_due()
+        self.deliver(self.authorise([event]) or [match.uuid for match in matches(event)])
+
+
+@writing
+def make_due() -> None:
+    EventLogMatch.update(due=utcnow()).where(EventLogMatch.due.is_null(False)).execute()
+
+
+@writing
+def change_row(subscription: UUID, **columns: Any) -> None:
+    """Write into a subscription's row what the API would refuse, as older versions did."""
+    EventMatch.update(**columns).where(EventMatch.uuid == subscription).execute()
+
+
+@reading
+def row(subscription: UUID) -> EventMatch:
+    return EventMatch.get_by_id(subscription)
+
+
+@reading
+def wait_of(match: LoggedMatch) -> timedelta | None:
+    """Return how long a delivery waits from now on; None where nothing is to do."""
+    due = EventLogMatch.get_by_id(match.uuid).due
+    return None if due is None else due - utcnow()
+
+
+def matches(event: UUID) -> tuple[LoggedMatch, ...]:
+    return events.logged([event], start=None, end=None, limit=1)[0].matches
+
+
+def match_of(event: UUID) -> LoggedMatch:
+    (match,) = matches(event)
+    return match
+
+
+def state_of(event: UUID, subscription: UUID) -> str:
+    return next(m.state for m in matches(event) if m.subscription == subscription)
+
+
+def enable(subscription: UUID, user: str = "alice") -> None:
+    enabled = {"disabled": None, "error": None}
+    assert subscriptions.update(user, subscription, lambda _stored: enabled)
+    hand_on()
+
+
+def hand_on() -> None:
+    """Hand on what is held, where that is due, as the sweep does."""
+    for subscription in due_held(100):
+        hand_on_held(subscription, load_settings())
+
+
+def answering(status: int, body: bytes = b"", **headers: str) -> Callable[[Received], AnswerTriple]:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda _received: (status, named, body)
+
+
+def policy_of_users(
+    status: int, user_status: int, body: bytes = b"{}"
+) -> Callable[[Received], AnswerTriple]:
+    """Answer one status to the question about an event, another to the one about the user."""
+    return lambda received: (status if received.method == "POST" else user_status, {}, body)
+
+
+@reading
+def attempts_of(event: UUID) -> int:
+    return EventLogMatch.get(EventLogMatch.event_log == event).attempts

@@ -1,0 +1,163 @@
+"""Authorising: what Policy is asked, and what its answers lead to."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from tests.integration.stages.flow import (
+    EVENT,
+    Flow,
+    answering,
+    enable,
+    match_of,
+    matches,
+    policy_of_users,
+    row,
+    wait_of,
+)
+from tests.support.servers import (
+    AnswerTriple,
+    RawServer,
+    Received,
+    free_port,
+    hanging,
+)
+
+pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+
+
+@pytest.mark.parametrize("status", [200, 204])
+def test_policy_2xx_lets_the_event_through(flow: Flow, status: int) -> None:
+    flow.policy.answer = answering(status, b'{"status": "success"}' if status == 200 else b"")
+    flow.subscribe()
+    match = match_of(flow.send())
+    assert (match.state, match.policy_status, match.target_status) == (
+        "delivered",
+        f"{status}",
+        "200",
+    )
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 412, 429])
+def test_policy_4xx_is_recorded_and_nothing_is_delivered(flow: Flow, status: int) -> None:
+    flow.policy.answer = answering(status, b'{"message": "no"}')
+    subscription = flow.subscribe()
+    match = match_of(flow.send())
+    assert (match.state, match.policy_status) == ("denied", str(status))
+    assert (match.policy_body, match.target_status) == ('{"message": "no"}', "")
+    assert wait_of(match) is None
+    assert flow.target.requests == []
+    assert row(subscription).disabled is None
+    assert [received.method for received in flow.policy.requests] == ["POST"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (answering(500, b'{"message": "boom"}'), "500"),
+        (answering(502, b"<html>bad gateway</html>", Content_Type="text/html"), "502"),
+        (answering(503), "503"),
+        (answering(302, Location="http://127.0.0.1:9/elsewhere"), "302"),
+        (policy_of_users(500, 200), "500"),
+        (policy_of_users(500, 412), "500"),
+    ],
+)
+def test_policy_without_a_verdict_is_asked_again_and_disables_nothing(
+    flow: Flow, answer: Callable[[Received], AnswerTriple], status: str
+) -> None:
+    flow.policy.answer = answer
+    subscription = flow.subscribe()
+    event = flow.send()
+    match = match_of(event)
+    assert (match.state, match.policy_status, match.target_status) == ("matched", status, "")
+    assert timedelta(0) < (wait_of(match) or timedelta(0)) <= timedelta(seconds=1)
+    assert flow.authorise([event]) == []  # its time has not come
+    assert row(subscription).disabled is None
+    flow.policy.answer = answering(200)
+    flow.go_on(event)
+    assert match_of(event).state == "delivered"
+    assert row(subscription).disabled is None
+
+
+def test_policy_that_is_not_there_or_does_not_answer_disables_nothing(
+    make_flow: Callable[..., Flow],
+) -> None:
+    with (
+        RawServer(hanging) as hung,
+        RawServer(lambda connection, _over: connection.close()) as shut,
+    ):
+        reasons = []
+        for url in (hung.url, shut.url, f"http://127.0.0.1:{free_port()}"):
+            flow = make_flow(policy_url=url)
+            subscription = flow.subscribe()
+            event = flow.send()
+            match = next(m for m in matches(event) if m.subscription == subscription)
+            assert (match.state, match.policy_status) == ("matched", "")
+            assert row(subscription).disabled is None
+            reasons.append(match.policy_body)
+    assert reasons == ["no answer within 0.4 s", "connection broken off", "no connection"]
+
+
+def test_policy_is_asked_again_after_waits_that_double_up_to_a_bound(
+    make_flow: Callable[..., Flow],
+) -> None:
+    flow = make_flow(policy_retry_first=1.0, policy_retry_most=5.0)
+    flow.policy.answer = answering(503)
+    flow.subscribe()
+    event = flow.send()
+    waits = []
+    for _ in range(5):
+        waits.append((wait_of(match_of(event)) or timedelta(0)).total_seconds())
+        flow.go_on(event)
+    for wait, longest in zip(waits, [1, 2, 4, 5, 5], strict=True):
+        assert -1 < wait <= longest
+    assert len(flow.policy.requests) == 2 * 6
+
+
+def test_user_that_policy_does_not_know_is_disabled_and_held(flow: Flow) -> None:
+    flow.policy.answer = policy_of_users(500, 404)
+    unknown, elsewhere = flow.subscribe("nobody"), flow.subscribe("nobody", "$.absent")
+    event = flow.send()
+    assert row(unknown).error == "Policy does not know the user nobody"
+    assert row(unknown).disabled is not None
+    assert row(elsewhere).disabled is None  # nothing was asked for it
+    assert match_of(event).state == "held"
+    assert flow.policy.requests[-1].path == "/status/users/search/nobody/simple"
+    flow.policy.answer = answering(200)
+    enable(unknown, "nobody")
+    flow.go_on(event)
+    assert match_of(event).state == "delivered"
+
+
+def test_policy_is_asked_once_for_each_event_and_user(flow: Flow) -> None:
+    for user in ("alice", "alice", "alice", "bob", "bob"):
+        flow.subscribe(user)
+    first, second = flow.receive(), flow.receive()
+    flow.run(first, second)
+    asked = sorted(received.path for received in flow.policy.requests)
+    assert asked == ["/events/alice"] * 2 + ["/events/bob"] * 2
+    assert len(flow.target.requests) == 10
+
+
+def test_policy_is_asked_with_the_event_as_json(flow: Flow) -> None:
+    flow.subscribe(extensions={"color": "green"})
+    flow.send()
+    (asked,) = flow.policy.requests
+    assert (asked.method, asked.headers["Content-Type"]) == ("POST", "application/json")
+    assert json.loads(asked.body) == EVENT
+
+
+@pytest.mark.parametrize(
+    ("user", "quoted"),
+    [("anna müller", "anna%20m%C3%BCller"), ("..", ".."), ("a+b@c;d", "a%2Bb%40c%3Bd")],
+)
+def test_policy_is_asked_about_the_user_percent_encoded(flow: Flow, user: str, quoted: str) -> None:
+    flow.policy.answer = policy_of_users(500, 200)
+    flow.subscribe(user)
+    flow.send()
+    assert [received.path for received in flow.policy.requests] == [
+        f"/events/{quoted}",
+        f"/status/users/search/{quoted}/simple",
+    ]

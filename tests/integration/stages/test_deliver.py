@@ -1,0 +1,267 @@
+"""Delivering: what targets get, and what their answers lead to."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from pacifica.notifications.clock import utcnow
+from pacifica.notifications.store import subscriptions
+from tests.integration.stages.flow import (
+    EVENT,
+    Flow,
+    answering,
+    enable,
+    match_of,
+    matches,
+    row,
+    state_of,
+    wait_of,
+)
+from tests.support.servers import (
+    AnswerTriple,
+    RawServer,
+    Received,
+    RecordingServer,
+    free_port,
+    hanging,
+)
+
+pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_target_2xx_is_delivered(flow: Flow, status: int) -> None:
+    flow.target.answer = answering(status, b"" if status == 204 else b"thanks \xc3\xa9")
+    subscription = flow.subscribe()
+    match = match_of(flow.send())
+    assert (match.state, match.target_status) == ("delivered", str(status))
+    assert match.target_body == ("" if status == 204 else "thanks é")
+    assert wait_of(match) is None
+    assert row(subscription).disabled is None
+
+
+def test_target_gets_the_event_as_it_came(flow: Flow) -> None:
+    flow.subscribe()
+    flow.send()
+    (received,) = flow.target.requests
+    assert (received.method, received.headers["Content-Type"]) == ("POST", "application/json")
+    assert "Authorization" not in received.headers
+    assert json.loads(received.body) == EVENT
+
+
+def test_target_gets_the_subscriptions_extensions_over_the_events_own(flow: Flow) -> None:
+    flow.subscribe(extensions={"color": "green", "own": {"deep": [1]}})
+    flow.send()
+    (received,) = flow.target.requests
+    merged = {"color": "green", "kept": 1, "own": {"deep": [1]}}
+    assert json.loads(received.body) == {**EVENT, "extensions": merged}
+
+
+def test_target_gets_extensions_when_the_event_has_none(flow: Flow) -> None:
+    flow.subscribe()
+    flow.run(flow.receive({k: v for k, v in EVENT.items() if k != "extensions"}))
+    (received,) = flow.target.requests
+    assert json.loads(received.body)["extensions"] == {}
+
+
+@pytest.mark.parametrize(
+    ("auth", "header"),
+    [
+        (
+            {"type": "basic", "basic": {"username": "bob", "password": "pä:ss"}},
+            "Basic Ym9iOnDDpDpzcw==",
+        ),
+        ({"type": "header", "header": {"type": "Bearer", "credentials": "t0k"}}, "Bearer t0k"),
+    ],
+)
+def test_target_gets_the_subscriptions_credentials(flow: Flow, auth: Any, header: str) -> None:
+    flow.subscribe(auth=auth)
+    flow.send()
+    (received,) = flow.target.requests
+    assert received.headers["Authorization"] == header
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503])
+def test_target_is_tried_again_and_then_disabled_when_it_fails_for_now(
+    flow: Flow, status: int
+) -> None:
+    flow.target.answer = answering(status, b"overloaded")
+    subscription = flow.subscribe()
+    event = flow.send()
+    for attempt in (1, 2):
+        match = match_of(event)
+        assert (match.state, match.target_status) == ("allowed", str(status))
+        assert timedelta(0) < (wait_of(match) or timedelta(0)) < timedelta(seconds=2 * attempt)
+        assert row(subscription).disabled is None
+        flow.go_on(event)
+    assert len(flow.target.requests) == 3
+    assert row(subscription).disabled is not None
+    assert f"after 3 attempts: status {status}: overloaded" in (row(subscription).error or "")
+    assert match_of(event).state == "held"
+
+
+@pytest.mark.parametrize("behaviour", ["closed port", "hangs", "breaks off"])
+def test_target_is_tried_again_and_then_disabled_when_it_does_not_answer(
+    make_flow: Callable[..., Flow], behaviour: str
+) -> None:
+    flow = make_flow(delivery_timeout=0.2, delivery_attempts=2)
+    behave = hanging if behaviour == "hangs" else lambda connection, _over: connection.close()
+    with RawServer(behave) as server:
+        url = f"http://127.0.0.1:{free_port()}" if behaviour == "closed port" else server.url
+        subscription = flow.subscribe(target_url=url + "/x?key=secret")
+        event = flow.send()
+        assert match_of(event).state == "allowed"
+        assert row(subscription).disabled is None
+        flow.go_on(event)
+    reason = {
+        "closed port": "no connection",
+        "hangs": "no answer within 0.2 s",
+        "breaks off": "connection broken off",
+    }[behaviour]
+    error = row(subscription).error or ""
+    assert error.endswith(f" to {url}/x failed after 2 attempts: {reason}")
+    assert "secret" not in error
+    assert match_of(event).target_body == reason
+
+
+def test_target_that_recovers_is_delivered_and_stays_enabled(flow: Flow) -> None:
+    flow.target.answer = answering(503)
+    subscription = flow.subscribe()
+    event = flow.send()
+    flow.target.answer = answering(200)
+    flow.go_on(event)
+    match = match_of(event)
+    assert (match.state, match.target_status) == ("delivered", "200")
+    assert row(subscription).disabled is None
+
+
+@pytest.mark.parametrize(("asked", "most", "expected"), [("7", 300, 7), ("9999999999", 60, 60)])
+def test_target_is_tried_again_when_its_retry_after_says_so(
+    make_flow: Callable[..., Flow], asked: str, most: float, expected: float
+) -> None:
+    flow = make_flow(delivery_retry_after_most=most)
+    flow.target.answer = answering(429, Retry_After=asked)
+    flow.subscribe()
+    wait = wait_of(match_of(flow.send()))
+    assert wait is not None
+    assert expected - 1 < wait.total_seconds() <= expected
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 401, 403, 404, 410, 422])
+def test_target_is_disabled_at_once_when_it_refuses_for_good(
+    flow: Flow, other_target: RecordingServer, status: int
+) -> None:
+    flow.target.answer = answering(status, b"gone\r\naway", Location=other_target.url)
+    subscription = flow.subscribe(target_url=f"{flow.target.url}/there?secret=1")
+    event = flow.send()
+    assert len(flow.target.requests) == 1
+    assert other_target.requests == []
+    error = row(subscription).error or ""
+    assert error.endswith(f"/there failed after 1 attempt: status {status}: gone away")
+    assert str(event) in error
+    match = match_of(event)
+    assert (match.state, match.target_status) == ("held", str(status))
+    assert match.target_body == "gone\r\naway"
+
+
+def test_error_of_one_subscription_is_none_of_others_to_the_same_target(flow: Flow) -> None:
+    flow.target.answer = lambda received: (404 if received.path == "/bad" else 200, {}, b"")
+    bad = flow.subscribe(target_url=flow.target.url + "/bad")
+    good = flow.subscribe(target_url=flow.target.url + "/good")
+    event = flow.send()
+    assert (state_of(event, bad), state_of(event, good)) == ("held", "delivered")
+    assert row(good).disabled is None
+
+
+def test_what_matched_while_an_error_disabled_is_delivered_once_enabled(flow: Flow) -> None:
+    flow.target.answer = answering(404)
+    subscription = flow.subscribe()
+    held = [flow.send() for _ in range(3)]
+    assert len(flow.target.requests) == 1
+    assert [match_of(event).state for event in held] == ["held"] * 3
+    flow.target.answer = answering(200)
+    enable(subscription)
+    asked_before = len(flow.policy.requests)
+    for event in held:
+        flow.go_on(event)
+    assert [match_of(event).state for event in held] == ["delivered"] * 3
+    assert len(flow.policy.requests) == asked_before + 3
+    assert len(flow.target.requests) == 4
+
+
+def test_enabled_subscription_has_all_its_attempts_again(flow: Flow) -> None:
+    flow.target.answer = answering(500)
+    subscription = flow.subscribe()
+    event = flow.send()
+    flow.go_on(event)
+    flow.go_on(event)
+    assert row(subscription).disabled is not None
+    enable(subscription)
+    flow.go_on(event)
+    assert row(subscription).disabled is None
+    assert match_of(event).state == "allowed"
+
+
+def test_what_matches_while_the_owner_disabled_is_not_kept(flow: Flow) -> None:
+    subscription = flow.subscribe()
+    subscriptions.update("alice", subscription, lambda _stored: {"disabled": utcnow()})
+    event = flow.send()
+    assert matches(event) == ()
+    enable(subscription)
+    assert matches(event) == ()
+
+
+def test_what_was_under_way_when_the_owner_disabled_is_held(flow: Flow) -> None:
+    subscription = flow.subscribe()
+    event = flow.receive()
+    dispatched = flow.pipeline.dispatcher.dispatch([event])
+    subscriptions.update("alice", subscription, lambda _stored: {"disabled": utcnow()})
+    assert flow.authorise(dispatched) == []
+    assert flow.policy.requests == []
+    assert match_of(event).state == "held"
+    enable(subscription)
+    flow.go_on(event)
+    assert match_of(event).state == "delivered"
+
+
+@pytest.mark.parametrize("stage", ["matched", "allowed"])
+def test_what_was_under_way_when_the_owner_deleted_is_dropped(flow: Flow, stage: str) -> None:
+    subscription = flow.subscribe()
+    event = flow.receive()
+    ids = flow.pipeline.dispatcher.dispatch([event])
+    allowed = flow.authorise(ids) if stage == "allowed" else []
+    subscriptions.delete("alice", subscription)
+    flow.authorise(ids)
+    flow.deliver(allowed)
+    assert match_of(event).state == "dropped"
+    assert flow.target.requests == []
+
+
+def test_change_of_target_is_followed_by_what_is_under_way(
+    flow: Flow, other_target: RecordingServer
+) -> None:
+    subscription = flow.subscribe()
+    event = flow.receive()
+    allowed = flow.authorise(flow.pipeline.dispatcher.dispatch([event]))
+    changes = {"target_url": other_target.url}
+    subscriptions.update("alice", subscription, lambda _stored: changes)
+    flow.deliver(allowed)
+    assert (len(flow.target.requests), len(other_target.requests)) == (0, 1)
+
+
+def test_failure_does_not_disable_what_the_owner_changed_meanwhile(flow: Flow) -> None:
+    subscription = flow.subscribe()
+
+    def changed_and_refused(_received: Received) -> AnswerTriple:
+        subscriptions.update("alice", subscription, lambda _stored: {"name": "changed"})
+        return 404, {}, b""
+
+    flow.target.answer = changed_and_refused
+    event = flow.send()
+    assert row(subscription).disabled is None
+    flow.target.answer = answering(200)
+    flow.go_on(event)
+    assert match_of(event).state == "delivered"

@@ -1,0 +1,126 @@
+"""Dispatching: which subscriptions an event goes to, and what a bad JSONPath does."""
+
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+
+from pacifica.notifications.orm import Counter, EventLog, EventMatch
+from pacifica.notifications.orm.transaction import writing
+from pacifica.notifications.store import events, subscriptions
+from tests.integration.stages.flow import (
+    EVENT,
+    Flow,
+    change_row,
+    match_of,
+    matches,
+    row,
+    state_of,
+)
+
+pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+
+
+def test_dispatch_matches_enabled_subscriptions_only(flow: Flow) -> None:
+    matching = flow.subscribe(jsonpath='$.data[*][?(@["value"] = 1234)]')
+    flow.subscribe(jsonpath='$.data[*][?(@["value"] = 1)]')
+    flow.subscribe(jsonpath="$.absent")
+    assert match_of(flow.send()).subscription == matching
+
+
+def test_dispatch_records_event_without_matches(flow: Flow) -> None:
+    event = flow.send()
+    (logged,) = events.logged([event], start=None, end=None, limit=1)
+    assert (logged.dispatched, logged.matches) == (True, ())
+
+
+def test_dispatch_sees_what_changed_since_the_last_event(flow: Flow) -> None:
+    flow.send()
+    first, second = flow.subscribe(), flow.subscribe()
+    assert {m.subscription for m in matches(flow.send())} == {first, second}
+    subscriptions.update("alice", first, lambda _stored: {"jsonpath": "$.absent"})
+    subscriptions.delete("alice", second)
+    assert matches(flow.send()) == ()
+
+
+def test_dispatch_does_nothing_when_event_was_dispatched(flow: Flow) -> None:
+    flow.subscribe()
+    event = flow.send()
+    assert flow.pipeline.dispatcher.dispatch([event]) == []
+    assert len(matches(event)) == 1
+
+
+@pytest.mark.parametrize("stored", ["$.data[::0]", "not a jsonpath [", "$.data.length("])
+def test_dispatch_disables_only_subscription_whose_jsonpath_fails(flow: Flow, stored: str) -> None:
+    before, bad, after = flow.subscribe(), flow.subscribe(), flow.subscribe()
+    change_row(bad, jsonpath=stored)
+    event = flow.send()
+    assert state_of(event, before) == state_of(event, after) == "delivered"
+    assert "its JSONPath failed" in (row(bad).error or "")
+    assert row(bad).disabled is not None
+    assert row(before).disabled is row(after).disabled is None
+
+
+@pytest.mark.parametrize("expensive", ["$..*..*..*", "$.data[0:100000000]", "$..*..*[?(@.x = 1)]"])
+def test_dispatch_takes_bounded_time_when_a_jsonpath_is_expensive(
+    flow: Flow, expensive: str
+) -> None:
+    flow.subscribe(jsonpath=expensive)
+    good = flow.subscribe()
+    event = flow.receive({**EVENT, "data": [[{"a": number} for number in range(100)]] * 300})
+    began = time.monotonic()
+    flow.run(event)
+    assert time.monotonic() - began < 5
+    assert state_of(event, good) == "delivered"
+    assert row(good).disabled is None
+
+
+def test_dispatch_disables_only_subscription_that_exceeds_the_budget(
+    make_flow: Callable[..., Flow],
+) -> None:
+    flow = make_flow(matching_budget=1000)
+    bad, good = flow.subscribe(jsonpath="$..*[?(@.x = 1)]"), flow.subscribe()
+    event = flow.receive({**EVENT, "data": list(range(10_000))})
+    flow.run(event)
+    assert state_of(event, good) == "delivered"
+    assert row(good).disabled is None
+    assert (row(bad).disabled is not None, row(bad).holding) == (True, False)
+    # It is not evaluated again, and so nothing is held for it, until its owner changes it.
+    assert {m.subscription for m in matches(flow.send())} == {good}
+    changes = {"jsonpath": "$.data", "disabled": None, "error": None}
+    subscriptions.update("alice", bad, lambda _stored: changes)
+    assert {m.subscription for m in matches(flow.send())} == {bad, good}
+
+
+def test_dispatch_matches_other_events_when_one_on_record_is_not_json(flow: Flow) -> None:
+    subscription = flow.subscribe()
+    broken, good = flow.receive(), flow.receive()
+    cut_off(broken)
+    flow.run(broken, good)
+    assert state_of(good, subscription) == "delivered"
+    assert matches(broken) == ()
+    assert events.due_events(10) == []
+
+
+@writing
+def cut_off(event: UUID) -> None:
+    """Leave half of an event, as MariaDB did to large ones when nobody made it strict."""
+    text = EventLog.get_by_id(event).jsondata
+    EventLog.update(jsondata=text[:100]).where(EventLog.uuid == event).execute()
+
+
+def test_worker_notes_that_the_database_is_another_one(flow: Flow) -> None:
+    flow.subscribe()
+    flow.subscribe()
+    flow.send()
+    rewind_revisions()
+    fresh = flow.subscribe()
+    assert state_of(flow.send(), fresh) == "delivered"
+
+
+@writing
+def rewind_revisions() -> None:
+    """Put the counter of revisions back, as restoring a backup does."""
+    Counter.update(value=0).execute()
+    EventMatch.update(revision=0).execute()
