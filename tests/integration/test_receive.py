@@ -17,6 +17,7 @@ from uuid import UUID
 import pytest
 import requests
 
+from pacifica.notifications.events import HOPS_HEADER
 from tests.integration.webservice import Service, assert_error, running
 from tests.support import databases
 from tests.support.servers import free_port
@@ -364,3 +365,34 @@ class Way:
                 sink.sendall(part)
         with suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
+
+
+def hops_of(service: Service, uuid: str) -> int:
+    rows = databases.execute(
+        service.environment["PEEWEE_URL"],
+        f"SELECT hops FROM eventlog WHERE uuid = '{UUID(uuid).hex}'",  # noqa: S608
+    )
+    return rows[0][0]
+
+
+@pytest.mark.parametrize(
+    ("header", "hops"), [({}, 0), ({HOPS_HEADER: "0"}, 0), ({HOPS_HEADER: "3"}, 3)]
+)
+def test_event_is_taken_with_its_hops_when_they_are_within_the_bound(
+    service: Service, header: dict[str, str], hops: int
+) -> None:
+    response = post(service, EVENT, headers=header)
+    assert response.status_code == 200
+    assert hops_of(service, response.text) == hops
+
+
+@pytest.mark.parametrize("hops", ["4", "9" * 5000])
+def test_event_is_508_when_it_came_through_too_many_services(service: Service, hops: str) -> None:
+    assert_error(post(service, EVENT, headers={HOPS_HEADER: hops}), 508)
+
+
+@pytest.mark.parametrize("hops", ["", "-1", "1.5", "one", "1, 2", "\u00b2"])
+def test_event_is_400_when_its_hops_are_no_number(service: Service, hops: str) -> None:
+    response = post(service, EVENT, headers={HOPS_HEADER: hops.encode()})
+    assert_error(response, 400)
+    assert HOPS_HEADER in response.json()["message"]

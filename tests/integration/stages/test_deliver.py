@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.store import subscriptions
+from pacifica.notifications.events import HOPS_HEADER, parse_event
+from pacifica.notifications.store import events, subscriptions
 from tests.integration.stages.flow import (
     EVENT,
     Flow,
@@ -265,3 +266,15 @@ def test_failure_does_not_disable_what_the_owner_changed_meanwhile(flow: Flow) -
     flow.target.answer = answering(200)
     flow.go_on(event)
     assert match_of(event).state == "delivered"
+
+
+@pytest.mark.parametrize(("came", "sent"), [(0, "1"), (2, "3")])
+def test_target_is_told_through_how_many_services_the_event_came(
+    flow: Flow, came: int, sent: str
+) -> None:
+    flow.subscribe()
+    event = parse_event(json.dumps(EVENT).encode(), 100, came)
+    events.record(event)
+    flow.run(event.uuid)
+    (received,) = flow.target.requests
+    assert received.headers[HOPS_HEADER] == sent

@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import pytest
 
+from pacifica.notifications.clock import utcnow
+from pacifica.notifications.matching import SubscriptionIndex
 from pacifica.notifications.orm import Counter, EventLog, EventMatch
 from pacifica.notifications.orm.transaction import writing
 from pacifica.notifications.store import events, subscriptions
@@ -124,3 +127,29 @@ def rewind_revisions() -> None:
     """Put the counter of revisions back, as restoring a backup does."""
     Counter.update(value=0).execute()
     EventMatch.update(revision=0).execute()
+
+
+def test_event_whose_matching_ends_unexpectedly_does_not_keep_others_of_its_batch(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow.subscribe()
+    ids = [flow.receive({**EVENT, "eventID": str(number)}) for number in range(3)]
+    match = SubscriptionIndex.match
+
+    def failing(index: SubscriptionIndex, document: Any) -> Any:
+        if document["eventID"] == "1":
+            raise RuntimeError("a fault of the matcher")
+        return match(index, document)
+
+    monkeypatch.setattr(SubscriptionIndex, "match", failing)
+    assert set(flow.pipeline.dispatcher.dispatch(ids)) == {ids[0], ids[2]}
+    monkeypatch.undo()
+    assert events.due_events(10) == []
+    make_events_due()
+    assert events.due_events_again(10) == [ids[1]]
+    assert flow.pipeline.dispatcher.dispatch(ids) == [ids[1]]
+
+
+@writing
+def make_events_due() -> None:
+    EventLog.update(due=utcnow()).where(EventLog.due.is_null(False)).execute()

@@ -1,11 +1,19 @@
 """Targets that are slow or hang, and workers beside each other."""
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
+from uuid import UUID
 
 import pytest
 
+from pacifica.notifications.errors import StoreUnavailable
+from pacifica.notifications.orm import EventLogMatch
+from pacifica.notifications.orm.transaction import reading
+from pacifica.notifications.stages import record
+from pacifica.notifications.store.deliveries import record_outcomes
 from tests.integration.stages.flow import (
     Flow,
     answering,
@@ -153,3 +161,53 @@ def test_two_workers_deliver_what_there_is_once(make_flow: Callable[..., Flow]) 
         flow.deliver(flow.authorise(flow.pipeline.dispatcher.dispatch(ids)))
     assert [match_of(event).state for event in ids] == ["delivered"] * 20
     assert len(first.target.requests) == 20
+
+
+@pytest.mark.parametrize("bound", [{"delivery_unfinished": 3}, {"delivery_unfinished_bytes": 500}])
+def test_deliveries_wait_untried_when_too_much_is_under_way(
+    make_flow: Callable[..., Flow], bound: dict[str, int]
+) -> None:
+    flow = make_flow(delivery_attempts=1, delivery_batch_budget=0.1, delivery_busy_wait=0, **bound)
+    answered = threading.Event()
+    flow.target.answer = lambda _received: (200, {}, str(answered.wait(10)).encode())
+    for number in range(6):
+        flow.subscribe(extensions={"number": number})
+    event = flow.hand_over()
+    eventually(lambda: [attempts for _, attempts in tries_of(event)].count(0) >= 3)
+    assert {row(match.subscription).disabled for match in matches(event)} == {None}
+    assert len(flow.target.requests) < 6
+
+    answered.set()
+
+    def all_delivered() -> bool:
+        flow.deliver([match.uuid for match in matches(event)])
+        return {match.state for match in matches(event)} == {"delivered"}
+
+    eventually(all_delivered)
+    assert len(flow.target.requests) == 6
+
+
+def test_answers_are_recorded_after_an_outage_of_the_database_and_a_bad_one(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised = [StoreUnavailable("the database did not answer"), RuntimeError("a bad row")]
+
+    def failing(outcomes: Any) -> None:
+        if raised:
+            raise raised.pop(0)
+        record_outcomes(outcomes)
+
+    monkeypatch.setattr(record, "record_outcomes", failing)
+    flow.subscribe()
+    first, second, third = flow.send(), flow.send(), flow.send()
+    assert [match_of(event).state for event in (first, second)] == ["allowed", "allowed"]
+    assert match_of(third).state == "delivered"
+    make_due()
+    flow.deliver([match_of(event).uuid for event in (first, second)])
+    assert [match_of(event).state for event in (first, second)] == ["delivered", "delivered"]
+
+
+@reading
+def tries_of(event: UUID) -> list[tuple[UUID, int]]:
+    rows = EventLogMatch.select().where(EventLogMatch.event_log == event)
+    return [(match.uuid, match.attempts) for match in rows]
