@@ -30,7 +30,7 @@ from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.pipeline import Pipeline
 from pacifica.notifications.store import holding
 from pacifica.notifications.store.deliveries import due_allowed, due_matched
-from pacifica.notifications.store.events import due_events, due_events_again
+from pacifica.notifications.store.events import due_events, suspect_events
 from pacifica.notifications.store.leases import take_lease
 from pacifica.notifications.store.recovery import due_held, hand_on_held
 
@@ -83,7 +83,7 @@ def sweep() -> None:
         for subscription in due_held(settings.sweep_limit):
             hand_on_held(subscription, settings)
         nudge_dispatch(due_events(settings.sweep_limit))
-        for event in due_events_again(settings.sweep_limit):
+        for event in suspect_events(settings.sweep_limit):
             nudge_dispatch([event])
         nudge_policy(due_matched(settings.sweep_limit))
         nudge_delivery(due_allowed(settings.sweep_limit))

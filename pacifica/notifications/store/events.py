@@ -15,6 +15,8 @@ from pacifica.notifications.store.claims import claim
 
 _ROWS_PER_INSERT = 100
 _EVENTS_PER_PURGE = 500
+# One attempt that did not end is any worker that was told to stop, or killed.
+_SUSPECT = 2
 
 
 @writing
@@ -28,17 +30,17 @@ def record(event: Event) -> None:
 
 @reading
 def due_events(limit: int) -> list[UUID]:
-    """Return events that wait for their first dispatch, longest waiting first."""
-    return _due(EventLog.attempts == 0, limit)
+    """Return events that wait to be dispatched, longest waiting first."""
+    return _due(EventLog.attempts < _SUSPECT, limit)
 
 
 @reading
-def due_events_again(limit: int) -> list[UUID]:
-    """Return events whose dispatch did not end, longest waiting first.
+def suspect_events(limit: int) -> list[UUID]:
+    """Return events whose dispatch did not end more than once, longest waiting first.
 
-    One of them may be what ended a worker: they are better taken one at a time.
+    One of them may be what ends the workers: they are better taken one at a time.
     """
-    return _due(EventLog.attempts > 0, limit)
+    return _due(EventLog.attempts >= _SUSPECT, limit)
 
 
 def _due(condition: Any, limit: int) -> list[UUID]:

@@ -146,7 +146,7 @@ def test_event_whose_matching_ends_unexpectedly_does_not_keep_others_of_its_batc
     monkeypatch.undo()
     assert events.due_events(10) == []
     make_events_due()
-    assert events.due_events_again(10) == [ids[1]]
+    assert events.due_events(10) == [ids[1]]
     assert flow.pipeline.dispatcher.dispatch(ids) == [ids[1]]
 
 
