@@ -15,16 +15,17 @@ from uuid import UUID, uuid4
 import pytest
 
 from pacifica.notifications.clock import utcnow
+from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.events import Event
-from pacifica.notifications.flow import Outcome, Ruling, State
+from pacifica.notifications.flow import Delivery, Outcome, Ruling, State
 from pacifica.notifications.orm import DB, EventLog, EventLogMatch, EventMatch, Lease, OrmSync
 from pacifica.notifications.orm.transaction import reading, writing
-from pacifica.notifications.store import deliveries, events, holding, subscriptions
+from pacifica.notifications.store import deliveries, events, holding, recovery, subscriptions
 from pacifica.notifications.store.leases import take_lease
 from pacifica.notifications.store.revisions import advance_revision, current_revision
 from pacifica.notifications.store.subscriptions import Change
-from pacifica.notifications.subscriptions import new_subscription
+from pacifica.notifications.subscriptions import Subscription, new_subscription
 from tests.support import databases
 
 ONLY_SERVERS = pytest.mark.parametrize("migrated", databases.ON_SERVERS, indirect=True)
@@ -87,9 +88,9 @@ def matched(*to: UUID) -> UUID:
 def allowed(*to: UUID) -> tuple[UUID, list[UUID]]:
     """Store an event that its subscribers may see; returns it and its deliveries."""
     event = matched(*to)
-    uuids = [each.uuid for each in deliveries.claim_matched([event], LEASE, 100)]
-    deliveries.record_rulings([Ruling(tuple(uuids), State.ALLOWED, utcnow(), "200", "")])
-    return event, uuids
+    claimed = deliveries.claim_matched([event], LEASE, 100)
+    deliveries.record_rulings([Ruling(tuple(claimed), State.ALLOWED, utcnow(), "200", "")])
+    return event, [each.uuid for each in claimed]
 
 
 @writing
@@ -118,6 +119,10 @@ def deliveries_of(event: UUID) -> list[UUID]:
     return [found.uuid for found in query.order_by(EventLogMatch.uuid)]
 
 
+def claim_events(uuids: Collection[UUID], longest: float = 10 * LEASE) -> list[Event]:
+    return events.claim_events(uuids, LEASE, longest)
+
+
 def uuids_of(found: Sequence[Any]) -> set[UUID]:
     return {each.uuid for each in found}
 
@@ -133,8 +138,9 @@ def test_record_keeps_the_text_of_an_event(value: Any) -> None:
     event = receive(text)
     (logged,) = events.logged([event], start=None, end=None, limit=1)
     assert (logged.text, logged.dispatched) == (text, False)
-    assert deliveries.event_texts([event]) == {event: text}
-    assert events.claim_events([event], LEASE) == [Event(event, text)]
+    claimed = Delivery(uuid4(), event, 1, Subscription(uuid4(), "", "", {}, {}, 0))
+    assert deliveries.events_of([claimed]) == {event: Event(event, text)}
+    assert claim_events([event]) == [Event(event, text)]
 
 
 def test_due_events_are_those_that_wait_longest_first() -> None:
@@ -150,15 +156,15 @@ def test_due_events_are_those_that_wait_longest_first() -> None:
 
 def test_claimed_events_are_nobody_elses_until_the_lease_runs_out() -> None:
     ids = received(3)
-    assert uuids_of(events.claim_events(ids[:2], LEASE)) == set(ids[:2])
-    assert uuids_of(events.claim_events(ids, LEASE)) == set(ids[2:])
-    assert events.claim_events(ids, LEASE) == []
+    assert uuids_of(claim_events(ids[:2])) == set(ids[:2])
+    assert uuids_of(claim_events(ids)) == set(ids[2:])
+    assert claim_events(ids) == []
     assert events.due_events(10) == []
     left = row(EventLog, ids[0]).due - utcnow()
     assert timedelta(seconds=LEASE) - SOON < left <= timedelta(seconds=LEASE)
     let_leases_run_out(EventLog, ids[1:])
     assert set(events.due_events(10)) == set(ids[1:])
-    assert uuids_of(events.claim_events(ids, LEASE)) == set(ids[1:])
+    assert uuids_of(claim_events(ids)) == set(ids[1:])
 
 
 def test_claimers_at_once_take_disjoint_sets_that_leave_nothing() -> None:
@@ -170,7 +176,7 @@ def test_claimers_at_once_take_disjoint_sets_that_leave_nothing() -> None:
         taken: list[UUID] = []
         for begin in range(0, 40, 5):
             part = ids[begin + number :] + ids[: begin + number]
-            taken += [event.uuid for event in events.claim_events(part[:10], LEASE)]
+            taken += [event.uuid for event in claim_events(part[:10])]
         return taken
 
     with ThreadPoolExecutor(4) as threads:
@@ -184,10 +190,10 @@ def test_claim_skips_what_another_one_is_claiming_at_the_moment() -> None:
 
     @writing
     def claim_while_another_does() -> tuple[set[UUID], set[UUID]]:
-        mine = uuids_of(events.claim_events(ids[:10], LEASE))
+        mine = uuids_of(claim_events(ids[:10]))
         with ThreadPoolExecutor(1) as thread:
             began = time.monotonic()
-            theirs = uuids_of(thread.submit(events.claim_events, ids[5:], LEASE).result(10))
+            theirs = uuids_of(thread.submit(claim_events, ids[5:]).result(10))
             assert time.monotonic() - began < 1
         return mine, theirs
 
@@ -199,12 +205,12 @@ def test_claim_that_fails_takes_nothing() -> None:
 
     @writing
     def fail() -> None:
-        assert len(events.claim_events(ids, LEASE)) == 2
+        assert len(claim_events(ids)) == 2
         raise KeyError
 
     with pytest.raises(KeyError):
         fail()
-    assert len(events.claim_events(ids, LEASE)) == 2
+    assert len(claim_events(ids)) == 2
 
 
 def test_matches_are_recorded_once() -> None:
@@ -217,7 +223,7 @@ def test_matches_are_recorded_once() -> None:
     assert logged.dispatched
     assert {match.subscription for match in logged.matches} == set(to)
     assert {match.state for match in logged.matches} == {"matched"}
-    assert events.claim_events([event], LEASE) == []
+    assert claim_events([event]) == []
 
 
 def test_matches_are_recorded_once_by_workers_at_once() -> None:
@@ -245,7 +251,7 @@ def test_event_that_is_dispatched_again_gets_its_matches_once_more() -> None:
     assert events.dispatch_again([event, absent]) == [event]
     assert events.unknown([event, absent]) == [absent]
     assert events.due_events(10) == [event]
-    assert uuids_of(events.claim_events([event], LEASE)) == {event}
+    assert uuids_of(claim_events([event])) == {event}
     assert events.record_matches(event, [to])
     assert len(deliveries_of(event)) == 2
 
@@ -352,7 +358,7 @@ def test_ruling_is_recorded_with_what_policy_answered(
 ) -> None:
     event = matched(subscribe())
     (claimed,) = deliveries.claim_matched([event], LEASE, 10)
-    deliveries.record_rulings([Ruling((claimed.uuid,), ruled, due, "412", "é 😀")])
+    deliveries.record_rulings([Ruling((claimed,), ruled, due, "412", "é 😀")])
     assert state(claimed.uuid) == expected
     (logged,) = events.logged([event], start=None, end=None, limit=1)
     assert (logged.matches[0].policy_status, logged.matches[0].policy_body) == ("412", "é 😀")
@@ -362,7 +368,7 @@ def test_ruling_does_not_take_back_what_was_held_meanwhile() -> None:
     to = subscribe()
     (claimed,) = deliveries.claim_matched([matched(to)], LEASE, 10)
     holding.disable(to, "broken")
-    deliveries.record_rulings([Ruling((claimed.uuid,), State.ALLOWED, utcnow(), "200", "")])
+    deliveries.record_rulings([Ruling((claimed,), State.ALLOWED, utcnow(), "200", "")])
     assert state(claimed.uuid)[0] == "held"
 
 
@@ -466,8 +472,11 @@ def test_what_is_held_is_released_when_its_owner_enables_the_subscription() -> N
     assert state(held)[0] == "held"
     enabled = {"disabled": None, "error": None}
     subscriptions.update("alice", to, lambda _stored: enabled)
+    assert recovery.due_held(10) == [to]
+    recovery.hand_on_held(to, load_settings())
     assert [state(each) for each in (held, sendable)] == [("matched", True, 0)] * 2
     assert state(kept)[0] == "held"
+    assert recovery.due_held(10) == []
     assert len(deliveries.due_matched(10)) == 2
 
 
@@ -594,7 +603,7 @@ def test_function_runs_again_when_its_idle_connection_had_died(database: str) ->
     databases.hang_up(database)
     assert events.due_events(10) == [event]
     databases.hang_up(database)
-    assert uuids_of(events.claim_events([event], LEASE)) == {event}
+    assert uuids_of(claim_events([event])) == {event}
 
 
 @ONLY_SERVERS

@@ -63,10 +63,9 @@ def update(
     row.updated, row.revision = utcnow(), revision
     if "disabled" in changes:
         row.holding = False
-    if row.disabled is None:
-        row.held_due = row.updated
     if row.disabled is None or "disabled" in changes:
         row.probe, row.probes = None, 0
+        row.held_due = row.updated if row.disabled is None else None
     row.save()
     return row.to_hash()
 
