@@ -4,7 +4,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -19,18 +19,34 @@ from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery, Outcome, Ruling, State
-from pacifica.notifications.orm import DB, EventLog, EventLogMatch, EventMatch, Lease, OrmSync
-from pacifica.notifications.orm.transaction import reading, writing
+from pacifica.notifications.orm import DB, EventLog, EventLogMatch, EventMatch, Lease
+from pacifica.notifications.orm.transaction import writing
 from pacifica.notifications.store import deliveries, events, holding, recovery, subscriptions
 from pacifica.notifications.store.leases import take_lease
 from pacifica.notifications.store.revisions import advance_revision, current_revision
 from pacifica.notifications.store.subscriptions import Change
-from pacifica.notifications.subscriptions import Subscription, new_subscription
+from pacifica.notifications.subscriptions import Subscription
 from tests.support import databases
+from tests.support.stored import (
+    LEASE,
+    allowed,
+    claim_events,
+    deliveries_of,
+    forget_rows,
+    let_leases_run_out,
+    matched,
+    migrated_database,
+    receive,
+    received,
+    row,
+    state,
+    subscribe,
+    uuids_of,
+    write,
+)
 
 ONLY_SERVERS = pytest.mark.parametrize("migrated", databases.ON_SERVERS, indirect=True)
 ONLY_SQLITE = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
-LEASE = 60.0
 SOON = timedelta(seconds=10)
 
 
@@ -39,14 +55,8 @@ def migrated(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """Give the URL of a migrated database that the tests of this module share."""
-    url = databases.unused_url(request.param, tmp_path_factory.mktemp("store"))
-    databases.create(url)
-    try:
-        with pytest.MonkeyPatch.context() as patch, databases.configured(url, patch):
-            OrmSync.update_tables()
+    with migrated_database(request.param, tmp_path_factory.mktemp("store")) as url:
         yield url
-    finally:
-        databases.drop(url)
 
 
 @pytest.fixture(autouse=True)
@@ -55,76 +65,6 @@ def database(migrated: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with databases.configured(migrated, monkeypatch):
         forget_rows()
         yield migrated
-
-
-@writing
-def forget_rows() -> None:
-    for model in (EventLogMatch, EventLog, EventMatch, Lease):
-        model.delete().execute()
-
-
-def subscribe(user: str = "alice", jsonpath: str = "$.data") -> UUID:
-    body = {"name": "n", "jsonpath": jsonpath, "target_url": "http://target.invalid/"}
-    return UUID(subscriptions.create(new_subscription(body, user, 4096))["uuid"])
-
-
-def receive(text: str = '{"data": 1}') -> UUID:
-    event = Event(uuid4(), text)
-    events.record(event)
-    return event.uuid
-
-
-def received(count: int) -> list[UUID]:
-    return [receive() for _ in range(count)]
-
-
-def matched(*to: UUID) -> UUID:
-    """Store an event that matched subscriptions."""
-    event = receive()
-    assert events.record_matches(event, to)
-    return event
-
-
-def allowed(*to: UUID) -> tuple[UUID, list[UUID]]:
-    """Store an event that its subscribers may see; returns it and its deliveries."""
-    event = matched(*to)
-    claimed = deliveries.claim_matched([event], LEASE, 100)
-    deliveries.record_rulings([Ruling(tuple(claimed), State.ALLOWED, utcnow(), "200", "")])
-    return event, [each.uuid for each in claimed]
-
-
-@writing
-def write(model: Any, uuids: Collection[UUID], **columns: Any) -> None:
-    model.update(**columns).where(model.uuid.in_(uuids)).execute()
-
-
-def let_leases_run_out(model: Any, uuids: Collection[UUID]) -> None:
-    write(model, uuids, due=utcnow() - timedelta(seconds=1))
-
-
-@reading
-def row(model: Any, uuid: UUID) -> Any:
-    return model.get_by_id(uuid)
-
-
-def state(delivery: UUID) -> tuple[str, bool, int]:
-    """Return where a delivery is: its state, whether something is to do, and its attempts."""
-    found = row(EventLogMatch, delivery)
-    return found.state, found.due is not None, found.attempts
-
-
-@reading
-def deliveries_of(event: UUID) -> list[UUID]:
-    query = EventLogMatch.select().where(EventLogMatch.event_log == event)
-    return [found.uuid for found in query.order_by(EventLogMatch.uuid)]
-
-
-def claim_events(uuids: Collection[UUID], longest: float = 10 * LEASE) -> list[Event]:
-    return events.claim_events(uuids, LEASE, longest)
-
-
-def uuids_of(found: Sequence[Any]) -> set[UUID]:
-    return {each.uuid for each in found}
 
 
 # Events

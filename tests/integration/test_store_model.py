@@ -1,7 +1,6 @@
 """The store against a simple model: whatever order things happen in, nothing is lost or stuck."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,11 +17,12 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery, Outcome, Ruling, State
-from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch, OrmSync
+from pacifica.notifications.orm import EventLogMatch, EventMatch
 from pacifica.notifications.orm.transaction import reading, writing
-from pacifica.notifications.store import deliveries, events, recovery, subscriptions
+from pacifica.notifications.store import deliveries, events, holding, recovery, subscriptions
 from pacifica.notifications.subscriptions import new_subscription
 from tests.support import databases
+from tests.support.stored import forget_rows, migrated_database
 
 LEASE = 1000.0
 WAIT = timedelta(seconds=LEASE)
@@ -139,6 +139,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         forget_rows()
         self.model = Model()
+        self.asked: list[Delivery] = []
         self.late: list[tuple[Delivery, int]] = []
         self.settings = replace(
             load_settings(), release_batch=RELEASED, recovery_waits=(LEASE,), recovery_horizon=1e9
@@ -170,10 +171,20 @@ class StoreMachine(RuleBasedStateMachine):
         asked = {self.model.matches[uuid].event for uuid in waiting}
         claimed = deliveries.claim_matched(asked, LEASE, 1000)
         assert {each.uuid for each in claimed} == set(self.model.claim(State.MATCHED, waiting))
-        if verdict != "die":
-            deliveries.record_rulings([_ruling(verdict, each) for each in claimed])
-            for each in claimed:
-                self._ruled(verdict, each.uuid, each.subscription.uuid)
+        if verdict == "die":
+            self.asked += claimed
+            return
+        deliveries.record_rulings([_ruling(verdict, each) for each in claimed])
+        for each in claimed:
+            self._ruled(verdict, each)
+
+    @precondition(lambda self: self.asked)
+    @rule(verdict=st.sampled_from(["allow", "deny", "unknown", "hold"]), which=st.integers(0, 99))
+    def rule_late(self, verdict: str, which: int) -> None:
+        each = self.asked.pop(which % len(self.asked))
+        if each.uuid in self.model.matches:
+            deliveries.record_rulings([_ruling(verdict, each)])
+            self._ruled(verdict, each)
 
     @rule(
         answer=st.sampled_from(["2xx", "again", "outage", "refusal", "die"]), most=st.integers(1, 3)
@@ -236,6 +247,17 @@ class StoreMachine(RuleBasedStateMachine):
         for uuid in [u for u, match in self.model.matches.items() if match.event == event]:
             del self.model.matches[uuid]
 
+    @rule(most=st.integers(0, 3))
+    def expire(self, most: int) -> None:
+        over = {
+            uuid
+            for subscription in self.model.subscribers
+            for uuid in self.model.held(subscription)[: -most or None]
+        }
+        assert holding.expire(most, 1e9) == len(over)
+        for uuid in over:
+            self.model.matches[uuid].state = State.EXPIRED
+
     @invariant()
     def each_delivery_is_where_the_model_has_it(self) -> None:
         expected = {
@@ -279,23 +301,27 @@ class StoreMachine(RuleBasedStateMachine):
         assert not [m for m in self.model.matches.values() if m.state in (*UNDER_WAY, State.HELD)]
         self.each_delivery_is_where_the_model_has_it()
 
-    def _ruled(self, verdict: str, uuid: UUID, subscription: UUID) -> None:
-        match, subscriber = self.model.matches[uuid], self.model.subscribers[subscription]
-        if verdict == "hold" and not subscriber.disabled and subscriber.probes == 0:
+    def _ruled(self, verdict: str, each: Delivery) -> None:
+        match = self.model.matches[each.uuid]
+        subscriber = self.model.subscribers[each.subscription.uuid]
+        idle = not (subscriber.disabled or subscriber.deleted or subscriber.probes)
+        if verdict == "hold" and idle:
             subscriber.probe, subscriber.probes, subscriber.held_due = None, 1, LATER
         if verdict == "unknown":
-            match.due = LATER
+            if match.state is State.MATCHED and match.attempts == each.attempts:
+                match.due = LATER
             return
-        match.attempts = 0
-        match.state, match.due = {
-            "allow": (State.ALLOWED, NOW),
-            "deny": (State.DENIED, NEVER),
-            "hold": (State.HELD, NEVER),
-        }[verdict]
-        if subscriber.probe != uuid or verdict == "hold":
+        if match.state is State.MATCHED:
+            match.attempts = 0
+            match.state, match.due = {
+                "allow": (State.ALLOWED, NOW),
+                "deny": (State.DENIED, NEVER),
+                "hold": (State.HELD, NEVER),
+            }[verdict]
+        if not each.probe or subscriber.probe != each.uuid or verdict == "hold":
             return
         if not subscriber.disabled:
-            self.model.release(subscription)
+            self.model.release(each.subscription.uuid)
         elif verdict == "deny":
             subscriber.probe, subscriber.held_due = None, NOW
             subscriber.probes = max(subscriber.probes - 1, 1)
@@ -394,32 +420,16 @@ def let_all_be_due() -> None:
     EventMatch.update(held_due=utcnow()).where(EventMatch.held_due > utcnow()).execute()
 
 
-@writing
-def forget_rows() -> None:
-    for model in (EventLogMatch, EventLog, EventMatch):
-        model.delete().execute()
-
-
-@contextmanager
-def migrated(engine: str, folder: Path) -> Iterator[None]:
-    url = databases.unused_url(engine, folder)
-    databases.create(url)
-    try:
-        with pytest.MonkeyPatch.context() as patch, databases.configured(url, patch):
-            OrmSync.update_tables()
-            yield
-    finally:
-        databases.drop(url)
-
-
 @pytest.mark.parametrize("engine", databases.ENGINES)
-def test_store_does_what_the_model_says_in_any_order(engine: str, tmp_path: Path) -> None:
-    with migrated(engine, tmp_path):
+def test_store_does_what_the_model_says_in_any_order(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with migrated_database(engine, tmp_path) as url, databases.configured(url, monkeypatch):
         run(
             StoreMachine,
             settings=settings(
-                max_examples=60 if engine == "sqlite" else 10,
-                stateful_step_count=30,
+                max_examples=25 if engine == "sqlite" else 4,
+                stateful_step_count=40,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),

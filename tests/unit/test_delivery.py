@@ -18,7 +18,7 @@ from pacifica.notifications.delivery import (
     retry_after,
     unusable,
 )
-from pacifica.notifications.events import Event, delivered_text
+from pacifica.notifications.events import HOPS_HEADER, Event, delivered_text
 from pacifica.notifications.flow import Delivery, Outcome
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.subscriptions import Subscription
@@ -91,6 +91,18 @@ def test_request_carries_extensions_and_credentials_of_the_subscription() -> Non
     request = delivery_request(delivery(extensions={"a": 1}, auth=auth), event)
     assert request.body == b'{"extensions": {"a": 1}}'
     assert ("Authorization", "Bearer t") in request.headers
+
+
+def test_requests_share_the_events_body_when_they_carry_it_unchanged() -> None:
+    event = Event(UUID(int=2), "{}")
+    first, second = (delivery_request(delivery(user=user), event) for user in ("alice", "bob"))
+    assert first.body is second.body
+
+
+@pytest.mark.parametrize("hops", [0, 3])
+def test_request_counts_one_hop_more_than_the_event_came_through(hops: int) -> None:
+    request = delivery_request(delivery(), Event(UUID(int=2), "{}", hops))
+    assert dict(request.headers)[HOPS_HEADER] == str(hops + 1)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +251,7 @@ def test_error_says_when_what_where_and_how_often() -> None:
 def test_error_is_one_printable_line_and_bounded(body: bytes) -> None:
     error = ruled(answer(404, body)).error or ""
     assert error.isprintable()
-    assert len(error) < 800
+    assert len(error.partition(": status 404: ")[2]) <= 500
 
 
 @pytest.mark.parametrize(
@@ -277,6 +289,23 @@ def test_wait_is_as_configured_and_bounded() -> None:
     assert wait(NO_ANSWER, delivery_retry_first=0.0) == 0
     many = {"delivery_attempts": 9999, "delivery_horizon": 60.0, "delivery_retry_most": 7.0}
     assert max(wait(NO_ANSWER, 5000, **many) for _ in range(200)) <= 7
+
+
+@settings(max_examples=200)
+@given(st.floats(0, 13))
+def test_outcome_disables_within_the_horizon_and_one_more_answer(seconds: float) -> None:
+    """By the default settings, whatever the waits and however long the target takes to fail."""
+    first = NOW
+    now, tries, due = first, 0, first
+    while due is not None:
+        now = due + timedelta(seconds=seconds)
+        first = now if not tries else first
+        tries += 1
+        failed = replace(delivery(tries), failing=first if tries > 1 else None)
+        result = outcome(failed, NO_ANSWER, now, SETTINGS)
+        due = result.due if result.error is None else None
+    assert 2 <= tries <= 4 or seconds > 5
+    assert now - first <= timedelta(seconds=5 + seconds)
 
 
 @pytest.mark.parametrize("result", [answer(503), NO_ANSWER])

@@ -88,7 +88,8 @@ class Authoriser:
                 for delivery in doubtful[user]:
                     if delivery.probe:
                         probe_failed(delivery, error, for_good=True)
-                    elif disable(delivery.subscription.uuid, error):
+                    # A probe of deliveries that wait for Policy alone has an enabled subscription.
+                    if disable(delivery.subscription.uuid, error):
                         _LOG.warning("subscription %s: %s", delivery.subscription.uuid, error)
 
     def _answers(self, asked: Mapping[K, Future[Answer | NoAnswer]]) -> dict[K, Answer | NoAnswer]:

@@ -87,9 +87,12 @@ class Deliverer:
         return future
 
     def _answered(self, delivery: Delivery, size: int, future: Future[Answer | NoAnswer]) -> None:
-        """Have an answer recorded; runs in the transport's thread."""
-        self._settle(delivery, _NO_TURN if future.cancelled() else future.result())
-        self._room.leave(size)
+        """Have an answer recorded; runs in the transport's thread, before others get their turn."""
+        try:
+            self._waiting.give_up()
+            self._settle(delivery, _NO_TURN if future.cancelled() else future.result())
+        finally:
+            self._room.leave(size)
 
     def _settle(self, delivery: Delivery, result: Answer | NoAnswer) -> None:
         ruled = outcome(delivery, result, utcnow(), self._settings)

@@ -68,4 +68,8 @@ def _record(outcomes: Sequence[Outcome]) -> None:
     except StoreUnavailable as error:
         _LOG.warning("outcomes not recorded, their deliveries are tried again: %s", error)
     except Exception:  # noqa: BLE001 the edge of the recorder's thread, which must outlive one bad row
-        _LOG.exception("outcomes not recorded, their deliveries are tried again")
+        if len(outcomes) == 1:
+            _LOG.exception("an outcome is not recorded, its delivery is tried again")
+            return
+        for outcome in outcomes:  # one that cannot be recorded is no reason to send others twice
+            _record([outcome])

@@ -1,7 +1,9 @@
 """Deliveries: one event for one subscription, claimed by workers and ruled by what is answered."""
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -67,10 +69,9 @@ def events_of(deliveries: Iterable[Delivery]) -> dict[UUID, Event]:
 def record_rulings(rulings: Sequence[Ruling]) -> None:
     """Store what Policy answered; deliveries held in the meantime stay held."""
     for ruling in rulings:
-        if ruling.probe_due is not None:  # first, since a worker may be killed in between
-            for subscription in {delivery.subscription.uuid for delivery in ruling.deliveries}:
-                probe_from(subscription, ruling.probe_due)
-    _record_verdicts(rulings)
+        if ruling.probe_due is not None:
+            _hold_for_policy(ruling, ruling.probe_due)
+    _record_verdicts([ruling for ruling in rulings if ruling.probe_due is None])
     for ruling in rulings:
         if ruling.state in (State.ALLOWED, State.DENIED):
             for delivery in ruling.deliveries:
@@ -101,22 +102,55 @@ def _fail(outcome: Outcome, error: str) -> None:
 
 
 @writing
+def _hold_for_policy(ruling: Ruling, probe_due: datetime) -> None:
+    # In one transaction: a sweep in between would find nothing held, and not come again.
+    for subscription in sorted({delivery.subscription.uuid for delivery in ruling.deliveries}):
+        probe_from(subscription, probe_due)
+    _record_verdict(ruling, utcnow())
+
+
+@writing
 def _record_verdicts(rulings: Iterable[Ruling]) -> None:
     now = utcnow()
     for ruling in rulings:
-        unknown = ruling.state is State.MATCHED
+        if ruling.state is State.MATCHED:
+            _ask_again(ruling, now)
+        else:
+            _record_verdict(ruling, now)
+
+
+def _ask_again(ruling: Ruling, now: datetime) -> None:
+    by_attempts = defaultdict(list)
+    for delivery in ruling.deliveries:
+        by_attempts[delivery.attempts].append(delivery.uuid)
+    for attempts, uuids in by_attempts.items():
         EventLogMatch.update(
-            state=ruling.state,
             due=ruling.due,
-            attempts=EventLogMatch.attempts if unknown else 0,
-            failing=peewee.fn.COALESCE(EventLogMatch.failing, now) if unknown else None,
+            failing=peewee.fn.COALESCE(EventLogMatch.failing, now),
             policy_status_code=ruling.status,
             policy_resp_body=ruling.body,
             updated=now,
         ).where(
-            EventLogMatch.uuid.in_([delivery.uuid for delivery in ruling.deliveries]),
+            EventLogMatch.uuid.in_(uuids),
             EventLogMatch.state == State.MATCHED,
+            # Whoever took the delivery when this one's lease ran out is asking already.
+            EventLogMatch.attempts == attempts,
         ).execute()
+
+
+def _record_verdict(ruling: Ruling, now: datetime) -> None:
+    EventLogMatch.update(
+        state=ruling.state,
+        due=ruling.due,
+        attempts=0,
+        failing=None,
+        policy_status_code=ruling.status,
+        policy_resp_body=ruling.body,
+        updated=now,
+    ).where(
+        EventLogMatch.uuid.in_([delivery.uuid for delivery in ruling.deliveries]),
+        EventLogMatch.state == State.MATCHED,
+    ).execute()
 
 
 @writing

@@ -46,7 +46,9 @@ def hand_on_held(subscription: UUID, settings: Settings) -> None:
 def probe_from(subscription: UUID, due: datetime) -> None:
     """Probe an enabled subscription from `due` on: deliveries are about to be held for it."""
     row = locked(EventMatch.uuid == subscription)
-    if row is not None and row.disabled is None and row.probes == 0:
+    if row is None or row.disabled is not None or row.deleted is not None:
+        return
+    if row.probes == 0:
         row.probe, row.probes, row.held_due = None, 1, due
         row.save()
 

@@ -1,8 +1,10 @@
 """The stages of one worker, with what tests do to them and ask of the record."""
 
 import json
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -87,8 +89,10 @@ class Flow:
 
 
 @writing
-def make_due() -> None:
-    EventLogMatch.update(due=utcnow()).where(EventLogMatch.due.is_null(False)).execute()
+def make_due(later: timedelta = timedelta(0)) -> None:
+    """Let the time of what is to do come, now or later."""
+    due = utcnow() + later
+    EventLogMatch.update(due=due).where(EventLogMatch.due.is_null(False)).execute()
 
 
 @writing
@@ -103,10 +107,19 @@ def row(subscription: UUID) -> EventMatch:
 
 
 @reading
-def wait_of(match: LoggedMatch) -> timedelta | None:
-    """Return how long a delivery waits from now on; None where nothing is to do."""
-    due = EventLogMatch.get_by_id(match.uuid).due
-    return None if due is None else due - utcnow()
+def due_of(match: LoggedMatch) -> datetime | None:
+    """Return when a delivery is taken up again; None where nothing is to do."""
+    return EventLogMatch.get_by_id(match.uuid).due
+
+
+@contextmanager
+def due_within(event: UUID, shortest: float, longest: float) -> Iterator[None]:
+    """Require that the block leaves an event's only delivery waiting for so many seconds."""
+    began = utcnow()
+    yield
+    due = due_of(match_of(event))
+    assert due is not None
+    assert began + timedelta(seconds=shortest) <= due <= utcnow() + timedelta(seconds=longest)
 
 
 def matches(event: UUID) -> tuple[LoggedMatch, ...]:
@@ -128,10 +141,10 @@ def enable(subscription: UUID, user: str = "alice") -> None:
     hand_on()
 
 
-def hand_on() -> None:
+def hand_on(**changes: Any) -> None:
     """Hand on what is held, where that is due, as the sweep does."""
     for subscription in due_held(100):
-        hand_on_held(subscription, load_settings())
+        hand_on_held(subscription, replace(load_settings(), **changes))
 
 
 def answering(status: int, body: bytes = b"", **headers: str) -> Callable[[Received], AnswerTriple]:

@@ -10,12 +10,14 @@ from tests.integration.stages.flow import (
     EVENT,
     Flow,
     answering,
+    due_of,
+    due_within,
     enable,
+    make_due,
     match_of,
     matches,
     policy_of_users,
     row,
-    wait_of,
 )
 from tests.support.servers import (
     AnswerTriple,
@@ -47,7 +49,7 @@ def test_policy_4xx_is_recorded_and_nothing_is_delivered(flow: Flow, status: int
     match = match_of(flow.send())
     assert (match.state, match.policy_status) == ("denied", str(status))
     assert (match.policy_body, match.target_status) == ('{"message": "no"}', "")
-    assert wait_of(match) is None
+    assert due_of(match) is None
     assert flow.target.requests == []
     assert row(subscription).disabled is None
     assert [received.method for received in flow.policy.requests] == ["POST"]
@@ -69,16 +71,26 @@ def test_policy_without_a_verdict_is_asked_again_and_disables_nothing(
 ) -> None:
     flow.policy.answer = answer
     subscription = flow.subscribe()
-    event = flow.send()
+    event = flow.receive()
+    with due_within(event, 0, 1):
+        flow.run(event)
     match = match_of(event)
     assert (match.state, match.policy_status, match.target_status) == ("matched", status, "")
-    assert timedelta(0) < (wait_of(match) or timedelta(0)) <= timedelta(seconds=1)
-    assert flow.authorise([event]) == []  # its time has not come
     assert row(subscription).disabled is None
     flow.policy.answer = answering(200)
     flow.go_on(event)
     assert match_of(event).state == "delivered"
     assert row(subscription).disabled is None
+
+
+def test_policy_is_not_asked_again_before_the_time_has_come(flow: Flow) -> None:
+    flow.policy.answer = answering(503)
+    flow.subscribe()
+    event = flow.send()
+    make_due(later=timedelta(hours=1))
+    asked = len(flow.policy.requests)
+    assert flow.authorise([event]) == []
+    assert len(flow.policy.requests) == asked
 
 
 def test_policy_that_is_not_there_or_does_not_answer_disables_nothing(
@@ -106,14 +118,13 @@ def test_policy_is_asked_again_after_waits_that_double_up_to_a_bound(
     flow = make_flow(policy_retry_first=1.0, policy_retry_most=5.0)
     flow.policy.answer = answering(503)
     flow.subscribe()
-    event = flow.send()
-    waits = []
-    for _ in range(5):
-        waits.append((wait_of(match_of(event)) or timedelta(0)).total_seconds())
-        flow.go_on(event)
-    for wait, longest in zip(waits, [1, 2, 4, 5, 5], strict=True):
-        assert -1 < wait <= longest
-    assert len(flow.policy.requests) == 2 * 6
+    event = flow.receive()
+    with due_within(event, 0, 1):
+        flow.run(event)
+    for longest in (2, 4, 5, 5):
+        with due_within(event, 0, longest):
+            flow.go_on(event)
+    assert len(flow.policy.requests) == 2 * 5
 
 
 def test_user_that_policy_does_not_know_is_disabled_and_held(flow: Flow) -> None:

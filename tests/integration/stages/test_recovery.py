@@ -9,11 +9,12 @@ import pytest
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.orm import EventLogMatch, EventMatch
-from pacifica.notifications.orm.transaction import writing
+from pacifica.notifications.orm.transaction import reading, writing
 from pacifica.notifications.store import subscriptions
 from tests.integration.stages.flow import (
     Flow,
     answering,
+    due_of,
     enable,
     hand_on,
     make_due,
@@ -41,6 +42,19 @@ def disabled(flow: Flow) -> UUID:
     flow.send()
     assert row(subscription).disabled is not None
     return subscription
+
+
+@writing
+def long_ago(subscription: UUID, **ago: Any) -> None:
+    EventMatch.update(disabled=utcnow() - timedelta(**ago)).where(
+        EventMatch.uuid == subscription
+    ).execute()
+
+
+@reading
+def held_events() -> list[UUID]:
+    rows = EventLogMatch.select().where(EventLogMatch.state == "held")
+    return [match.event_log_id for match in rows.order_by(EventLogMatch.created)]
 
 
 @writing
@@ -85,12 +99,27 @@ def test_subscription_is_enabled_and_all_released_when_its_probe_arrives(flow: F
     assert len(flow.target.requests) == tried + 3
 
 
+def test_held_deliveries_follow_oldest_first_some_at_a_time_when_the_probe_arrives(
+    flow: Flow,
+) -> None:
+    flow.target.answer = answering(503)
+    flow.subscribe()
+    sent = [flow.send() for _ in range(6)]
+    flow.target.answer = answering(200)
+    probe(flow, *sent)
+    assert held_events() == sent[1:]
+    for left in (sent[3:], sent[5:], [], []):
+        hand_on(release_batch=2)
+        assert held_events() == left
+    flow.deliver(flow.authorise(sent))
+    assert {match_of(event).state for event in sent} == {"delivered"}
+
+
 def test_new_events_are_delivered_again_when_the_subscription_recovered(
     flow: Flow, disabled: UUID
 ) -> None:
-    (held,) = [m.event_log_id for m in held_rows()]
     flow.target.answer = answering(200)
-    probe(flow, held)
+    probe(flow, *held_events())
     assert row(disabled).disabled is None
     assert match_of(flow.send()).state == "delivered"
 
@@ -174,6 +203,25 @@ def test_probes_end_when_policy_no_longer_knows_the_user(flow: Flow) -> None:
     assert row(subscription).error == "Policy does not know the user alice"
     assert row(subscription).held_due is None
     assert match_of(event).state == "held"
+
+
+def test_subscription_is_disabled_when_policy_no_longer_knows_the_user_it_gave_no_verdict_on(
+    make_flow: Callable[..., Flow],
+) -> None:
+    flow = make_flow(policy_horizon=0.0)
+    flow.policy.answer = answering(500)
+    subscription = flow.subscribe()
+    event = flow.send()
+    assert (match_of(event).state, row(subscription).disabled) == ("held", None)
+    flow.policy.answer = policy_of_users(500, 404)
+    probe(flow, event)
+    assert row(subscription).error == "Policy does not know the user alice"
+    assert row(subscription).held_due is None
+    assert match_of(event).state == "held"
+    flow.policy.answer = answering(200)
+    enable(subscription)
+    flow.deliver(flow.authorise([event]))
+    assert match_of(event).state == "delivered"
 
 
 def test_other_deliveries_stay_held_while_a_probe_is_under_way(flow: Flow) -> None:
@@ -278,21 +326,11 @@ def test_default_schedule_disables_within_seconds_of_the_first_failure(
     event = flow.send()
     waited = timedelta(0)
     for _ in range(3):
-        due = EventLogMatch.get(EventLogMatch.event_log == event).due
+        due = due_of(match_of(event))
+        assert due is not None
         waited += max(due - utcnow(), timedelta(0))
         make_due()
         flow.deliver([match_of(event).uuid])
     assert waited <= timedelta(seconds=0.5 + 1 + 2)
     assert row(subscription).disabled is not None
     assert len(flow.target.requests) == 4
-
-
-@writing
-def long_ago(subscription: UUID, **ago: Any) -> None:
-    EventMatch.update(disabled=utcnow() - timedelta(**ago)).where(
-        EventMatch.uuid == subscription
-    ).execute()
-
-
-def held_rows() -> list[EventLogMatch]:
-    return list(EventLogMatch.select().where(EventLogMatch.state == "held"))

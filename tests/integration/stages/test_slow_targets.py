@@ -4,20 +4,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 from uuid import UUID
 
 import pytest
 
-from pacifica.notifications.errors import StoreUnavailable
+from pacifica.notifications.clock import utcnow
 from pacifica.notifications.orm import EventLogMatch
 from pacifica.notifications.orm.transaction import reading
-from pacifica.notifications.stages import record
-from pacifica.notifications.store.deliveries import record_outcomes
 from tests.integration.stages.flow import (
     Flow,
     answering,
     attempts_of,
+    due_of,
     make_due,
     match_of,
     matches,
@@ -130,6 +128,7 @@ def test_slow_target_gets_nothing_twice_when_deliveries_wait_longer_than_their_l
 ) -> None:
     flow = make_flow(
         lease=0.8,
+        delivery_busy_wait=0.05,
         delivery_connect_timeout=0.1,
         delivery_timeout=0.3,
         delivery_connections_per_host=1,
@@ -151,6 +150,35 @@ def test_slow_target_gets_nothing_twice_when_deliveries_wait_longer_than_their_l
 
     eventually(all_delivered, timeout=10)
     assert len(flow.target.requests) == 10
+
+
+def test_worker_gives_up_what_waits_for_its_turn_before_another_one_may_take_it(
+    make_flow: Callable[..., Flow],
+) -> None:
+    short = {
+        "lease": 1.5,
+        "delivery_connect_timeout": 0.1,
+        "delivery_timeout": 1.0,
+        "delivery_connections_per_host": 1,
+        "delivery_busy_wait": 0.05,
+    }
+    first, second = make_flow(**short), make_flow(**short)
+
+    def slow(_received: Received) -> AnswerTriple:
+        first.target.over.wait(0.2)
+        return 200, {}, b""
+
+    first.target.answer = slow
+    for _ in range(8):
+        first.subscribe()
+    event = first.hand_over()
+
+    def all_delivered() -> bool:
+        second.pipeline.deliverer.deliver([match.uuid for match in matches(event)])
+        return {match.state for match in matches(event)} == {"delivered"}
+
+    eventually(all_delivered, timeout=15)
+    assert len(first.target.requests) == 8
 
 
 def test_two_workers_deliver_what_there_is_once(make_flow: Callable[..., Flow]) -> None:
@@ -187,24 +215,16 @@ def test_deliveries_wait_untried_when_too_much_is_under_way(
     assert len(flow.target.requests) == 6
 
 
-def test_answers_are_recorded_after_an_outage_of_the_database_and_a_bad_one(
-    flow: Flow, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    raised = [StoreUnavailable("the database did not answer"), RuntimeError("a bad row")]
-
-    def failing(outcomes: Any) -> None:
-        if raised:
-            raise raised.pop(0)
-        record_outcomes(outcomes)
-
-    monkeypatch.setattr(record, "record_outcomes", failing)
+def test_nothing_is_taken_when_no_more_may_be_under_way(make_flow: Callable[..., Flow]) -> None:
+    flow = make_flow(delivery_batch_budget=0.1, delivery_unfinished=1)
+    flow.target.answer = lambda _received: (200, {}, str(flow.target.over.wait(10)).encode())
     flow.subscribe()
-    first, second, third = flow.send(), flow.send(), flow.send()
-    assert [match_of(event).state for event in (first, second)] == ["allowed", "allowed"]
-    assert match_of(third).state == "delivered"
-    make_due()
-    flow.deliver([match_of(event).uuid for event in (first, second)])
-    assert [match_of(event).state for event in (first, second)] == ["delivered", "delivered"]
+    flow.hand_over()
+    event = flow.hand_over()
+    assert (match_of(event).state, attempts_of(event)) == ("allowed", 0)
+    due = due_of(match_of(event))
+    assert due is not None
+    assert due <= utcnow()
 
 
 @reading

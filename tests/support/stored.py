@@ -1,0 +1,114 @@
+"""Rows of the store that tests begin with, and what they look at afterwards."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from pacifica.notifications.clock import utcnow
+from pacifica.notifications.events import Event
+from pacifica.notifications.flow import Ruling, State
+from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch, Lease, OrmSync
+from pacifica.notifications.orm.transaction import reading, writing
+from pacifica.notifications.store import deliveries, events, subscriptions
+from pacifica.notifications.subscriptions import new_subscription
+from tests.support import databases
+
+LEASE = 60.0
+
+
+@contextmanager
+def migrated_database(engine: str, folder: Path) -> Iterator[str]:
+    """Give the URL of a migrated database, which is dropped afterwards."""
+    url = databases.unused_url(engine, folder)
+    databases.create(url)
+    try:
+        with pytest.MonkeyPatch.context() as patch, databases.configured(url, patch):
+            OrmSync.update_tables()
+        yield url
+    finally:
+        databases.drop(url)
+
+
+@writing
+def forget_rows() -> None:
+    """Leave the configured database without subscriptions, events, deliveries and leases."""
+    for model in (EventLogMatch, EventLog, EventMatch, Lease):
+        model.delete().execute()
+
+
+def subscribe(user: str = "alice", jsonpath: str = "$.data") -> UUID:
+    """Store a subscription."""
+    body = {"name": "n", "jsonpath": jsonpath, "target_url": "http://target.invalid/"}
+    return UUID(subscriptions.create(new_subscription(body, user, 4096))["uuid"])
+
+
+def receive(text: str = '{"data": 1}') -> UUID:
+    """Store an event that waits to be dispatched."""
+    event = Event(uuid4(), text)
+    events.record(event)
+    return event.uuid
+
+
+def received(count: int) -> list[UUID]:
+    """Store several events that wait to be dispatched."""
+    return [receive() for _ in range(count)]
+
+
+def matched(*to: UUID) -> UUID:
+    """Store an event that matched subscriptions."""
+    event = receive()
+    assert events.record_matches(event, to)
+    return event
+
+
+def allowed(*to: UUID) -> tuple[UUID, list[UUID]]:
+    """Store an event that its subscribers may see; returns it and its deliveries."""
+    event = matched(*to)
+    claimed = tuple(deliveries.claim_matched([event], LEASE, 100))
+    deliveries.record_rulings([Ruling(claimed, State.ALLOWED, utcnow(), "200", "")])
+    return event, [each.uuid for each in claimed]
+
+
+@writing
+def write(model: Any, uuids: Collection[UUID], **columns: Any) -> None:
+    """Set columns of rows, whatever the store has to say about it."""
+    model.update(**columns).where(model.uuid.in_(uuids)).execute()
+
+
+def let_leases_run_out(model: Any, uuids: Collection[UUID]) -> None:
+    """Make rows due that were taken."""
+    write(model, uuids, due=utcnow() - timedelta(seconds=1))
+
+
+@reading
+def row(model: Any, uuid: UUID) -> Any:
+    """Return a row as it is stored."""
+    return model.get_by_id(uuid)
+
+
+def state(delivery: UUID) -> tuple[str, bool, int]:
+    """Return where a delivery is: its state, whether something is to do, and its attempts."""
+    found = row(EventLogMatch, delivery)
+    return found.state, found.due is not None, found.attempts
+
+
+@reading
+def deliveries_of(event: UUID) -> list[UUID]:
+    """Return the deliveries of an event."""
+    query = EventLogMatch.select().where(EventLogMatch.event_log == event)
+    return [found.uuid for found in query.order_by(EventLogMatch.uuid)]
+
+
+def uuids_of(found: Sequence[Any]) -> set[UUID]:
+    """Return the ids of events, deliveries or rows."""
+    return {each.uuid for each in found}
+
+
+def claim_events(uuids: Collection[UUID], longest: float = 10 * LEASE) -> list[Event]:
+    """Take events to dispatch them."""
+    return events.claim_events(uuids, LEASE, longest)
