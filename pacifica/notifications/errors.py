@@ -29,5 +29,13 @@ class StoreUnavailable(NotificationsError):
     """The database could not be reached or did not answer; trying later may work."""
 
 
+class TooLarge(NotificationsError):
+    """What is to be stored is larger than the database takes: `most` bytes in one statement."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"the database takes no statement of {most} bytes or more")
+        self.most = most
+
+
 class SchemaMismatch(NotificationsError):
     """The database's schema is not one that this code can work on; the message is one line."""

@@ -8,21 +8,24 @@ set here and nowhere else.
 import os
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 from urllib.parse import urlsplit
 
 import peewee
 from playhouse import db_url
-from playhouse.pool import PooledDatabase
 
 from pacifica.notifications.config import load_settings
+from pacifica.notifications.orm.pool import Pool
+from pacifica.notifications.orm.sqlite import FairSqlite
 from pacifica.notifications.settings import Settings
 
 # What a TEXT column holds on MySQL and MariaDB (64 KiB) is less than an event may have, and their
 # DATETIME drops fractions of a second.
 _MYSQL_TYPES = {"LONGTEXT": "LONGTEXT", "DATETIME": "DATETIME(6)"}
 _OTHER_TYPES = {"LONGTEXT": "TEXT"}
-_POOL_WAIT = 5
+# Seconds that a thread waits for a connection of a pool; it then may wait for a statement as well.
+_POOL_WAIT = 0.7
 # Seconds that a server's own time-out may need to get here.
 _NETWORK = 0.2
 
@@ -68,7 +71,7 @@ class LazyDatabase(peewee.DatabaseProxy):
         """Close this thread's connection, or a pool's; the next use binds the database anew."""
         with self._guard:
             if self.obj is not None:
-                if isinstance(self.obj, PooledDatabase):
+                if isinstance(self.obj, Pool):
                     self.obj.close_all()
                 else:
                     self.obj.close()
@@ -91,7 +94,14 @@ def open_database(settings: Settings, *, statement_timeout: float | None) -> pee
         options.setdefault("timeout", _POOL_WAIT)
     defaults = {"sqlite": _sqlite, "mysql": _mysql}.get(engine, _postgresql)
     options = {**defaults(settings, statement_timeout, options), **options}
-    return db_url.schemes[plain.partition("://")[0]](**options)
+    kind: Any = FairSqlite if engine == "sqlite" else db_url.schemes[engine]
+    if scheme.endswith("+pool"):
+        kind = type(f"Pooled{kind.__name__}", (Pool, kind), {})
+    database = kind(**options)
+    # Each thread has a connection of its own. By peewee's lock, all of them would wait while one
+    # connects to a server that hangs, or closes what it had.
+    database._lock = nullcontext()
+    return database
 
 
 def _sqlite(
@@ -100,7 +110,7 @@ def _sqlite(
     """Set up SQLite for a web server and workers that write at the same time."""
     options: dict[str, Any] = {
         "pragmas": {
-            "busy_timeout": int(settings.busy_timeout * 1000),
+            "busy_timeout": int(settings.busy_timeout * 1000),  # what begins no transaction
             "journal_mode": "wal",
             "synchronous": "full",  # an answered event must outlive a power cut
             "foreign_keys": 1,
@@ -108,6 +118,7 @@ def _sqlite(
         # A transaction that starts by reading could not become a writer while another one writes.
         "lock_type": "IMMEDIATE",
         "field_types": _OTHER_TYPES,
+        "busy_timeout": settings.busy_timeout,
         "check_same_thread": False,
     }
     if "timeout" not in given:
@@ -136,8 +147,12 @@ def _postgresql(
 def _mysql(
     settings: Settings, statement_timeout: float | None, _given: dict[str, Any]
 ) -> dict[str, Any]:
+    # Imported here, since PyMySQL is an extra.
+    from pacifica.notifications.orm.mysql import BoundedCursor
+
     return {
         "connect_timeout": settings.connect_timeout,
+        "cursorclass": BoundedCursor,
         "read_timeout": statement_timeout,
         "write_timeout": statement_timeout,
         # A lock on a gap between rows would make unrelated claims wait for each other.

@@ -5,11 +5,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import peewee
-from playhouse.pool import PooledDatabase
 
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.orm.database import DB, open_database
+from pacifica.notifications.orm.pool import Pool
 
 # Seconds that a migration waits for another one, or for a program that still uses the tables.
 LOCK_WAIT = 600
@@ -82,7 +82,7 @@ def _patient(usual: peewee.Database) -> Iterator[peewee.Database]:
         yield patient
     finally:
         DB.initialize(usual)
-        if isinstance(patient, PooledDatabase):
+        if isinstance(patient, Pool):
             patient.close_all()
         else:
             patient.close()

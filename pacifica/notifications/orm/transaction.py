@@ -14,10 +14,11 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import peewee
-from playhouse.pool import PooledDatabase
 
 from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.orm.database import DB
+from pacifica.notifications.orm.outage import Outage
+from pacifica.notifications.orm.pool import Pool
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,8 +27,15 @@ R = TypeVar("R")
 # PostgreSQL looks for deadlocks after one second.
 _PATIENCE = 1.5
 _LONGEST_PAUSE = 0.1
-_CONFLICTS = frozenset({"40001", "40P01", 1205, 1213, "database is locked"})
+_LOCKED = "database is locked"
+_CONFLICTS = frozenset({"40001", "40P01", 1205, 1213, _LOCKED})
 _ABSENT_TABLE = frozenset({"42P01", 1146})
+# PostgreSQL says of itself that a statement took too long, or that rows are locked.
+_NO_SILENCE = frozenset({"57014", *_CONFLICTS})
+
+_OUTAGE = Outage()
+# SQLite's file while somebody else writes: those who only read need not wait for it.
+_WRITING_OUTAGE = Outage()
 
 
 def reading(function: Callable[P, R]) -> Callable[P, R]:
@@ -40,7 +48,7 @@ def reading(function: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         if DB.in_transaction():
             return function(*args, **kwargs)
-        return _run(lambda _committing: function(*args, **kwargs))
+        return _run(lambda _committing: function(*args, **kwargs), _OUTAGE)
 
     return run
 
@@ -62,18 +70,20 @@ def writing(function: Callable[P, R]) -> Callable[P, R]:
                 committing.set()
             return result
 
-        return _run(attempt)
+        return _run(attempt, _OUTAGE, _WRITING_OUTAGE)
 
     return run
 
 
-def _run(attempt: Callable[[threading.Event], R]) -> R:
-    patience_ends = time.monotonic() + _PATIENCE
+def _run(attempt: Callable[[threading.Event], R], *outages: Outage) -> R:
+    for outage in outages:
+        outage.require_try()
+    began = time.monotonic()
+    may_have_died = True
     while True:
         committing = threading.Event()
-        was_open = not DB.is_closed()
         try:
-            return attempt(committing)
+            result = attempt(committing)
         except (peewee.OperationalError, peewee.InterfaceError, peewee.ProgrammingError) as error:
             code = _code(error)
             if code not in _CONFLICTS:
@@ -82,13 +92,24 @@ def _run(attempt: Callable[[threading.Event], R]) -> R:
                 raise StoreUnavailable("the database has no tables; run dbsync") from error
             if isinstance(error, peewee.ProgrammingError):
                 raise
-            may_help = code in _CONFLICTS or was_open
-            if committing.is_set() or not may_help or time.monotonic() > patience_ends:
+            took = time.monotonic() - began
+            may_help = code in _CONFLICTS or may_have_died
+            if committing.is_set() or not may_help or took > _PATIENCE:
+                if code == _LOCKED:
+                    _WRITING_OUTAGE.failed(took)
+                elif code not in _NO_SILENCE:
+                    _OUTAGE.failed(took)
                 raise StoreUnavailable("the database did not answer") from error
             if code in _CONFLICTS:
                 time.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311
+            else:
+                may_have_died = False
+        else:
+            for outage in outages:
+                outage.answered()
+            return result
         finally:
-            if isinstance(DB.obj, PooledDatabase) and not DB.is_closed():
+            if isinstance(DB.obj, Pool) and not DB.is_closed():
                 DB.close()
 
 
@@ -102,8 +123,8 @@ def _drop_connection() -> None:
     """Close this thread's connection for good; a broken one must not be used, or pooled, again."""
     database: Any = DB.bound()
     with suppress(peewee.PeeweeException):
-        if isinstance(database, PooledDatabase):
-            database.manual_close()
+        if isinstance(database, Pool):
+            database.close_all()
         else:
             database.close()
     database._state.reset()

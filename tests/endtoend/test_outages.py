@@ -1,0 +1,192 @@
+"""A database that is away, hangs or is locked: who waits how long, and what goes on afterwards."""
+
+import http.client
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support import databases
+from tests.support.deployments import (
+    EVENT,
+    USER,
+    Service,
+    environment_of,
+    link_to,
+    migrated_database,
+)
+from tests.support.links import Link
+from tests.support.processes import Program
+from tests.support.servers import eventually, free_port
+
+pytestmark = pytest.mark.endtoend
+
+#: Seconds within which each client has its answer, as the service promises.
+BOUND = 5
+#: More than three times as many as the web server has threads.
+CROWD = 50
+#: Seconds after an outage within which requests work again.
+RECOVERS = 2
+RECEIVE = ("POST", "/receive", EVENT)
+LIST = ("GET", "/eventmatch", None)
+BY_PATH = {"receive": RECEIVE, "eventmatch": LIST}
+
+Request = tuple[str, str, bytes | None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one client got, and after how many seconds."""
+
+    status: int
+    retry_after: str | None
+    seconds: float
+
+
+def ask(port: int, request: Request) -> Answer:
+    method, path, body = request
+    began = time.monotonic()
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as client:
+        client.request(method, path, body, USER)
+        response = client.getresponse()
+        response.read()
+    seconds = time.monotonic() - began
+    return Answer(response.status, response.headers.get("Retry-After"), seconds)
+
+
+def ask_at_once(port: int, *requests: Request) -> list[Answer]:
+    with ThreadPoolExecutor(len(requests)) as clients:
+        return list(clients.map(lambda request: ask(port, request), requests))
+
+
+def crowd(*requests: Request) -> list[Request]:
+    return [requests[number % len(requests)] for number in range(CROWD)]
+
+
+def assert_refused_in_time(answers: list[Answer]) -> None:
+    print(f"slowest of {len(answers)}: {max(each.seconds for each in answers):.2f} s")
+    assert {each.status for each in answers} == {503}
+    assert all(each.retry_after and int(each.retry_after) > 0 for each in answers)
+    assert max(each.seconds for each in answers) < BOUND
+
+
+def assert_works_again(port: int) -> None:
+    began = time.monotonic()
+    for request in BY_PATH.values():
+        eventually(lambda request=request: ask(port, request).status == 200, RECOVERS)
+    print(f"works again after {time.monotonic() - began:.2f} s")
+
+
+@dataclass(frozen=True)
+class Linked:
+    """A service whose web server reaches its database through a link."""
+
+    service: Service
+    program: Program
+    link: Link
+
+    @property
+    def port(self) -> int:
+        return self.service.port
+
+    def warm_up(self) -> None:
+        """Have the web server's threads connected, as they are in the middle of a day."""
+        assert {each.status for each in ask_at_once(self.port, *crowd(*BY_PATH.values()))} == {200}
+
+
+@pytest.fixture(scope="module", params=["", "+pool"], ids=["plain", "pool"])
+def suffix(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module", params=databases.ON_SERVERS)
+def linked(
+    request: pytest.FixtureRequest, suffix: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Linked]:
+    folder = tmp_path_factory.mktemp("outages")
+    with migrated_database(request.param, folder) as database, link_to(database) as link:
+        assert link is not None
+        scheme, _, place = link.url_of(database).partition("://")
+        environment = environment_of(folder, f"{scheme}{suffix}://{place}")
+        service = Service(folder, free_port(), environment)
+        with service.web_server() as program:
+            yield Linked(service, program, link)
+        assert "Traceback" not in program.output, program.output
+
+
+@contextmanager
+def outage(link: Link, kind: str) -> Iterator[None]:
+    getattr(link, kind)()
+    try:
+        yield
+    finally:
+        link.restore()
+
+
+@pytest.mark.parametrize("kind", ["cut", "freeze"])
+@pytest.mark.parametrize("path", BY_PATH)
+def test_request_is_refused_in_time_when_the_database_is_away(
+    linked: Linked, kind: str, path: str
+) -> None:
+    linked.warm_up()
+    with outage(linked.link, kind):
+        assert_refused_in_time([ask(linked.port, BY_PATH[path])])
+    assert_works_again(linked.port)
+
+
+@pytest.mark.parametrize("kind", ["cut", "freeze"])
+def test_each_of_many_clients_is_refused_in_time_when_the_database_is_away(
+    linked: Linked, kind: str
+) -> None:
+    linked.warm_up()
+    with outage(linked.link, kind):
+        assert_refused_in_time(ask_at_once(linked.port, *crowd(*BY_PATH.values())))
+        # Those who come later meet the threads that the first ones have left waiting.
+        assert_refused_in_time(ask_at_once(linked.port, *crowd(*BY_PATH.values())))
+    assert_works_again(linked.port)
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("embedded")
+    with migrated_database("sqlite", folder) as database:
+        service = Service(folder, free_port(), environment_of(folder, database))
+        with service.web_server() as program:
+            yield service
+        assert "Traceback" not in program.output, program.output
+
+
+@contextmanager
+def locked(database: str) -> Iterator[None]:
+    """Let another program write into an SQLite file for the time of the block."""
+    with closing(sqlite3.connect(urlsplit(database).path[1:], isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        try:
+            yield
+        finally:
+            other.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("clients", [1, 12, CROWD])
+def test_events_are_refused_in_time_when_sqlite_is_locked(embedded: Service, clients: int) -> None:
+    with locked(embedded.database):
+        assert_refused_in_time(ask_at_once(embedded.port, *[RECEIVE] * clients))
+        assert_refused_in_time(ask_at_once(embedded.port, *[RECEIVE] * clients))
+    assert_works_again(embedded.port)
+
+
+def test_subscriptions_can_be_read_at_once_when_sqlite_is_locked(embedded: Service) -> None:
+    with locked(embedded.database), ThreadPoolExecutor(1) as writers:
+        writer = writers.submit(ask, embedded.port, RECEIVE)
+        while not writer.done():
+            read = ask(embedded.port, LIST)
+            assert read.status == 200
+            assert read.seconds < 1
+        assert_refused_in_time([writer.result()])
+        assert ask(embedded.port, LIST).status == 200
+    assert_works_again(embedded.port)
