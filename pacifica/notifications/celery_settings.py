@@ -35,6 +35,9 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
+        # Without a server to wait for, Celery's processes share one queue under one lock: one that
+        # is killed while it holds the lock would leave the others waiting for ever.
+        "worker_pool": "threads" if embedded else "prefork",
         # The embedded broker has no server to fan a command out to the workers.
         "worker_enable_remote_control": not embedded,
         "worker_hijack_root_logger": True,
