@@ -6,7 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -135,7 +135,7 @@ def test_serve_delivers_until_it_is_told_to_stop_and_leaves_no_process(
         assert post(port, "/receive", EVENT)[0] == 200
         assert json.loads(target.wait_for(1, timeout=15)[0].body) == json.loads(EVENT)
         started = descendants(serve.pid)
-        assert len(started) >= 3  # web server, worker and the worker's own
+        assert len(started) == 2  # web server and worker
         serve.signal(signal.SIGINT)
         assert serve.wait(20) == 0, serve.output
         eventually(lambda: not any(map(is_alive, started)))
@@ -154,6 +154,16 @@ def test_serve_fails_and_leaves_no_process_when_its_worker_dies(
         assert serve.wait(30) == 1, serve.output
         eventually(lambda: not any(map(is_alive, started)))
     assert "ended unexpectedly: worker" in serve.lines[-1]
+
+
+def test_serve_leaves_no_process_when_it_is_killed(no_home: dict[str, str], tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        serve, _port = stack.enter_context(serving(tmp_path, no_home, "--allow-all"))
+        started = descendants(serve.pid)
+        stack.callback(kill_all, started)
+        assert len(started) == 2
+        serve.signal(signal.SIGKILL)
+        eventually(lambda: not any(map(is_alive, started)), timeout=20)
 
 
 def test_serve_ends_and_leaves_no_process_when_it_is_told_to_stop_before_it_is_ready(
@@ -176,6 +186,12 @@ def test_serve_fails_when_its_port_is_taken(no_home: dict[str, str], tmp_path: P
             assert serve.wait(60) == 1, serve.output
             assert not descendants(serve.pid)
     assert "the web process did not start" in serve.lines[-1]
+
+
+def kill_all(processes: set[int]) -> None:
+    for pid in processes:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def kill(processes: set[int], word: str) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support import databases
+from tests.support import databases, processes
 from tests.support.deployments import (
     EVENT,
     USER,
@@ -22,7 +23,7 @@ from tests.support.deployments import (
 )
 from tests.support.links import Link
 from tests.support.processes import Program
-from tests.support.servers import eventually, free_port
+from tests.support.servers import RecordingServer, eventually, free_port
 
 pytestmark = pytest.mark.endtoend
 
@@ -190,3 +191,33 @@ def test_subscriptions_can_be_read_at_once_when_sqlite_is_locked(embedded: Servi
         assert_refused_in_time([writer.result()])
         assert ask(embedded.port, LIST).status == 200
     assert_works_again(embedded.port)
+
+
+@pytest.mark.parametrize("kind", ["cut", "freeze"])
+@pytest.mark.parametrize("engine", databases.ON_SERVERS)
+def test_worker_goes_on_without_a_restart_when_its_database_was_away(
+    engine: str, kind: str, tmp_path: Path
+) -> None:
+    with (
+        migrated_database(engine, tmp_path) as database,
+        link_to(database) as link,
+        RecordingServer(lambda _: (200, {}, b"[]")) as policy,
+        RecordingServer() as target,
+    ):
+        assert link is not None
+        environment = environment_of(tmp_path, database, POLICY_URL=policy.url)
+        service = Service(tmp_path, free_port(), environment)
+        linked = service.told(PEEWEE_URL=link.url_of(database))
+        with service.web_server(), linked.worker(processes=2) as worker:
+            service.subscribe(target.url)
+            service.receive()
+            target.wait_for(1, timeout=15)
+            with outage(link, kind):
+                event = service.receive()  # the web server's way to the database is another one
+                worker.wait_for_line("what is left is tried again")
+            began = time.monotonic()
+            target.wait_for(2, timeout=15)
+            print(f"delivered {time.monotonic() - began:.2f} s after the outage")
+            eventually(lambda: service.is_delivered(event), timeout=15)
+            assert processes.is_alive(worker.pid)
+            assert "Traceback" not in worker.output, worker.output

@@ -36,8 +36,14 @@ def kill_worker(rig: Rig, _random: Random) -> None:
 
 
 def kill_pool_process(rig: Rig, random: Random) -> None:
-    """Kill one process of the pool, which the worker replaces by itself."""
-    os.kill(random.choice(rig.pool()), signal.SIGKILL)
+    """Kill one process of the pool, which the worker replaces by itself.
+
+    A pool of threads has none but the worker itself.
+    """
+    if pool := rig.pool():
+        os.kill(random.choice(pool), signal.SIGKILL)
+    else:
+        kill_worker(rig, random)
 
 
 def kill_worker_main(rig: Rig, _random: Random) -> None:

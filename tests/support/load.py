@@ -14,9 +14,9 @@ from typing import Any, Self
 
 from tests.support.servers import AnswerTriple, Received, RecordingServer
 
-PRODUCERS = 4
+PRODUCERS = 3
 #: Seconds that a producer rests after each answer: more at once would wait for the workers.
-REST = 0.2
+REST = 0.25
 #: Seconds after which a producer takes a request for unanswered; more than any promise.
 PATIENCE = 15
 _JOIN = PATIENCE + 5

@@ -19,6 +19,7 @@ from pacifica.notifications.subscriptions import new_subscription
 from tests.support import databases
 
 LEASE = 60.0
+SOON = timedelta(seconds=10)
 
 
 @contextmanager

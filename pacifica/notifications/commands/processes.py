@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pacifica.notifications.commands import bound
 from pacifica.notifications.errors import NotificationsError
 
 WINDOWS = os.name == "nt"
-_GRACE = 20.0
 _POLL = 0.1
 _READY = {"web": "Bus STARTED", "worker": " ready."}
 
@@ -29,7 +29,7 @@ class Child:
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # ends with this process, which tells the child to end as well
             text=True,
             errors="replace",
             start_new_session=True,
@@ -51,11 +51,12 @@ class Child:
         What it has started and left behind, as a killed worker does, is ended with it.
         """
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_GRACE)
+            self._process.wait(bound.GRACE)
         self._kill()
-        self._reader.join(_GRACE)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._reader.join(bound.GRACE)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def _kill(self) -> None:
         if WINDOWS:
@@ -63,7 +64,7 @@ class Child:
         else:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(_GRACE)
+        self._process.wait(bound.GRACE)
 
     def _read(self, say: Callable[[str], None]) -> None:
         for line in self._process.stdout or ():
@@ -90,7 +91,7 @@ def web_and_worker(
 
     Raises NotificationsError where one is not ready after `patience` seconds.
     """
-    module = [sys.executable, "-m"]
+    module = [sys.executable, "-m", bound.__name__]
     worker = "celery -A pacifica.notifications.tasks worker --loglevel INFO --concurrency 2"
     quiet = "--without-gossip --without-mingle --without-heartbeat"
     pool = ["--pool", "solo"] if WINDOWS else []  # prefork needs fork

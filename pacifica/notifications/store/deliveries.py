@@ -81,12 +81,12 @@ def record_rulings(rulings: Sequence[Ruling]) -> None:
 
 def record_outcomes(outcomes: Sequence[Outcome]) -> None:
     """Store what targets answered; disable subscriptions that fail, enable those that recover."""
+    for outcome in outcomes:
+        if outcome.delivered and outcome.delivery.probe:
+            probe_arrived(outcome.delivery)  # first, since a worker may be killed in between
     _record_answers(outcomes)
     for outcome in outcomes:
-        if outcome.delivered:
-            if outcome.delivery.probe:
-                probe_arrived(outcome.delivery)
-        elif outcome.error is not None:
+        if outcome.error is not None:
             _fail(outcome, outcome.error)
 
 

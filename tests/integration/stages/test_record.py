@@ -82,10 +82,10 @@ def test_answers_are_recorded_after_one_that_the_database_refused(
 def test_answers_are_recorded_beside_one_that_the_database_refuses(
     flow: Flow, database: str, refusing: str
 ) -> None:
-    answers = threading.Event()
+    first, others = threading.Event(), threading.Event()
 
     def answer(received: Received) -> AnswerTriple:
-        answers.wait(10)
+        (first if received.path == "/1" else others).wait(10)
         status, body = {"/bad": (200, refusing), "/gone": (404, "gone")}.get(
             received.path, (200, "good")
         )
@@ -95,10 +95,12 @@ def test_answers_are_recorded_beside_one_that_the_database_refuses(
     paths = ["/1", "/2", "/bad", "/gone", "/3", "/4"]
     to = {path: flow.subscribe(target_url=flow.target.url + path) for path in paths}
     event = flow.hand_over()
-    queue = flow.pipeline.deliverer._recorder._queue
-    with kept_from_writing(database):
-        answers.set()
-        eventually(lambda: queue.qsize() >= len(paths) - 1)  # the first one is being recorded
+    recorder = flow.pipeline.deliverer._recorder
+    with kept_from_writing(database):  # so that the others are recorded at once after the first
+        first.set()
+        eventually(lambda: recorder._unrecorded == 1)
+        others.set()
+        eventually(lambda: recorder._unrecorded == len(paths))
     assert flow.pipeline.deliverer.settle(ANSWERS)
     states = {path: state_of(event, subscription) for path, subscription in to.items()}
     assert states.pop("/bad") == "allowed"

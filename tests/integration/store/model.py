@@ -1,0 +1,240 @@
+"""What is to become of events and their deliveries, in as few words as there are.
+
+The store is held against this. Times are not kept: something is due now, later or never.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from uuid import UUID
+
+from pacifica.notifications.flow import Delivery, State
+
+UNDER_WAY = (State.MATCHED, State.ALLOWED)
+OPEN = (*UNDER_WAY, State.HELD)
+
+
+class Due(Enum):
+    """When something is to be done, as far as the model goes."""
+
+    NOW = auto()
+    LATER = auto()
+    NEVER = auto()
+
+
+@dataclass
+class Subscriber:
+    """A subscription; `changes` stands for its revision."""
+
+    disabled: bool = False
+    holding: bool = False
+    deleted: bool = False
+    held_due: Due = Due.NEVER
+    probes: int = 0
+    probe: UUID | None = None
+    changes: int = 0
+
+    @property
+    def is_matched(self) -> bool:
+        return not self.deleted and (not self.disabled or self.holding)
+
+    def release(self) -> None:
+        self.probe, self.probes, self.held_due = None, 0, Due.NOW
+
+
+@dataclass
+class Received:
+    """An event; it is dispatched once it is never due."""
+
+    due: Due = Due.NOW
+    attempts: int = 0
+
+
+@dataclass
+class Match:
+    """A delivery."""
+
+    event: UUID
+    subscription: UUID
+    state: State = State.MATCHED
+    due: Due = Due.NOW
+    attempts: int = 0
+
+    def go(self, state: State, due: Due = Due.NEVER) -> None:
+        self.state, self.due, self.attempts = state, due, 0
+
+
+@dataclass
+class Model:
+    """Everything there is; `matches` are in the order of their creation."""
+
+    released_at_once: int
+    subscribers: dict[UUID, Subscriber] = field(default_factory=dict)
+    events: dict[UUID, Received] = field(default_factory=dict)
+    matches: dict[UUID, Match] = field(default_factory=dict)
+
+    def due_events(self, *, suspect: bool) -> list[UUID]:
+        return [
+            uuid
+            for uuid, event in self.events.items()
+            if event.due is Due.NOW and (event.attempts >= 2) is suspect
+        ]
+
+    def in_state(self, state: State) -> list[UUID]:
+        return [uuid for uuid, match in self.matches.items() if match.state is state]
+
+    def held(self, subscription: UUID) -> list[UUID]:
+        return [u for u in self.in_state(State.HELD) if self._is_of(u, subscription)]
+
+    def let_time_pass(self) -> None:
+        for each in (*self.events.values(), *self.matches.values()):
+            each.due = Due.NOW if each.due is Due.LATER else each.due
+        for subscriber in self.subscribers.values():
+            if subscriber.held_due is Due.LATER:
+                subscriber.held_due = Due.NOW
+
+    def claim(self, state: State, uuids: list[UUID]) -> set[UUID]:
+        """Take what is due; returns what the claimer gets, without what it may not serve."""
+        claimed = [
+            u for u in uuids if self.matches[u].state is state and self.matches[u].due is Due.NOW
+        ]
+        for uuid in claimed:
+            self.matches[uuid].attempts += 1
+            self.matches[uuid].due = Due.LATER
+        served = set()
+        for uuid in claimed:
+            match = self.matches[uuid]
+            subscriber = self.subscribers[match.subscription]
+            if subscriber.deleted:
+                match.go(State.DROPPED)
+            elif subscriber.disabled and subscriber.probe != uuid:
+                self._hold(match.subscription)
+            else:
+                served.add(uuid)
+        return served
+
+    def disable(self, subscription: UUID, *, recovers: bool = False, holding: bool = True) -> None:
+        subscriber = self.subscribers[subscription]
+        if subscriber.disabled or subscriber.deleted:
+            return
+        subscriber.disabled, subscriber.holding = True, holding
+        subscriber.held_due, subscriber.probes = (Due.LATER, 1) if recovers else (Due.NEVER, 0)
+        subscriber.probe = None
+        subscriber.changes += 1
+        self._hold(subscription)
+
+    def hand_on(self, subscription: UUID) -> None:
+        subscriber = self.subscribers[subscription]
+        held = self.held(subscription)
+        if subscriber.probes == 0:
+            self._take_up(held[: self.released_at_once])
+            more = len(held) >= self.released_at_once
+            subscriber.held_due = Due.NOW if more else Due.NEVER
+            return
+        probe = self.matches.get(subscriber.probe) if subscriber.probe else None
+        if probe is None or probe.state not in UNDER_WAY:
+            self._take_up(held[:1])
+            subscriber.probe = held[0] if held else None
+        if subscriber.probe is None and not subscriber.disabled:
+            subscriber.probes, subscriber.held_due = 0, Due.NEVER
+        else:
+            subscriber.probes += 1
+            subscriber.held_due = Due.LATER
+
+    def rule(self, verdict: str, delivery: Delivery) -> None:
+        """Take Policy's answer, which may come after others have had theirs."""
+        match = self.matches[delivery.uuid]
+        subscriber = self.subscribers[match.subscription]
+        idle = not (subscriber.disabled or subscriber.deleted or subscriber.probes)
+        if verdict == "hold" and idle:
+            subscriber.probe, subscriber.probes, subscriber.held_due = None, 1, Due.LATER
+        if match.state is State.MATCHED:
+            if verdict == "allow":
+                match.go(State.ALLOWED, Due.NOW)
+            elif verdict == "deny":
+                match.go(State.DENIED)
+            elif verdict == "hold":
+                match.go(State.HELD)
+            elif match.attempts == delivery.attempts:
+                match.due = Due.LATER
+        is_probe = delivery.probe and subscriber.probe == delivery.uuid
+        if not is_probe or verdict not in ("allow", "deny"):
+            return
+        if not subscriber.disabled:
+            subscriber.release()
+        elif verdict == "deny":
+            subscriber.probe, subscriber.held_due = None, Due.NOW
+            subscriber.probes = max(subscriber.probes - 1, 1)
+
+    def answer(self, answer: str, delivery: Delivery, changes: int) -> None:
+        """Take a target's answer; `changes` is the subscriber's when the delivery was taken."""
+        match = self.matches[delivery.uuid]
+        subscriber = self.subscribers[match.subscription]
+        is_probe = delivery.probe and subscriber.probe == delivery.uuid
+        if answer == "2xx":
+            match.go(State.DELIVERED)
+            if is_probe:
+                if subscriber.disabled:
+                    subscriber.disabled = subscriber.holding = False
+                    subscriber.changes += 1
+                subscriber.release()
+            return
+        if match.state is State.ALLOWED and match.attempts == delivery.attempts:
+            match.due = Due.LATER if answer in ("again", "busy") else Due.NOW
+            match.attempts -= answer == "busy"
+        if answer in ("again", "busy"):
+            return
+        if is_probe and subscriber.disabled:
+            subscriber.probe = None
+            if answer == "refusal":
+                subscriber.held_due, subscriber.probes = Due.NEVER, 0
+            self._hold(match.subscription)
+        elif not delivery.probe and subscriber.disabled:
+            self._hold(match.subscription)
+        elif not delivery.probe and changes == subscriber.changes:
+            self.disable(match.subscription, recovers=answer == "outage")
+
+    def own(self, change: str, subscription: UUID) -> None:
+        """Take what an owner does: enable, disable, rename or delete."""
+        subscriber = self.subscribers[subscription]
+        if subscriber.deleted:
+            return
+        subscriber.changes += 1
+        if change == "delete":
+            subscriber.deleted, subscriber.held_due = True, Due.NEVER
+            for match in self.matches.values():
+                if match.subscription == subscription and match.state in OPEN:
+                    match.go(State.DROPPED)
+            return
+        if change != "rename":
+            subscriber.disabled, subscriber.holding = change == "disable", False
+        if not subscriber.disabled:
+            subscriber.release()
+        elif change == "disable":
+            subscriber.probe, subscriber.probes, subscriber.held_due = None, 0, Due.NEVER
+
+    def expire(self, most: int) -> int:
+        over = [
+            uuid
+            for subscription in self.subscribers
+            for uuid in self.held(subscription)[: -most or None]
+        ]
+        for uuid in over:
+            self.matches[uuid].go(State.EXPIRED)
+        return len(over)
+
+    def purge(self, event: UUID) -> None:
+        del self.events[event]
+        self.matches = {u: match for u, match in self.matches.items() if match.event != event}
+
+    def _hold(self, subscription: UUID) -> None:
+        probe = self.subscribers[subscription].probe
+        for uuid, match in self.matches.items():
+            if match.subscription == subscription and match.state in UNDER_WAY and uuid != probe:
+                match.go(State.HELD)
+
+    def _take_up(self, uuids: list[UUID]) -> None:
+        for uuid in uuids:
+            self.matches[uuid].go(State.MATCHED, Due.NOW)
+
+    def _is_of(self, uuid: UUID, subscription: UUID) -> bool:
+        return self.matches[uuid].subscription == subscription

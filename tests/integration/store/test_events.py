@@ -1,0 +1,259 @@
+"""The log of events on every engine: recording, claims and leases, matches, purging."""
+
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from pacifica.notifications.clock import utcnow
+from pacifica.notifications.events import Event
+from pacifica.notifications.flow import Delivery
+from pacifica.notifications.orm import EventLog, EventMatch
+from pacifica.notifications.orm.transaction import writing
+from pacifica.notifications.store import deliveries, events
+from pacifica.notifications.subscriptions import Subscription
+from tests.support import databases
+from tests.support.stored import (
+    LEASE,
+    SOON,
+    claim_events,
+    deliveries_of,
+    let_leases_run_out,
+    matched,
+    receive,
+    received,
+    row,
+    subscribe,
+    uuids_of,
+    write,
+)
+
+ONLY_SERVERS = pytest.mark.parametrize("migrated", databases.ON_SERVERS, indirect=True)
+
+
+@pytest.mark.parametrize(
+    "value", ["é 😀", "\0", "\ud800", 2**70, 1.5e-300, None, ["x" * 100_000], [[[]]] * 30_000]
+)
+def test_record_keeps_the_text_of_an_event(value: Any) -> None:
+    text = json.dumps({"data": value})
+    event = receive(text)
+    (logged,) = events.logged([event], start=None, end=None, limit=1)
+    assert (logged.text, logged.dispatched) == (text, False)
+    claimed = Delivery(uuid4(), event, 1, Subscription(uuid4(), "", "", {}, {}, 0))
+    assert deliveries.events_of([claimed]) == {event: Event(event, text)}
+    assert claim_events([event]) == [Event(event, text)]
+
+
+def test_due_events_are_those_that_wait_longest_first() -> None:
+    ids = received(4)
+    for seconds, event in enumerate(reversed(ids)):
+        write(EventLog, [event], due=utcnow() - timedelta(seconds=100 - seconds))
+    assert events.due_events(10) == ids[::-1]
+    assert events.due_events(2) == ids[:1:-1]
+    write(EventLog, ids[:1], due=utcnow() + SOON)
+    write(EventLog, ids[1:2], due=None)
+    assert events.due_events(10) == ids[:1:-1]
+
+
+def test_claimed_events_are_nobody_elses_until_the_lease_runs_out() -> None:
+    ids = received(3)
+    assert uuids_of(claim_events(ids[:2])) == set(ids[:2])
+    assert uuids_of(claim_events(ids)) == set(ids[2:])
+    assert claim_events(ids) == []
+    assert events.due_events(10) == []
+    left = row(EventLog, ids[0]).due - utcnow()
+    assert timedelta(seconds=LEASE) - SOON < left <= timedelta(seconds=LEASE)
+    let_leases_run_out(EventLog, ids[1:])
+    assert set(events.due_events(10)) == set(ids[1:])
+    assert uuids_of(claim_events(ids)) == set(ids[1:])
+
+
+def test_claimers_at_once_take_disjoint_sets_that_leave_nothing() -> None:
+    ids = received(40)
+    start = threading.Barrier(4)
+
+    def claimer(number: int) -> list[UUID]:
+        start.wait(10)
+        taken: list[UUID] = []
+        for begin in range(0, 40, 5):
+            part = ids[begin + number :] + ids[: begin + number]
+            taken += [event.uuid for event in claim_events(part[:10])]
+        return taken
+
+    with ThreadPoolExecutor(4) as threads:
+        taken = [uuid for each in threads.map(claimer, range(4)) for uuid in each]
+    assert sorted(taken) == sorted(ids)
+
+
+@ONLY_SERVERS
+def test_claim_skips_what_another_one_is_claiming_at_the_moment() -> None:
+    ids = received(15)
+
+    @writing
+    def claim_while_another_does() -> tuple[set[UUID], set[UUID]]:
+        mine = uuids_of(claim_events(ids[:10]))
+        with ThreadPoolExecutor(1) as thread:
+            began = time.monotonic()
+            theirs = uuids_of(thread.submit(claim_events, ids[5:]).result(10))
+            assert time.monotonic() - began < 1
+        return mine, theirs
+
+    assert claim_while_another_does() == (set(ids[:10]), set(ids[10:]))
+
+
+def test_claim_that_fails_takes_nothing() -> None:
+    ids = received(2)
+
+    @writing
+    def fail() -> None:
+        assert len(claim_events(ids)) == 2
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert len(claim_events(ids)) == 2
+
+
+def test_matches_are_recorded_once() -> None:
+    to = [subscribe() for _ in range(3)]
+    event = receive()
+    assert events.record_matches(event, to)
+    assert not events.record_matches(event, to)
+    assert not events.record_matches(uuid4(), to)
+    (logged,) = events.logged([event], start=None, end=None, limit=1)
+    assert logged.dispatched
+    assert {match.subscription for match in logged.matches} == set(to)
+    assert {match.state for match in logged.matches} == {"matched"}
+    assert claim_events([event]) == []
+
+
+def test_matches_are_recorded_once_by_workers_at_once() -> None:
+    to, event = subscribe(), receive()
+    start = threading.Barrier(4)
+
+    def worker(_number: int) -> bool:
+        start.wait(10)
+        return events.record_matches(event, [to])
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sorted(threads.map(worker, range(4))) == [False, False, False, True]
+    assert len(deliveries_of(event)) == 1
+
+
+def test_matches_are_recorded_whatever_their_number() -> None:
+    to = [subscribe()] * 250
+    assert len(deliveries_of(matched(*to))) == 250
+
+
+def test_event_that_is_dispatched_again_gets_its_matches_once_more() -> None:
+    to = subscribe()
+    event = matched(to)
+    absent = uuid4()
+    assert events.dispatch_again([event, absent]) == [event]
+    assert events.unknown([event, absent]) == [absent]
+    assert events.due_events(10) == [event]
+    assert uuids_of(claim_events([event])) == {event}
+    assert events.record_matches(event, [to])
+    assert len(deliveries_of(event)) == 2
+
+
+def test_logged_gives_the_newest_events_of_a_time() -> None:
+    ids = received(4)
+    noon = datetime(2026, 1, 31, 12, 0, 0, 123456)
+    for minutes, event in enumerate(ids):
+        write(EventLog, [event], created=noon + timedelta(minutes=minutes))
+    start, end = noon + timedelta(minutes=1), noon + timedelta(minutes=3)
+
+    def found(**of: Any) -> list[UUID]:
+        given = {"uuids": (), "start": None, "end": None, "limit": 10, **of}
+        return [each.uuid for each in events.logged(given.pop("uuids"), **given)]
+
+    assert found() == ids[::-1]
+    assert found(limit=2) == ids[:1:-1]
+    assert found(start=start, end=end) == ids[:0:-1]
+    assert found(end=noon) == ids[:1]
+    assert found(uuids=ids[:2]) == ids[1::-1]
+    (oldest,) = events.logged(ids[:1], start=None, end=None, limit=1)
+    assert oldest.created == noon
+
+
+def test_purge_deletes_all_there_are_when_they_are_more_than_one_transaction_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events, "_EVENTS_PER_PURGE", 2)
+    for _ in range(5):
+        events.record(Event(uuid4(), "{}"))
+    assert events.purge([], utcnow() + SOON) == 5
+    assert EventLog.select().count() == 0
+
+
+def test_purge_deletes_old_events_with_their_matches_and_no_others() -> None:
+    to = subscribe()
+    old, new, other = matched(to), matched(to), matched(to)
+    write(EventLog, [old, other], created=utcnow() - timedelta(days=2))
+    yesterday = utcnow() - timedelta(days=1)
+    assert events.purge([old, new], yesterday) == 1
+    assert events.unknown([old, new, other]) == [old]
+    assert deliveries_of(old) == []
+    assert len(deliveries_of(new)) == len(deliveries_of(other)) == 1
+    assert events.purge([], yesterday) == 1
+    assert events.purge([new, uuid4()], None) == 1
+    assert events.unknown([old, new, other]) == [old, new, other]
+    assert row(EventMatch, to).deleted is None
+
+
+def test_lease_doubles_each_time_an_event_is_taken_up_to_the_longest() -> None:
+    event = receive()
+    leases = []
+    for _ in range(6):
+        assert uuids_of(claim_events([event], 500.0)) == {event}
+        leases.append(round((row(EventLog, event).due - utcnow()).total_seconds(), -1))
+        let_leases_run_out(EventLog, [event])
+    assert leases == [60, 120, 240, 480, 500, 500]
+
+
+def test_lease_is_never_shorter_than_the_first_when_the_longest_is() -> None:
+    event = receive()
+    claim_events([event])
+    let_leases_run_out(EventLog, [event])
+    assert uuids_of(claim_events([event], 1.0)) == {event}
+    left = row(EventLog, event).due - utcnow()
+    assert timedelta(seconds=LEASE) - SOON < left <= timedelta(seconds=LEASE)
+
+
+def test_lease_of_another_event_stays_when_one_taken_with_it_was_taken_before() -> None:
+    before, new = receive(), receive()
+    claim_events([before])
+    let_leases_run_out(EventLog, [before])
+    assert uuids_of(claim_events([before, new])) == {before, new}
+    left = row(EventLog, new).due - utcnow()
+    assert left <= timedelta(seconds=LEASE) < row(EventLog, before).due - utcnow()
+
+
+def test_event_is_handed_out_alone_when_two_dispatches_did_not_end() -> None:
+    event, other = receive(), receive()
+    for _ in range(2):
+        assert set(events.due_events(10)) == {event, other}
+        assert events.suspect_events(10) == []
+        claim_events([event])
+        let_leases_run_out(EventLog, [event])
+    assert events.suspect_events(10) == [event]
+    assert events.due_events(10) == [other]
+    claim_events([event])
+    assert events.suspect_events(10) == []  # while somebody has it
+    assert events.record_matches(event, [])
+    let_leases_run_out(EventLog, [other])
+    assert events.due_events(10) == [other]
+
+
+def test_event_is_no_longer_suspect_when_it_is_to_be_dispatched_again() -> None:
+    event = receive()
+    write(EventLog, [event], attempts=5)
+    assert events.suspect_events(10) == [event]
+    assert events.dispatch_again([event]) == [event]
+    assert (events.due_events(10), events.suspect_events(10)) == ([event], [])

@@ -1,0 +1,118 @@
+"""Holding on every engine: disabling, releasing, and the bounds on what is held."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from pacifica.notifications.clock import utcnow
+from pacifica.notifications.config import load_settings
+from pacifica.notifications.orm import EventLogMatch, EventMatch
+from pacifica.notifications.settings import Settings
+from pacifica.notifications.store import deliveries, holding, recovery, subscriptions
+from pacifica.notifications.store.revisions import current_revision
+from tests.integration.store.recovering import answered, enable, held, one, probe, states, sweep
+from tests.support.stored import allowed, deliveries_of, matched, row, state, subscribe, write
+
+
+def test_disable_happens_once_and_only_to_what_is_enabled() -> None:
+    to, other, gone = subscribe(), subscribe(), subscribe()
+    subscriptions.delete("alice", gone)
+    before = current_revision()
+    assert holding.disable(to, "first")
+    assert current_revision() == row(EventMatch, to).revision == before + 1
+    assert not holding.disable(to, "second")
+    assert not holding.disable(gone, "error")
+    assert not holding.disable(uuid4(), "error")
+    assert row(EventMatch, to).error == "first"
+    assert row(EventMatch, other).disabled is None
+    assert row(EventMatch, gone).disabled is None
+
+
+def test_disable_with_a_revision_only_when_nothing_changed_since() -> None:
+    to = subscribe()
+    seen = row(EventMatch, to).revision
+    subscriptions.update("alice", to, lambda _stored: {"name": "changed"})
+    assert not holding.disable(to, "error", revision=seen)
+    assert holding.disable(to, "error", revision=row(EventMatch, to).revision)
+
+
+def test_what_is_held_is_released_when_its_owner_enables_the_subscription() -> None:
+    to, other = subscribe(), subscribe()
+    (held, kept) = (deliveries_of(matched(each))[0] for each in (to, other))
+    _event, (sendable,) = allowed(to)
+    holding.disable(to, "error")
+    holding.disable(other, "error")
+    assert [state(each)[:2] for each in (held, sendable, kept)] == [("held", False)] * 3
+    assert deliveries.due_matched(10) == []
+    subscriptions.update("alice", to, lambda _stored: {"error": None})
+    assert state(held)[0] == "held"
+    enabled = {"disabled": None, "error": None}
+    subscriptions.update("alice", to, lambda _stored: enabled)
+    assert recovery.due_held(10) == [to]
+    recovery.hand_on_held(to, load_settings())
+    assert [state(each) for each in (held, sendable)] == [("matched", True, 0)] * 2
+    assert state(kept)[0] == "held"
+    assert recovery.due_held(10) == []
+    assert len(deliveries.due_matched(10)) == 2
+
+
+def test_hold_for_disabled_leaves_enabled_subscriptions_alone() -> None:
+    to, other = subscribe(), subscribe()
+    event = matched(to, other)
+    write(EventMatch, [to], disabled=utcnow())
+    holding.hold_for_disabled([to, other])
+    assert sorted(state(each)[0] for each in deliveries_of(event)) == ["held", "matched"]
+
+
+def test_oldest_over_the_bound_expire_for_each_subscription(settings: Settings) -> None:
+    _first, many = held(5)
+    _second, few = held(2)
+    third, released = held(4)
+    enable(third)
+    sweep(settings)
+    sweep(settings)
+    assert holding.expire(2, 3600.0) == 3
+    assert states(many) == ["expired"] * 3 + ["held"] * 2
+    assert states(few) == ["held"] * 2
+    assert states(released) == ["matched"] * 4
+    assert holding.expire(2, 3600.0) == 0
+    assert state(many[0])[:2] == ("expired", False)
+
+
+def test_many_expire_when_they_are_more_than_one_transaction_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(holding, "_ROWS_PER_EXPIRY", 2)
+    _first, many = held(8)
+    assert holding.expire(3, 3600.0) == 5
+    assert states(many) == ["expired"] * 5 + ["held"] * 3
+    assert holding.expire(3, 0.0) == 3
+    assert states(many) == ["expired"] * 8
+
+
+def test_what_is_held_for_too_long_expires_from_its_match_on() -> None:
+    _subscription, (old, young) = held(2)
+    write(EventLogMatch, [old], created=utcnow() - timedelta(seconds=3600))
+    write(EventLogMatch, [young], created=utcnow() - timedelta(seconds=3500))
+    assert holding.expire(100, 3550.0) == 1
+    assert states([old, young]) == ["expired", "held"]
+
+
+def test_what_is_under_way_does_not_expire_however_old_it_is(settings: Settings) -> None:
+    subscription, (first, second) = held(2)
+    under_way = probe(subscription, settings)
+    other = one(matched(subscribe()))
+    write(EventLogMatch, [first, other], created=utcnow() - timedelta(days=365))
+    assert holding.expire(1, 3600.0) == 0
+    assert states([first, second, other]) == ["allowed", "held", "matched"]
+    answered(under_way)
+    assert state(first)[0] == "delivered"
+
+
+def test_expired_delivery_is_not_released_when_its_owner_enables(settings: Settings) -> None:
+    subscription, (first, second) = held(2)
+    assert holding.expire(1, 3600.0) == 1
+    enable(subscription)
+    sweep(settings)
+    assert states([first, second]) == ["expired", "matched"]

@@ -1,0 +1,305 @@
+"""The store against a simple model: whatever order things happen in, nothing is lost or stuck."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import run_state_machine_as_test as run
+
+from pacifica.notifications.clock import utcnow
+from pacifica.notifications.config import load_settings
+from pacifica.notifications.flow import Delivery, Outcome, Ruling, State
+from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch
+from pacifica.notifications.orm.transaction import reading, writing
+from pacifica.notifications.store import deliveries, events, holding, recovery, subscriptions
+from tests.integration.store.model import OPEN, Due, Match, Model, Received, Subscriber
+from tests.support.stored import forget_rows, receive, subscribe, uuids_of
+
+LEASE = 1000.0
+WAIT = timedelta(seconds=LEASE)
+RELEASED = 2
+ALL = 1000
+AGES = 1e9
+
+VERDICTS = st.sampled_from(["allow", "deny", "unknown", "hold"])
+ANSWERS = st.sampled_from(["2xx", "again", "busy", "outage", "refusal"])
+ANY = st.integers(0, ALL)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """What owners, workers, Policy and targets do, in any order.
+
+    A worker that does not finish is one that was killed, or one that is late.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        forget_rows()
+        self.model = Model(RELEASED)
+        self.dispatching: list[tuple[UUID, list[UUID]]] = []
+        self.asking: list[Delivery] = []
+        self.sending: list[tuple[Delivery, int]] = []
+        self.settings = replace(
+            load_settings(), release_batch=RELEASED, recovery_waits=(LEASE,), recovery_horizon=AGES
+        )
+
+    # Owners, senders of events, and administrators
+
+    @rule()
+    def subscribe(self) -> None:
+        self.model.subscribers[subscribe()] = Subscriber()
+
+    @precondition(lambda self: self.model.subscribers)
+    @rule(change=st.sampled_from(["enable", "disable", "rename", "delete"]), which=ANY)
+    def own(self, change: str, which: int) -> None:
+        uuid = picked(list(self.model.subscribers), which)
+        deleted = self.model.subscribers[uuid].deleted
+        if change == "delete":
+            assert subscriptions.delete("alice", uuid) is not deleted
+        else:
+            changed = subscriptions.update("alice", uuid, lambda _stored: _CHANGES[change]())
+            assert (changed is None) is deleted
+        self.model.own(change, uuid)
+
+    @rule()
+    def receive(self) -> None:
+        self.model.events[receive()] = Received()
+
+    @precondition(lambda self: self.model.events)
+    @rule(which=ANY)
+    def dispatch_again(self, which: int) -> None:
+        event = picked(list(self.model.events), which)
+        assert events.dispatch_again([event]) == [event]
+        self.model.events[event] = Received()
+
+    @precondition(lambda self: self.model.events)
+    @rule(which=ANY)
+    def purge(self, which: int) -> None:
+        event = picked(list(self.model.events), which)
+        assert events.purge([event], None) == 1
+        self.model.purge(event)
+
+    # Workers
+
+    @rule(finishes=st.booleans())
+    def dispatch(self, finishes: bool) -> None:
+        due = self.model.due_events(suspect=False)
+        suspect = self.model.due_events(suspect=True)
+        assert set(events.due_events(ALL)) == set(due)
+        assert set(events.suspect_events(ALL)) == set(suspect)
+        claimed = events.claim_events(list(self.model.events), LEASE, LEASE)
+        assert uuids_of(claimed) == {*due, *suspect}
+        to = [uuid for uuid, each in self.model.subscribers.items() if each.is_matched]
+        for event in claimed:
+            taken = self.model.events[event.uuid]
+            taken.due, taken.attempts = Due.LATER, taken.attempts + 1
+            self.dispatching.append((event.uuid, to))
+            if finishes:
+                self.record_matches(-1)
+
+    @precondition(lambda self: self.dispatching)
+    @rule(which=ANY)
+    def record_matches(self, which: int) -> None:
+        event, to = take(self.dispatching, which)
+        received = self.model.events.get(event)
+        waits = received is not None and received.due is not Due.NEVER
+        assert events.record_matches(event, to) is waits
+        if received is not None:
+            received.due = Due.NEVER
+        for row in rows(EventLogMatch, EventLogMatch.event_log == event):
+            self.model.matches.setdefault(row.uuid, Match(event, row.event_match_id))
+
+    @rule(verdict=VERDICTS, finishes=st.booleans(), most=st.integers(1, 3))
+    def ask_policy(self, verdict: str, finishes: bool, most: int) -> None:
+        matches = self.model.matches
+        waiting = self.model.in_state(State.MATCHED)
+        due = {matches[uuid].event for uuid in waiting if matches[uuid].due is Due.NOW}
+        assert set(deliveries.due_matched(ALL)) == due
+        asked = list(dict.fromkeys(matches[uuid].event for uuid in waiting))[:most]
+        expected = self.model.claim(
+            State.MATCHED, [uuid for uuid in waiting if matches[uuid].event in asked]
+        )
+        claimed = deliveries.claim_matched(asked, LEASE, ALL)
+        assert uuids_of(claimed) == expected
+        for delivery in claimed:
+            self.asking.append(delivery)
+            if finishes:
+                self.hear_policy(verdict, -1)
+
+    @precondition(lambda self: self.asking)
+    @rule(verdict=VERDICTS, which=ANY)
+    def hear_policy(self, verdict: str, which: int) -> None:
+        delivery = take(self.asking, which)
+        if delivery.uuid in self.model.matches:
+            deliveries.record_rulings([_ruling(verdict, delivery)])
+            self.model.rule(verdict, delivery)
+
+    @rule(answer=ANSWERS, finishes=st.booleans(), most=st.integers(1, 3))
+    def send(self, answer: str, finishes: bool, most: int) -> None:
+        allowed = self.model.in_state(State.ALLOWED)
+        due = {uuid for uuid in allowed if self.model.matches[uuid].due is Due.NOW}
+        assert set(deliveries.due_allowed(ALL)) == due
+        expected = self.model.claim(State.ALLOWED, allowed[:most])
+        claimed = deliveries.claim_allowed(allowed[:most], LEASE)
+        assert uuids_of(claimed) == expected
+        for delivery in claimed:
+            changes = self.model.subscribers[delivery.subscription.uuid].changes
+            self.sending.append((delivery, changes))
+            if finishes:
+                self.hear_target(answer, -1)
+
+    @precondition(lambda self: self.sending)
+    @rule(answer=ANSWERS, which=ANY)
+    def hear_target(self, answer: str, which: int) -> None:
+        delivery, changes = take(self.sending, which)
+        if delivery.probe and answer == "again":
+            answer = "outage"  # its schedule is the subscription's
+        if delivery.uuid in self.model.matches:
+            deliveries.record_outcomes([_outcome(answer, delivery)])
+            self.model.answer(answer, delivery, changes)
+
+    @precondition(lambda self: self.model.subscribers)
+    @rule(keeps=st.booleans(), which=ANY)
+    def disable(self, keeps: bool, which: int) -> None:
+        uuid = picked(list(self.model.subscribers), which)
+        holding.disable(uuid, "unknown user, or an expression that is too much", holding=keeps)
+        self.model.disable(uuid, holding=keeps)
+
+    @rule()
+    def let_time_pass(self) -> None:
+        let_everything_be_due()
+        self.model.let_time_pass()
+
+    @rule()
+    def sweep(self) -> None:
+        due = recovery.due_held(ALL)
+        subscribers = self.model.subscribers.items()
+        assert set(due) == {uuid for uuid, each in subscribers if each.held_due is Due.NOW}
+        for subscription in due:
+            recovery.hand_on_held(subscription, self.settings)
+            self.model.hand_on(subscription)
+
+    @rule(most=st.integers(0, 3))
+    def expire(self, most: int) -> None:
+        assert holding.expire(most, AGES) == self.model.expire(most)
+
+    # What always holds
+
+    @invariant()
+    def each_event_is_where_the_model_has_it(self) -> None:
+        found = {row.uuid: (when(row.due), row.attempts) for row in rows(EventLog)}
+        assert found == {u: (each.due, each.attempts) for u, each in self.model.events.items()}
+
+    @invariant()
+    def each_delivery_is_where_the_model_has_it(self) -> None:
+        matches = self.model.matches
+        found = rows(EventLogMatch)
+        assert uuids_of(found) == set(matches)
+        for row in found:
+            match = matches[row.uuid]
+            assert (row.event_log_id, row.event_match_id) == (match.event, match.subscription)
+            assert (row.state, when(row.due)) == (match.state, match.due)
+            if match.due is not Due.NEVER:
+                assert row.attempts == match.attempts
+
+    @invariant()
+    def each_subscription_is_as_the_model_has_it(self) -> None:
+        for row in rows(EventMatch):
+            expected = self.model.subscribers[row.uuid]
+            assert (row.disabled is not None, row.holding) == (expected.disabled, expected.holding)
+            assert (row.deleted is not None, row.probe) == (expected.deleted, expected.probe)
+            assert (when(row.held_due), row.probes) == (expected.held_due, expected.probes)
+
+    @invariant()
+    def nothing_is_stuck(self) -> None:
+        for match in self.model.matches.values():
+            subscriber = self.model.subscribers[match.subscription]
+            if match.state is State.HELD:
+                assert subscriber.disabled or subscriber.held_due is not Due.NEVER
+            assert (match.due is Due.NEVER) is (match.state not in (State.MATCHED, State.ALLOWED))
+
+    def teardown(self) -> None:
+        """Enable everything, and let every answer be the good one: whatever is left arrives."""
+        for which in range(len(self.model.subscribers)):
+            self.own("enable", which)
+        for _ in range(len(self.model.events) * len(self.model.subscribers) + 3):
+            self.let_time_pass()
+            self.sweep()
+            self.dispatch(finishes=True)
+            self.ask_policy("allow", finishes=True, most=ALL)
+            self.send("2xx", finishes=True, most=ALL)
+            if not any(match.state in OPEN for match in self.model.matches.values()):
+                break
+        self.each_delivery_is_where_the_model_has_it()
+        assert not [match for match in self.model.matches.values() if match.state in OPEN]
+
+
+_CHANGES: dict[str, Callable[[], dict[str, Any]]] = {
+    "enable": lambda: {"disabled": None, "error": None},
+    "disable": lambda: {"disabled": utcnow()},
+    "rename": lambda: {"name": "another"},
+}
+
+
+def _ruling(verdict: str, delivery: Delivery) -> Ruling:
+    state, due, probe_due = {
+        "allow": (State.ALLOWED, utcnow(), None),
+        "deny": (State.DENIED, None, None),
+        "unknown": (State.MATCHED, utcnow() + WAIT, None),
+        "hold": (State.HELD, None, utcnow() + WAIT),
+    }[verdict]
+    return Ruling((delivery,), state, due, "", "", probe_due)
+
+
+def _outcome(answer: str, delivery: Delivery) -> Outcome:
+    if answer == "2xx":
+        return Outcome(delivery, True, None, "200", "")
+    if answer in ("again", "busy"):
+        return Outcome(delivery, False, utcnow() + WAIT, "503", "", tried=answer == "again")
+    probe_due = utcnow() + WAIT if answer == "outage" else None
+    return Outcome(delivery, False, utcnow(), "503", "", "an error", probe_due)
+
+
+def picked(among: list[Any], which: int) -> Any:
+    return among[which % len(among)]
+
+
+def take(among: list[Any], which: int) -> Any:
+    return among.pop(which % len(among))
+
+
+def when(moment: datetime | None) -> Due:
+    return Due.NEVER if moment is None else Due.NOW if moment <= utcnow() else Due.LATER
+
+
+@reading
+def rows(model: Any, *conditions: Any) -> list[Any]:
+    query = model.select().where(*conditions) if conditions else model.select()
+    return list(query.order_by(model.created, model.uuid))
+
+
+@writing
+def let_everything_be_due() -> None:
+    now = utcnow()
+    for column in (EventLog.due, EventLogMatch.due, EventMatch.held_due):
+        column.model.update({column: now}).where(column > now).execute()
+
+
+def test_store_does_what_the_model_says_in_any_order(migrated: str) -> None:
+    on_sqlite = migrated.startswith("sqlite")
+    run(
+        StoreMachine,
+        settings=settings(
+            max_examples=40 if on_sqlite else 6,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=False,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

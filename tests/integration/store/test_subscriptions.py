@@ -1,0 +1,85 @@
+"""Subscriptions on every engine: their revisions, and whose they are."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from pacifica.notifications.clock import utcnow
+from pacifica.notifications.orm import EventMatch
+from pacifica.notifications.store import holding, subscriptions
+from pacifica.notifications.store.revisions import advance_revision, current_revision
+from pacifica.notifications.store.subscriptions import Change
+from tests.support.stored import row, subscribe
+
+
+def test_every_change_of_a_subscription_advances_the_revision() -> None:
+    seen = [current_revision()]
+    to = subscribe()
+    for change in (
+        lambda: None,
+        lambda: subscriptions.update("alice", to, lambda _stored: {"name": "changed"}),
+        lambda: holding.disable(to, "error"),
+        lambda: subscriptions.delete("alice", to),
+    ):
+        change()
+        seen.append(current_revision())
+        assert row(EventMatch, to).revision == seen[-1]
+    assert seen == list(range(seen[0], seen[0] + 5))
+
+
+def test_changed_since_gives_each_changed_subscription_as_matching_sees_it() -> None:
+    before = current_revision()
+    plain, own, held, exhausted, gone, changed = (subscribe() for _ in range(6))
+    subscriptions.update("alice", own, lambda _stored: {"disabled": utcnow()})
+    holding.disable(held, "error")
+    holding.disable(exhausted, "too much", holding=False)
+    subscriptions.delete("alice", gone)
+    between = current_revision()
+    subscriptions.update("alice", changed, lambda _stored: {"jsonpath": "$.other"})
+    now = current_revision()
+    expected = {plain: "$.data", own: None, held: "$.data", exhausted: None, gone: None}
+
+    def found(known: int, upto: int) -> dict[UUID, str | None]:
+        changes: list[Change] = subscriptions.changed_since(known, upto)
+        assert len(changes) == len({each.uuid for each in changes})
+        return {each.uuid: each.jsonpath for each in changes}
+
+    assert found(before, between) == expected
+    assert found(before, now) == {**expected, changed: "$.other"}
+    assert found(between, now) == {changed: "$.other"}
+    assert found(now, now) == {}
+
+
+def test_revisions_of_changes_at_once_are_all_different() -> None:
+    before = current_revision()
+    with ThreadPoolExecutor(4) as threads:
+        taken = list(threads.map(lambda _: advance_revision(), range(40)))
+    assert sorted(taken) == list(range(before + 1, before + 41))
+
+
+def test_revision_of_a_change_that_fails_is_not_taken() -> None:
+    to, before = subscribe(), current_revision()
+
+    def refuse(_stored: dict[str, Any]) -> dict[str, Any]:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        subscriptions.update("alice", to, refuse)
+    assert subscriptions.update("bob", to, refuse) is None
+    assert row(EventMatch, to).revision <= current_revision()
+    assert subscriptions.changed_since(before, current_revision()) == []
+
+
+@pytest.mark.parametrize("other", ["Alice", "ALICE", "álice", "alice ", "alic"])
+def test_users_with_names_that_look_alike_do_not_see_each_other(other: str) -> None:
+    mine, theirs = subscribe("alice"), subscribe(other)
+    assert [each["uuid"] for each in subscriptions.of_user("alice")] == [str(mine)]
+    assert [each["uuid"] for each in subscriptions.of_user(other)] == [str(theirs)]
+    assert subscriptions.one_of_user(other, mine) is None
+    assert subscriptions.update(other, mine, lambda _stored: {"name": "taken"}) is None
+    assert not subscriptions.delete(other, mine)
+    stored = subscriptions.one_of_user("alice", mine)
+    assert stored is not None
+    assert stored["name"] == "n"
