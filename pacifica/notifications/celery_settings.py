@@ -8,7 +8,10 @@ from urllib.request import url2pathname
 from pacifica.notifications.settings import Settings
 
 QUEUE = "pacifica-notifications"
-_EMBEDDED_TRANSPORT = "pacifica.notifications.embedded:Transport"
+_TRANSPORTS = {
+    "filesystem": "pacifica.notifications.embedded:Transport",
+    "redis": "pacifica.notifications.redis_broker:Transport",
+}
 _EMBEDDED_POLL = 0.05
 _REDIS_POLL = 1.0
 
@@ -22,7 +25,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     embedded = is_embedded(settings.broker_url)
     return {
         "broker_url": settings.broker_url,
-        "broker_transport": _EMBEDDED_TRANSPORT if embedded else None,
+        "broker_transport": _TRANSPORTS.get(urlsplit(settings.broker_url).scheme),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,  # a worker waits for its broker, however long
         "broker_connection_timeout": settings.publish_timeout,

@@ -57,11 +57,28 @@ class _Request(_cpwsgi_server.CPWSGIHTTPRequest):
 
 
 class _Server(_cpwsgi_server.CPWSGIServer):
-    """CherryPy's server, for requests as above."""
+    """CherryPy's server, for requests as above, which it answers all before it ends."""
 
     def __init__(self, adapter: Any) -> None:
         super().__init__(adapter)
         self.ConnectionClass.RequestHandlerClass = _Request
+
+    def stop(self) -> None:
+        """End; CherryPy's own would hang up on those who are connected and wait for their turn."""
+        if self.ready:
+            self._connections.stop()
+            self._take_who_waits()
+        super().stop()
+
+    def _take_who_waits(self) -> None:
+        """Hand kept connections that have a request, and new ones, to the threads."""
+        for number, connection in list(self._connections._selector.select(timeout=0)):
+            if connection is not self:
+                self._connections._selector.unregister(number)
+                self.process_conn(connection)
+        self.socket.settimeout(0)
+        while (connection := self._connections._from_server_socket(self.socket)) is not None:
+            self.process_conn(connection)
 
 
 class _Headers(dict[bytes, bytes]):

@@ -1,0 +1,68 @@
+"""What becomes of an event that is larger than a statement may be on MariaDB's side."""
+
+import json
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from pacifica.notifications.errors import TooLarge
+from pacifica.notifications.events import Event
+from pacifica.notifications.store import events
+from tests.support import databases
+from tests.support.deployments import Service, environment_of
+from tests.support.servers import free_port
+
+pytestmark = [
+    pytest.mark.service,
+    pytest.mark.parametrize("engine", [pytest.param("mariadb", id="mariadb")], indirect=True),
+]
+
+#: More than a statement that stores an event has beside its text (bytes).
+STATEMENT = 1000
+
+
+@pytest.fixture
+def most(database: str) -> int:
+    """Tell the bytes that a statement must be less than, on the server that the tests use."""
+    most = int(databases.execute(database, "SELECT @@max_allowed_packet")[0][0])
+    if most > 64 * 2**20:
+        pytest.skip("what the server takes is more than the service does")
+    return most
+
+
+def is_stored(size: int) -> bool:
+    event = Event(uuid4(), "x" * size)
+    try:
+        events.record(event)
+    except TooLarge:
+        return False
+    assert events.unknown([event.uuid]) == []
+    return True
+
+
+def test_event_is_stored_or_refused_as_too_large_at_every_size(most: int) -> None:
+    stored, refused = most - STATEMENT, most
+    assert is_stored(stored)
+    assert not is_stored(refused)
+    while refused - stored > 1:
+        between = (stored + refused) // 2
+        stored, refused = (between, refused) if is_stored(between) else (stored, between)
+
+
+def test_event_of_escaped_characters_is_refused_when_its_statement_is_too_large(most: int) -> None:
+    with pytest.raises(TooLarge):
+        events.record(Event(uuid4(), '"' * (most // 2)))
+
+
+def test_receive_answers_413_and_goes_on_when_an_event_is_too_large(
+    most: int, database: str, tmp_path: Path
+) -> None:
+    service = Service(tmp_path, free_port(), environment_of(tmp_path, database))
+    with service.web_server() as program:
+        for _ in range(2):
+            status, answer = service.call("POST", "/receive", b'{"data": "%s"}' % (b"x" * most))
+            assert (status, json.loads(answer)["status"][:3]) == (413, "413")
+            assert str(most) in json.loads(answer)["message"]
+            service.receive()
+    assert "Traceback" not in program.output
