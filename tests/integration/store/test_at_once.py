@@ -37,6 +37,7 @@ def test_everything_arrives_when_all_had_been_at_work_at_once(
         send(answers)
 
     def sweep(_answers: Answers) -> None:
+        assert not stuck()
         for subscription in recovery.due_held(ALL):
             recovery.hand_on_held(subscription, hurried)
 
@@ -127,6 +128,13 @@ def let_everything_be_due() -> None:
     """Let all leases run out: those who took something were cut off."""
     for column in (EventLog.due, EventLogMatch.due, EventMatch.held_due):
         column.model.update({column: utcnow()}).where(column.is_null(False)).execute()
+
+
+@reading
+def stuck() -> bool:
+    """Tell whether something is held for an enabled subscription and nobody will hand it on."""
+    held = EventLogMatch.select().join(EventMatch).where(EventLogMatch.state == State.HELD)
+    return held.where(EventMatch.disabled.is_null(), EventMatch.held_due.is_null()).exists()
 
 
 @reading
