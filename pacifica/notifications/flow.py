@@ -26,8 +26,9 @@ class Delivery:
     """A claimed delivery.
 
     `attempts` counts this try among those of its present state; `failing` is when the first of
-    these failed. A `probe` is tried although its subscription is disabled: whether it arrives tells
-    whether the others can.
+    these failed. `leased`, of what may be sent, is until when nobody else sends it, and tells this
+    claim from others. A `probe` is tried although its subscription is disabled: whether it arrives
+    tells whether the others can.
     """
 
     uuid: UUID
@@ -35,6 +36,7 @@ class Delivery:
     attempts: int
     subscription: Subscription
     failing: datetime | None = None
+    leased: datetime | None = None
     probe: bool = False
 
 

@@ -122,7 +122,8 @@ class EventLogMatch(BaseModel):
 
     `state` is one of flow.State. `due` is when a worker may take it up: now, after a
     retry's wait, or when the lease of the worker that took it runs out; null: nothing is to do.
-    `attempts` and `failing`, the time of the first failure, are those of the present state.
+    `leased` is until when a worker may be sending it, also while it is held. `attempts` and
+    `failing`, the time of the first failure, are those of the present state.
     """
 
     class Meta:
@@ -142,6 +143,7 @@ class EventLogMatch(BaseModel):
     created = peewee.DateTimeField(default=utcnow, index=True)
     state = peewee.CharField(16)
     due = peewee.DateTimeField(null=True, index=True)
+    leased = peewee.DateTimeField(null=True)
     attempts = peewee.IntegerField(default=0)
     failing = peewee.DateTimeField(null=True)
     updated = peewee.DateTimeField(default=utcnow)

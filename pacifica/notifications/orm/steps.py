@@ -136,6 +136,7 @@ def _add_states(tables: Tables) -> None:
         "eventlogmatch",
         state="VARCHAR(16) NOT NULL DEFAULT 'failed'",
         due="{moment}",
+        leased="{moment}",
         attempts="INTEGER NOT NULL DEFAULT 0",
         failing="{moment}",
         updated=f"{{moment}} NOT NULL DEFAULT '{_LONG_AGO}'",

@@ -5,6 +5,7 @@ import queue
 import threading
 from collections.abc import Sequence
 
+from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.flow import Outcome
 from pacifica.notifications.store.deliveries import record_outcomes
@@ -12,15 +13,18 @@ from pacifica.notifications.store.deliveries import record_outcomes
 _LOG = logging.getLogger(__name__)
 _BULK = 100
 _CLOSING = 5.0
+_PAUSE = 0.5
 
 
 class Recorder:
     """Records outcomes in a thread of its own, as many at a time as have come in.
 
-    Its queue is bounded by what may be under way.
+    During an outage of the database it tries again for as long as nobody else may make the
+    deliveries. Its queue is bounded by what may be under way.
     """
 
     def __init__(self) -> None:
+        self._ending = threading.Event()
         self._queue: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._unrecorded = 0
         self._changed = threading.Condition()
@@ -41,7 +45,8 @@ class Recorder:
             return self._changed.wait_for(lambda: not self._unrecorded, timeout)
 
     def close(self) -> None:
-        """Record what is left, within a bound, and end the thread."""
+        """Record what is left, once and within a bound, and end the thread."""
+        self._ending.set()
         with self._changed:
             thread, self._thread = self._thread, None
         if thread is not None:
@@ -56,20 +61,40 @@ class Recorder:
                 waiting.append(self._queue.get())
             going_on = None not in waiting
             outcomes = [outcome for outcome in waiting if outcome is not None]
-            _record(outcomes)
+            self._record(outcomes)
             with self._changed:
                 self._unrecorded -= len(outcomes)
                 self._changed.notify_all()
 
+    def _record(self, outcomes: Sequence[Outcome]) -> None:
+        going_on = True
+        while going_on:
+            try:
+                _record_some(outcomes)
+            except StoreUnavailable as error:
+                _LOG.warning("%d outcomes are not on record yet: %s", len(outcomes), error)
+                outcomes = [outcome for outcome in outcomes if _is_ours(outcome)]
+                going_on = bool(outcomes) and not self._ending.wait(_PAUSE)
+            else:
+                return
+        _LOG.warning("outcomes are not recorded, their deliveries are made again")
 
-def _record(outcomes: Sequence[Outcome]) -> None:
+
+def _is_ours(outcome: Outcome) -> bool:
+    """Tell whether nobody else makes the delivery yet."""
+    leased = outcome.delivery.leased
+    return leased is not None and utcnow() < leased
+
+
+def _record_some(outcomes: Sequence[Outcome]) -> None:
+    """Record outcomes; raises StoreUnavailable, and then may have recorded any of them."""
     try:
         record_outcomes(outcomes)
-    except StoreUnavailable as error:
-        _LOG.warning("outcomes not recorded, their deliveries are tried again: %s", error)
+    except StoreUnavailable:
+        raise
     except Exception:  # noqa: BLE001 the edge of the recorder's thread, which must outlive one bad row
         if len(outcomes) == 1:
-            _LOG.exception("an outcome is not recorded, its delivery is tried again")
+            _LOG.exception("an outcome is not recorded, its delivery is made again")
             return
         for outcome in outcomes:  # one that cannot be recorded is no reason to send others twice
-            _record([outcome])
+            _record_some([outcome])

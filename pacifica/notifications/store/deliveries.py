@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from pacifica.notifications.flow import Delivery, Outcome, Ruling, State
 from pacifica.notifications.orm.models import EventLog, EventLogMatch, EventMatch
 from pacifica.notifications.orm.transaction import reading, writing
 from pacifica.notifications.store.claims import claim
-from pacifica.notifications.store.holding import disable, hold_for_disabled
+from pacifica.notifications.store.holding import UNDER_WAY, disable, hold_for_disabled
 from pacifica.notifications.store.recovery import (
     probe_arrived,
     probe_failed,
@@ -27,12 +27,14 @@ from pacifica.notifications.subscriptions import Subscription
 
 def claim_matched(events: Collection[UUID], lease: float, limit: int) -> list[Delivery]:
     """Take deliveries of the events that wait for Policy's verdict."""
-    return _alive(_claim(State.MATCHED, EventLogMatch.event_log.in_(events), lease, limit))
+    rows, _leased = _claim(State.MATCHED, EventLogMatch.event_log.in_(events), lease, limit)
+    return _alive(rows, None)
 
 
 def claim_allowed(uuids: Collection[UUID], lease: float) -> list[Delivery]:
     """Take those of the deliveries that wait to be sent."""
-    return _alive(_claim(State.ALLOWED, EventLogMatch.uuid.in_(uuids), lease, len(uuids)))
+    rows, leased = _claim(State.ALLOWED, EventLogMatch.uuid.in_(uuids), lease, len(uuids))
+    return _alive(rows, leased)
 
 
 @reading
@@ -93,9 +95,9 @@ def record_outcomes(outcomes: Sequence[Outcome]) -> None:
 def _fail(outcome: Outcome, error: str) -> None:
     delivery = outcome.delivery
     subscription = delivery.subscription
-    if delivery.probe:
-        probe_failed(delivery, error, for_good=outcome.probe_due is None)
-    elif not disable(
+    if delivery.probe and probe_failed(delivery, error, for_good=outcome.probe_due is None):
+        return
+    if not disable(
         subscription.uuid, error, revision=subscription.revision, probe_due=outcome.probe_due
     ):
         hold_for_disabled([subscription.uuid])
@@ -162,37 +164,50 @@ def _record_answers(outcomes: Iterable[Outcome]) -> None:
         row = EventLogMatch.uuid == delivery.uuid
         if outcome.delivered:
             # True whoever else has taken the delivery since, or whatever became of it.
-            EventLogMatch.update(state=State.DELIVERED, due=None, updated=now, **answered).where(
-                row
-            ).execute()
+            EventLogMatch.update(
+                state=State.DELIVERED, due=None, leased=None, updated=now, **answered
+            ).where(row).execute()
         else:
             # A later try, by whoever took the delivery when this one's lease ran out, knows better.
+            this_claim = (row, EventLogMatch.leased == delivery.leased)
             attempts = delivery.attempts if outcome.tried else delivery.attempts - 1
             failing = (delivery.failing or now) if outcome.tried else delivery.failing
             EventLogMatch.update(
-                due=outcome.due, attempts=attempts, failing=failing, updated=now, **answered
-            ).where(
-                row,
-                EventLogMatch.state == State.ALLOWED,
-                EventLogMatch.attempts == delivery.attempts,
+                due=outcome.due,
+                leased=None,
+                attempts=attempts,
+                failing=failing,
+                updated=now,
+                **answered,
+            ).where(*this_claim, EventLogMatch.state == State.ALLOWED).execute()
+            EventLogMatch.update(leased=None).where(
+                *this_claim, EventLogMatch.state == State.HELD
             ).execute()
 
 
 @writing
-def _claim(state: State, condition: Any, lease: float, limit: int) -> Sequence[EventLogMatch]:
-    return claim(
+def _claim(
+    state: State, condition: Any, lease: float, limit: int
+) -> tuple[Sequence[EventLogMatch], datetime]:
+    now = utcnow()
+    leased = now + timedelta(seconds=lease)
+    also: dict[Any, Any] = {EventLogMatch.attempts: EventLogMatch.attempts + 1}
+    if state is State.ALLOWED:
+        also[EventLogMatch.leased] = leased
+    rows = claim(
         EventLogMatch,
         EventLogMatch.state == state,
         condition,
-        now=utcnow(),
+        now=now,
         lease=lease,
         order=EventLogMatch.created,
         limit=limit,
-        also={EventLogMatch.attempts: EventLogMatch.attempts + 1},
+        also=also,
     )
+    return rows, leased
 
 
-def _alive(rows: Sequence[EventLogMatch]) -> list[Delivery]:
+def _alive(rows: Sequence[EventLogMatch], leased: datetime | None) -> list[Delivery]:
     """Return those whose subscription can be served; drop, hold or disable for the others."""
     if not rows:
         return []
@@ -210,6 +225,7 @@ def _alive(rows: Sequence[EventLogMatch]) -> list[Delivery]:
                 value = _value(subscription)
             except (ValueError, RecursionError):
                 disable(subscription.uuid, "its extensions or auth are stored as broken JSON")
+                disabled.add(subscription.uuid)
                 continue
             deliveries.append(
                 Delivery(
@@ -218,12 +234,22 @@ def _alive(rows: Sequence[EventLogMatch]) -> list[Delivery]:
                     row.attempts + 1,
                     value,
                     row.failing,
+                    leased,
                     probe=subscription.probe == row.uuid,
                 )
             )
     if disabled:
+        if leased is not None:
+            _give_back([row.uuid for row in rows if row.event_match_id in disabled], leased)
         hold_for_disabled(disabled)
     return deliveries
+
+
+@writing
+def _give_back(uuids: Collection[UUID], leased: datetime) -> None:
+    EventLogMatch.update(leased=None).where(
+        EventLogMatch.uuid.in_(uuids), EventLogMatch.leased == leased
+    ).execute()
 
 
 @reading
@@ -233,8 +259,8 @@ def _subscriptions(uuids: Collection[UUID]) -> dict[UUID, EventMatch]:
 
 @writing
 def _drop(uuid: UUID) -> None:
-    EventLogMatch.update(state=State.DROPPED, due=None, updated=utcnow()).where(
-        EventLogMatch.uuid == uuid
+    EventLogMatch.update(state=State.DROPPED, due=None, leased=None, updated=utcnow()).where(
+        EventLogMatch.uuid == uuid, EventLogMatch.state.in_(UNDER_WAY)
     ).execute()
 
 

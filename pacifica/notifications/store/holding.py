@@ -77,7 +77,7 @@ def hold_for_disabled(uuids: Collection[UUID]) -> None:
 
 def drop_all(subscription: UUID, now: datetime) -> None:
     """Drop what a deleted subscription has under way or held; part of its deletion."""
-    EventLogMatch.update(state=State.DROPPED, due=None, updated=now).where(
+    EventLogMatch.update(state=State.DROPPED, due=None, leased=None, updated=now).where(
         EventLogMatch.event_match == subscription,
         EventLogMatch.state.in_((*UNDER_WAY, State.HELD)),
     ).execute()
@@ -94,7 +94,8 @@ def locked(condition: Any) -> EventMatch | None:
 def hand_on(subscription: UUID, limit: int, now: datetime) -> list[UUID]:
     """Take the oldest that is held for a subscription up again, Policy first; returns what it is.
 
-    Part of the caller's transaction.
+    What a worker may still send waits until that one's lease is over. Part of the caller's
+    transaction.
     """
     rows = (
         EventLogMatch.select(EventLogMatch.uuid)
@@ -104,8 +105,13 @@ def hand_on(subscription: UUID, limit: int, now: datetime) -> list[UUID]:
     )
     oldest = [row.uuid for row in rows]
     if oldest:
+        leased: Any = EventLogMatch.leased
         EventLogMatch.update(
-            state=State.MATCHED, due=now, attempts=0, failing=None, updated=now
+            state=State.MATCHED,
+            due=peewee.Case(None, [(leased > now, leased)], now),
+            attempts=0,
+            failing=None,
+            updated=now,
         ).where(EventLogMatch.uuid.in_(oldest), EventLogMatch.state == State.HELD).execute()
     return oldest
 
@@ -158,7 +164,7 @@ def _oldest_held(subscription: UUID, limit: int) -> list[UUID]:
 @writing
 def _expire_some(uuids: Sequence[UUID]) -> int:
     return (
-        EventLogMatch.update(state=State.EXPIRED, due=None, updated=utcnow())
+        EventLogMatch.update(state=State.EXPIRED, due=None, leased=None, updated=utcnow())
         .where(EventLogMatch.uuid.in_(uuids), EventLogMatch.state == State.HELD)
         .execute()
         if uuids

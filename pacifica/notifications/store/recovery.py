@@ -86,16 +86,20 @@ def probe_was_ruled(probe: Delivery, *, allowed: bool) -> None:
 
 
 @writing
-def probe_failed(probe: Delivery, error: str, *, for_good: bool) -> None:
-    """Hold a probe that could not be delivered; after a failure `for_good`, its owner must act."""
+def probe_failed(probe: Delivery, error: str, *, for_good: bool) -> bool:
+    """Hold a probe that could not be delivered; after a failure `for_good`, its owner must act.
+
+    False where it is not the probe of a disabled subscription, or not any more.
+    """
     row = _probed(probe)
     if row is None or row.disabled is None:
-        return
+        return False
     row.error, row.updated, row.probe = error.replace("\0", "\ufffd"), utcnow(), None
     if for_good:
         row.held_due, row.probes = None, 0
     row.save()
     hold_for_disabled([row.uuid])
+    return True
 
 
 def _probe(row: EventMatch, now: datetime, settings: Settings) -> None:

@@ -3,8 +3,9 @@
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from uuid import UUID
 
 import pytest
 from playhouse.db_url import parse
@@ -52,19 +53,57 @@ def kept_from_writing(database: str) -> Iterator[None]:
         other.execute("ROLLBACK")
 
 
-def test_delivery_is_made_again_when_its_answer_came_during_an_outage_of_the_database(
-    flow: Flow, database: str
-) -> None:
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[str], bool]:
+    """Tell whether the log has some words."""
+    return lambda words: words in caplog.text
+
+
+def sent(flow: Flow) -> tuple[UUID, threading.Event]:
+    """Send an event; returns it and what lets its target answer."""
     answers = threading.Event()
     flow.target.answer = lambda _received: (200, {}, str(answers.wait(10)).encode())
     flow.subscribe()
-    event = flow.hand_over()
+    return flow.hand_over(), answers
+
+
+def test_answer_is_recorded_when_an_outage_of_the_database_is_over(
+    flow: Flow, database: str, said: Callable[[str], bool]
+) -> None:
+    event, answers = sent(flow)
+    with without_table(database):
+        answers.set()
+        eventually(lambda: said("not on record yet"))
+    assert flow.pipeline.deliverer.settle(ANSWERS)
+    assert match_of(event).state == "delivered"
+    assert len(flow.target.requests) == 1
+
+
+def test_delivery_is_made_again_when_the_database_stays_away_for_its_lease(
+    make_flow: Callable[..., Flow], database: str, said: Callable[[str], bool]
+) -> None:
+    flow = make_flow(lease=1.0)
+    event, answers = sent(flow)
     with without_table(database):
         answers.set()
         assert flow.pipeline.deliverer.settle(ANSWERS)
+    assert said("made again")
     assert match_of(event).state == "allowed"
     flow.go_on(event)
     assert match_of(event).state == "delivered"
+    assert len(flow.target.requests) == 2
+
+
+def test_worker_ends_when_the_database_takes_no_answer(
+    flow: Flow, database: str, said: Callable[[str], bool]
+) -> None:
+    event, answers = sent(flow)
+    with without_table(database):
+        answers.set()
+        eventually(lambda: said("not on record yet"))
+        flow.pipeline.close()
+        assert said("made again")
+    assert match_of(event).state == "allowed"
 
 
 def test_answers_are_recorded_after_one_that_the_database_refused(

@@ -58,9 +58,14 @@ class Match:
     state: State = State.MATCHED
     due: Due = Due.NOW
     attempts: int = 0
+    #: The number of the claim of whom may be sending it, and whether its lease is over.
+    claim: int = 0
+    leased: Due = Due.NEVER
 
     def go(self, state: State, due: Due = Due.NEVER) -> None:
         self.state, self.due, self.attempts = state, due, 0
+        if state not in OPEN:
+            self.leased = Due.NEVER
 
 
 @dataclass
@@ -88,6 +93,8 @@ class Model:
     def let_time_pass(self) -> None:
         for each in (*self.events.values(), *self.matches.values()):
             each.due = Due.NOW if each.due is Due.LATER else each.due
+        for match in self.matches.values():
+            match.leased = Due.NOW if match.leased is Due.LATER else match.leased
         for subscriber in self.subscribers.values():
             if subscriber.held_due is Due.LATER:
                 subscriber.held_due = Due.NOW
@@ -100,6 +107,9 @@ class Model:
         for uuid in claimed:
             self.matches[uuid].attempts += 1
             self.matches[uuid].due = Due.LATER
+            if state is State.ALLOWED:
+                self.matches[uuid].leased = Due.LATER
+                self.matches[uuid].claim += 1
         served = set()
         for uuid in claimed:
             match = self.matches[uuid]
@@ -107,6 +117,8 @@ class Model:
             if subscriber.deleted:
                 match.go(State.DROPPED)
             elif subscriber.disabled and subscriber.probe != uuid:
+                if state is State.ALLOWED:
+                    match.leased = Due.NEVER
                 self._hold(match.subscription)
             else:
                 served.add(uuid)
@@ -165,8 +177,11 @@ class Model:
             subscriber.probe, subscriber.held_due = None, Due.NOW
             subscriber.probes = max(subscriber.probes - 1, 1)
 
-    def answer(self, answer: str, delivery: Delivery, changes: int) -> None:
-        """Take a target's answer; `changes` is the subscriber's when the delivery was taken."""
+    def answer(self, answer: str, delivery: Delivery, claim: int, changes: int) -> None:
+        """Take a target's answer to what was sent with that claim.
+
+        `changes` is the subscriber's when the delivery was taken.
+        """
         match = self.matches[delivery.uuid]
         subscriber = self.subscribers[match.subscription]
         is_probe = delivery.probe and subscriber.probe == delivery.uuid
@@ -178,9 +193,12 @@ class Model:
                     subscriber.changes += 1
                 subscriber.release()
             return
-        if match.state is State.ALLOWED and match.attempts == delivery.attempts:
+        is_last_claim = match.claim == claim and match.leased is not Due.NEVER
+        if is_last_claim and match.state is State.ALLOWED:
             match.due = Due.LATER if answer in ("again", "busy") else Due.NOW
             match.attempts -= answer == "busy"
+        if is_last_claim and match.state in (State.ALLOWED, State.HELD):
+            match.leased = Due.NEVER
         if answer in ("again", "busy"):
             return
         if is_probe and subscriber.disabled:
@@ -188,9 +206,9 @@ class Model:
             if answer == "refusal":
                 subscriber.held_due, subscriber.probes = Due.NEVER, 0
             self._hold(match.subscription)
-        elif not delivery.probe and subscriber.disabled:
+        elif subscriber.disabled:
             self._hold(match.subscription)
-        elif not delivery.probe and changes == subscriber.changes:
+        elif changes == subscriber.changes:
             self.disable(match.subscription, recovers=answer == "outage")
 
     def own(self, change: str, subscription: UUID) -> None:
@@ -234,7 +252,8 @@ class Model:
 
     def _take_up(self, uuids: list[UUID]) -> None:
         for uuid in uuids:
-            self.matches[uuid].go(State.MATCHED, Due.NOW)
+            leased = self.matches[uuid].leased is Due.LATER
+            self.matches[uuid].go(State.MATCHED, Due.LATER if leased else Due.NOW)
 
     def _is_of(self, uuid: UUID, subscription: UUID) -> bool:
         return self.matches[uuid].subscription == subscription

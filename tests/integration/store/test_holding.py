@@ -1,5 +1,6 @@
 """Holding on every engine: disabling, releasing, and the bounds on what is held."""
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -7,12 +8,36 @@ import pytest
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.config import load_settings
+from pacifica.notifications.flow import Outcome, State
 from pacifica.notifications.orm import EventLogMatch, EventMatch
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.store import deliveries, holding, recovery, subscriptions
 from pacifica.notifications.store.revisions import current_revision
-from tests.integration.store.recovering import answered, enable, held, one, probe, states, sweep
-from tests.support.stored import allowed, deliveries_of, matched, row, state, subscribe, write
+from tests.integration.store.recovering import (
+    answered,
+    enable,
+    failed,
+    held,
+    one,
+    probe,
+    rule,
+    states,
+    sweep,
+    take_allowed,
+    take_matched,
+)
+from tests.support.stored import (
+    LEASE,
+    allowed,
+    deliveries_of,
+    let_leases_run_out,
+    matched,
+    row,
+    state,
+    subscribe,
+    uuids_of,
+    write,
+)
 
 
 def test_disable_happens_once_and_only_to_what_is_enabled() -> None:
@@ -55,6 +80,65 @@ def test_what_is_held_is_released_when_its_owner_enables_the_subscription() -> N
     assert state(kept)[0] == "held"
     assert recovery.due_held(10) == []
     assert len(deliveries.due_matched(10)) == 2
+
+
+def test_released_delivery_waits_while_a_worker_may_be_sending_it(settings: Settings) -> None:
+    to = subscribe()
+    (sending,), (waiting,) = (allowed(to)[1] for _ in range(2))
+    leased = take_allowed(sending).leased
+    holding.disable(to, "error")
+    enable(to)
+    sweep(settings)
+    assert states([sending, waiting]) == ["matched"] * 2
+    assert row(EventLogMatch, sending).due == leased
+    assert row(EventLogMatch, waiting).due <= utcnow()
+
+
+def test_released_delivery_waits_no_longer_when_its_worker_has_failed_to_send_it(
+    settings: Settings,
+) -> None:
+    to = subscribe()
+    _event, (sending,) = allowed(to)
+    taken = take_allowed(sending)
+    holding.disable(to, "error")
+    failed(taken)
+    enable(to)
+    sweep(settings)
+    assert state(sending) == ("matched", True, 0)
+    assert row(EventLogMatch, sending).due <= utcnow()
+
+
+def test_released_delivery_waits_no_longer_when_its_worker_found_it_disabled(
+    settings: Settings,
+) -> None:
+    to = subscribe()
+    _event, (delivery,) = allowed(to)
+    write(EventMatch, [to], disabled=utcnow(), error="error", holding=True)
+    assert deliveries.claim_allowed([delivery], LEASE) == []
+    assert state(delivery)[0] == "held"
+    enable(to)
+    sweep(settings)
+    assert row(EventLogMatch, delivery).due <= utcnow()
+
+
+def test_late_answer_of_an_earlier_claim_says_nothing_about_a_released_delivery(
+    settings: Settings,
+) -> None:
+    to = subscribe()
+    _event, (delivery,) = allowed(to)
+    late = take_allowed(delivery)
+    holding.disable(to, "error")
+    enable(to)
+    sweep(settings)
+    let_leases_run_out(EventLogMatch, [delivery])
+    rule(take_matched(delivery), State.ALLOWED)
+    taken = take_allowed(delivery)
+    assert taken.attempts == late.attempts
+    again = Outcome(late, False, utcnow(), "503", "")
+    deliveries.record_outcomes([again])
+    assert deliveries.claim_allowed([delivery], LEASE) == []
+    deliveries.record_outcomes([replace(again, delivery=taken)])
+    assert uuids_of(deliveries.claim_allowed([delivery], LEASE)) == {delivery}
 
 
 def test_hold_for_disabled_leaves_enabled_subscriptions_alone() -> None:

@@ -129,6 +129,20 @@ def test_outage_takes_over_when_deliveries_were_held_for_policy(settings: Settin
     assert states([old, new]) == ["delivered", "matched"]
 
 
+def test_outage_disables_when_the_worker_that_heard_policy_died_before_noting_it(
+    settings: Settings,
+) -> None:
+    subscription, (delivery, other) = held_for_policy(2, settings)
+    let_held_be_due(subscription)
+    sweep(settings)
+    taken = take_matched(delivery)
+    deliveries._record_verdicts([Ruling((taken,), State.ALLOWED, utcnow(), "", "")])
+    failed(take_allowed(delivery))
+    found = row(EventMatch, subscription)
+    assert (found.error, found.probes, found.probe) == ("again", 1, None)
+    assert states([delivery, other]) == ["held"] * 2
+
+
 def test_late_lack_of_a_verdict_leaves_a_delivery_to_whoever_has_taken_it_since() -> None:
     delivery = one(matched(subscribe()))
     slow = take_matched(delivery)
