@@ -11,6 +11,7 @@ QUEUE = "pacifica-notifications"
 _TRANSPORTS = {
     "filesystem": "pacifica.notifications.embedded:Transport",
     "redis": "pacifica.notifications.redis_broker:Transport",
+    "rediss": "pacifica.notifications.redis_broker:Transport",
 }
 _EMBEDDED_POLL = 0.05
 _REDIS_POLL = 1.0

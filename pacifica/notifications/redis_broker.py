@@ -20,6 +20,6 @@ class Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """What `broker_transport` names for a `redis://` URL."""
+    """What `broker_transport` names for a `redis://` or `rediss://` URL."""
 
     Channel = Channel

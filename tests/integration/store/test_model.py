@@ -205,6 +205,16 @@ class StoreMachine(RuleBasedStateMachine):
         holding.disable(uuid, "unknown user, or an expression that is too much", holding=keeps)
         self.model.disable(uuid, holding=keeps)
 
+    @precondition(lambda self: self.sending)
+    @rule(which=ANY)
+    def release_what_is_being_sent(self, which: int) -> None:
+        """Disable and enable, in no time: few runs do it by themselves."""
+        subscription = picked(self.sending, which)[0].subscription.uuid
+        order = list(self.model.subscribers).index(subscription)
+        self.disable(True, order)
+        self.own("enable", order)
+        self.sweep()
+
     @rule()
     def let_time_pass(self) -> None:
         Later.by += 2 * WAIT
