@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from pacifica.notifications.events import Event
 from pacifica.notifications.subscriptions import Subscription
 
 
@@ -19,6 +20,14 @@ class State(StrEnum):
     DROPPED = "dropped"  # its subscription was deleted
     EXPIRED = "expired"  # held for too long, or with too many others
     FAILED = "failed"  # given up before deliveries were held
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A claimed event, and the subscriptions that it matches."""
+
+    event: Event
+    subscriptions: tuple[UUID, ...]
 
 
 @dataclass(frozen=True)

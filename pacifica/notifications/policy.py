@@ -21,11 +21,9 @@ class Verdict(Enum):
     UNKNOWN = auto()  # nothing about the user: Policy could not tell, or was not there
 
 
-def verdict_request(policy_url: str, user: str, event_text: str) -> Request:
+def verdict_request(policy_url: str, user: str, event: bytes) -> Request:
     """Return the question whether a user may see an event (in its 0.1 form)."""
-    return Request(
-        "POST", f"{policy_url}/events/{quote(user, safe='')}", _JSON, event_text.encode()
-    )
+    return Request("POST", f"{policy_url}/events/{quote(user, safe='')}", _JSON, event)
 
 
 def user_request(policy_url: str, user: str) -> Request:

@@ -160,6 +160,30 @@ class Settings:
         "After a failed hand-over, how long the broker is left alone (seconds); the sweep makes "
         "good what was not handed over.",
     )
+    publish_gather: float = _key(
+        "celery",
+        "publish_gather",
+        0.02,
+        SECONDS,
+        "After each message about new events, how long a web server's process gathers others for "
+        "the next one (seconds); `event_batch` of them go at once.",
+    )
+    publish_waiting: int = _key(
+        "celery",
+        "publish_waiting",
+        10_000,
+        COUNT,
+        "Most new events that wait in a web server's process for their message; the sweep makes "
+        "good others.",
+    )
+    publish_flush: float = _key(
+        "celery",
+        "publish_flush",
+        2,
+        SECONDS,
+        "When a web server ends, how long it may take to hand over the messages that are left "
+        "(seconds).",
+    )
     sweep_interval: float = _key(
         "celery",
         "sweep_interval",
@@ -177,6 +201,13 @@ class Settings:
     )
     event_batch: int = _key(
         "celery", "event_batch", 50, COUNT, "Most events that one task matches or authorises."
+    )
+    event_batch_bytes: int = _key(
+        "celery",
+        "event_batch_bytes",
+        16 * 2**20,
+        COUNT,
+        "Most bytes of the events that one task matches, unless it has only one.",
     )
     lease: float = _key(
         "celery",
@@ -250,6 +281,28 @@ class Settings:
         COUNT,
         "How many services like this one an event may have come through; past them /receive "
         "answers 508, which ends loops.",
+    )
+    receive_group: int = _key(
+        "receive",
+        "group",
+        100,
+        COUNT,
+        "Most events that one transaction stores of those that come in at the same time.",
+    )
+    receive_group_bytes: int = _key(
+        "receive",
+        "group_bytes",
+        128 * 2**10,
+        COUNT,
+        "How large they may be together (bytes); a larger event has a transaction of its own.",
+    )
+    receive_group_wait: float = _key(
+        "receive",
+        "group_wait",
+        0.25,
+        SECONDS,
+        "How long an event waits while others are being stored (seconds); then it is stored beside "
+        "them.",
     )
     eventmatch_max_body: int = _key(
         "eventmatch", "max_body", 256 * 2**10, COUNT, "Largest body that /eventmatch reads (bytes)."

@@ -57,15 +57,24 @@ def _stage(function: Callable[..., None]) -> Any:
 
 
 @_stage
-def dispatch_event(events: list[str]) -> None:
-    """Match recorded events against the subscriptions; takes ids of events."""
-    nudge_policy(_KEPT.pipeline().dispatcher.dispatch(_uuids(events)))
+def dispatch_event(events: list[str], alone: bool = False) -> None:
+    """Match events against the subscriptions, ask Policy who may see them, and send them.
+
+    Takes ids of events that are due. Unless one is to be taken `alone`, whatever is due is taken,
+    so that one message does the work of those behind it.
+    """
+    if alone:
+        for event in _uuids(events):
+            nudge_delivery(_KEPT.pipeline().dispatch(event))
+    else:
+        nudge_delivery(_KEPT.pipeline().dispatch())
 
 
 @_stage
 def query_policy(events: list[str]) -> None:
-    """Ask Policy who may see matched events; takes ids of events."""
-    nudge_delivery(_KEPT.pipeline().authoriser.authorise(_uuids(events)))
+    """Ask Policy again who may see matched events, and send them; takes ids of events."""
+    allowed = _KEPT.pipeline().authoriser.authorise(_uuids(events))
+    _KEPT.pipeline().deliverer.deliver(allowed)
 
 
 @_stage
@@ -84,7 +93,7 @@ def sweep() -> None:
             hand_on_held(subscription, settings)
         nudge_dispatch(due_events(settings.sweep_limit))
         for event in suspect_events(settings.sweep_limit):
-            nudge_dispatch([event])
+            _BROKER.publish(dispatch_event, [str(event)], alone=True)
         nudge_policy(due_matched(settings.sweep_limit))
         nudge_delivery(due_allowed(settings.sweep_limit))
 

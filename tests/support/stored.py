@@ -15,6 +15,8 @@ from pacifica.notifications.flow import Ruling, State
 from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch, Lease, OrmSync
 from pacifica.notifications.orm.transaction import reading, writing
 from pacifica.notifications.store import deliveries, events, subscriptions
+from pacifica.notifications.store.dispatching import Intended, record_dispatched
+from pacifica.notifications.store.revisions import current_revision
 from pacifica.notifications.subscriptions import new_subscription
 from tests.support import databases
 
@@ -63,8 +65,14 @@ def received(count: int) -> list[UUID]:
 def matched(*to: UUID) -> UUID:
     """Store an event that matched subscriptions."""
     event = receive()
-    assert events.record_matches(event, to)
+    record_matches(event, to)
     return event
+
+
+def record_matches(event: UUID, to: Sequence[UUID]) -> None:
+    """Store whom an event goes to, without asking Policy about them."""
+    intent = Intended(current_revision(), [], [(event, uuid) for uuid in to])
+    record_dispatched([event], intent, [], lease=LEASE, most=0)
 
 
 def allowed(*to: UUID) -> tuple[UUID, list[UUID]]:
@@ -110,6 +118,11 @@ def uuids_of(found: Sequence[Any]) -> set[UUID]:
     return {each.uuid for each in found}
 
 
-def claim_events(uuids: Collection[UUID], longest: float = 10 * LEASE) -> list[Event]:
+def claim_events(limit: int = 1000) -> list[Event]:
     """Take events to dispatch them."""
-    return events.claim_events(uuids, LEASE, longest)
+    return events.claim_events(limit, 2**20, LEASE)
+
+
+def claim_suspect(uuid: UUID, longest: float = 10 * LEASE) -> list[Event]:
+    """Take one event to dispatch it."""
+    return events.claim_suspect(uuid, LEASE, longest)

@@ -4,13 +4,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.delivery import delivery_request, outcome, unusable
+from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.record import Recorder
@@ -37,24 +38,32 @@ class Deliverer:
         self._transport = transport
         self._recorder = Recorder()
         self._room = _Room(settings.delivery_unfinished, settings.delivery_unfinished_bytes)
-        limit = settings.delivery_connect_timeout + settings.delivery_timeout
-        self._waiting = _Waiting(max(settings.lease - limit, 0.0))
+        self._longest = settings.delivery_connect_timeout + settings.delivery_timeout
+        self._waiting = _Waiting()
 
-    def deliver(self, uuids: Collection[UUID]) -> None:
+    def room(self) -> int:
+        """Return how many deliveries more may be under way, waiting a little for the first."""
+        self._waiting.give_up()
+        return self._room.left(self._settings.delivery_batch_budget)
+
+    def deliver(self, uuids: Sequence[UUID]) -> None:
         """Send those of the deliveries that wait for it.
 
         Where too much is under way already, it waits a little for room and then leaves them for
         later. Raises StoreUnavailable; what was not recorded is due again when its lease ends.
         """
-        self._waiting.give_up()
-        if not self._room.wait(self._settings.delivery_batch_budget):
+        most = self.room()
+        if not most:
             _LOG.warning("%d deliveries wait: too much is under way already", len(uuids))
             return
-        deliveries = claim_allowed(uuids, self._settings.lease)
-        events = events_of(deliveries)
+        deliveries = claim_allowed(uuids, self._settings.lease, most)
+        self.send(deliveries, events_of(deliveries))
+
+    def send(self, deliveries: Sequence[Delivery], events: Mapping[UUID, Event]) -> None:
+        """Send deliveries that this worker has taken; events may have been purged since."""
         sent = []
         for delivery in deliveries:
-            if delivery.event not in events:  # purged a moment ago, and its deliveries with it
+            if delivery.event not in events:
                 continue
             try:
                 request = delivery_request(delivery, events[delivery.event])
@@ -63,7 +72,8 @@ class Deliverer:
                 self._recorder.put(unusable(delivery, str(error), utcnow()))
             except (TransportBusy, TransportClosed) as error:
                 self._settle(delivery, NoAnswer(str(error), 0.0, ours=True))
-        self._waiting.add(sent)
+        if sent:
+            self._waiting.add(sent, self._patience(deliveries[0]))
 
     def settle(self, timeout: float) -> bool:
         """Wait until everything that was sent has its answer on record; tell whether it has."""
@@ -73,6 +83,11 @@ class Deliverer:
     def close(self) -> None:
         """Let late answers be recorded, within a bound; the transport is closed before."""
         self._recorder.close()
+
+    def _patience(self, delivery: Delivery) -> float:
+        """Return for how long a request may wait for its turn, to end before its lease does."""
+        leased = delivery.leased or utcnow()
+        return (leased - utcnow()).total_seconds() - self._longest
 
     def _send(self, delivery: Delivery, request: Request) -> Future[Answer | NoAnswer]:
         size = len(request.body)
@@ -133,10 +148,12 @@ class _Room:
             self._bytes -= size
             self._changed.notify_all()
 
-    def wait(self, timeout: float) -> bool:
-        """Wait until there is room for one; False when there was none in time."""
+    def left(self, timeout: float) -> int:
+        """Return for how many there is room; 0 when there was none in time."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._has_room(0), timeout)
+            if not self._changed.wait_for(lambda: self._has_room(0), timeout):
+                return 0
+            return self._most - self._count
 
     def empty(self, timeout: float) -> bool:
         """Wait until nothing is under way; False when something was all the time."""
@@ -153,14 +170,13 @@ class _Waiting:
     Sent after their lease, they would be sent by whoever took them then as well.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._batches: deque[tuple[float, Collection[Future[Answer | NoAnswer]]]] = deque()
 
-    def add(self, batch: Collection[Future[Answer | NoAnswer]]) -> None:
+    def add(self, batch: Collection[Future[Answer | NoAnswer]], seconds: float) -> None:
         with self._lock:
-            self._batches.append((time.monotonic() + self._seconds, batch))
+            self._batches.append((time.monotonic() + seconds, batch))
             while self._batches and all(future.done() for future in self._batches[0][1]):
                 self._batches.popleft()
 

@@ -2,20 +2,24 @@
 
 import logging
 import threading
-from collections.abc import Collection
+import time
+from collections.abc import Sequence
 from uuid import UUID
 
 from pacifica.notifications.errors import NotificationsError
 from pacifica.notifications.events import Event
+from pacifica.notifications.flow import Matched
 from pacifica.notifications.matching import Entry, Fault, SubscriptionIndex
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.store.events import claim_events, record_matches
+from pacifica.notifications.store.events import claim_events, claim_suspect, leave_events
 from pacifica.notifications.store.holding import disable
 from pacifica.notifications.store.revisions import current_revision
 from pacifica.notifications.store.subscriptions import changed_since
 
 _LOG = logging.getLogger(__name__)
 _NOTHING_READ = -1
+# Of the lease of a batch; the rest is for asking Policy and for recording.
+_SHARE = 0.25
 
 
 class Dispatcher:
@@ -27,37 +31,56 @@ class Dispatcher:
         self._revision = _NOTHING_READ
         self._index = self._empty_index()
 
-    def dispatch(self, uuids: Collection[UUID]) -> list[UUID]:
-        """Match those of the events that wait for it; return those that go to anybody.
+    def match(self) -> list[Matched]:
+        """Take events that wait to be dispatched and match them.
 
-        Raises StoreUnavailable; what was not finished is due again when its lease ends.
+        Raises StoreUnavailable; what is not recorded as dispatched is due again when its lease
+        ends.
         """
+        settings = self._settings
         with self._lock:
-            events = claim_events(uuids, self._settings.lease, self._settings.longest_lease)
-            if events:
-                self._refresh()
-            return [event.uuid for event in events if self._is_matched(event)]
+            return self._matched(
+                claim_events(settings.event_batch, settings.event_batch_bytes, settings.lease)
+            )
 
-    def _is_matched(self, event: Event) -> bool:
+    def match_alone(self, uuid: UUID) -> list[Matched]:
+        """Take one event, if it waits to be dispatched, and match it; raises StoreUnavailable."""
+        settings = self._settings
+        with self._lock:
+            return self._matched(claim_suspect(uuid, settings.lease, settings.longest_lease))
+
+    def _matched(self, events: Sequence[Event]) -> list[Matched]:
+        if not events:
+            return []
+        self._refresh()
+        matched = []
+        enough = time.monotonic() + self._settings.lease * _SHARE
+        for number, event in enumerate(events):
+            if number and time.monotonic() > enough:
+                leave_events([each.uuid for each in events[number:]])
+                break
+            matched.append(self._matched_alone(event))
+        return [each for each in matched if each is not None]
+
+    def _matched_alone(self, event: Event) -> Matched | None:
         try:
-            return self._match(event)
+            return Matched(event, self._subscriptions(event))
         except NotificationsError:
             raise
         except Exception:  # noqa: BLE001 the edge of one event, which must not keep the others
             _LOG.exception("event %s was not dispatched; it is tried again later", event.uuid)
-            return False
+            return None
 
-    def _match(self, event: Event) -> bool:
+    def _subscriptions(self, event: Event) -> tuple[UUID, ...]:
         try:
             document = event.document()
         except (ValueError, RecursionError):  # as older versions left large ones on MySQL
             _LOG.error("event %s is not dispatched: its record is not JSON", event.uuid)
-            record_matches(event.uuid, ())
-            return False
+            return ()
         matches = self._index.match(document)
         for fault in matches.faults:
             self._disable(fault, f"on event {event.uuid}: {fault.error}")
-        return record_matches(event.uuid, matches.matched) and bool(matches.matched)
+        return matches.matched
 
     def _refresh(self) -> None:
         newest = current_revision()

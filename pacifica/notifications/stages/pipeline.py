@@ -1,5 +1,7 @@
 """The stages as one worker process has them, with the connections they keep."""
 
+from uuid import UUID
+
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.authorise import Authoriser
 from pacifica.notifications.stages.deliver import Deliverer
@@ -37,6 +39,22 @@ class Pipeline:
         self.dispatcher = Dispatcher(settings)
         self.authoriser = Authoriser(settings, self._to_policy)
         self.deliverer = Deliverer(settings, self._to_targets)
+
+    def dispatch(self, alone: UUID | None = None) -> list[UUID]:
+        """Take events that are due all the way, as far as it goes without waiting for targets.
+
+        With `alone`, that one event only. Returns deliveries that may be sent and were left for
+        others. Raises StoreUnavailable.
+        """
+        matched = self.dispatcher.match() if alone is None else self.dispatcher.match_alone(alone)
+        if not matched:
+            return []
+        events = {each.event.uuid: each.event for each in matched}
+        left = []
+        for dispatched in self.authoriser.admit(matched, self.deliverer.room()):
+            self.deliverer.send(dispatched.taken, events)
+            left += dispatched.left
+        return left
 
     def close(self) -> None:
         """End what is in flight, giving it the time that one delivery may take."""

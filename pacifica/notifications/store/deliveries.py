@@ -1,6 +1,5 @@
 """Deliveries: one event for one subscription, claimed by workers and ruled by what is answered."""
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -12,29 +11,29 @@ import peewee
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery, Outcome, Ruling, State
-from pacifica.notifications.orm.models import EventLog, EventLogMatch, EventMatch
+from pacifica.notifications.orm.models import EventLog, EventLogMatch
 from pacifica.notifications.orm.transaction import reading, writing
 from pacifica.notifications.store.claims import claim
-from pacifica.notifications.store.holding import UNDER_WAY, disable, hold_for_disabled
+from pacifica.notifications.store.holding import disable, hold_for_disabled
 from pacifica.notifications.store.recovery import (
     probe_arrived,
     probe_failed,
     probe_from,
     probe_was_ruled,
 )
-from pacifica.notifications.subscriptions import Subscription
+from pacifica.notifications.store.serving import Taken, served
 
 
 def claim_matched(events: Collection[UUID], lease: float, limit: int) -> list[Delivery]:
     """Take deliveries of the events that wait for Policy's verdict."""
-    rows, _leased = _claim(State.MATCHED, EventLogMatch.event_log.in_(events), lease, limit)
-    return _alive(rows, None)
+    taken, _leased = _claim(State.MATCHED, EventLogMatch.event_log.in_(events), lease, limit)
+    return served(taken, None)
 
 
-def claim_allowed(uuids: Collection[UUID], lease: float) -> list[Delivery]:
+def claim_allowed(uuids: Collection[UUID], lease: float, limit: int) -> list[Delivery]:
     """Take those of the deliveries that wait to be sent."""
-    rows, leased = _claim(State.ALLOWED, EventLogMatch.uuid.in_(uuids), lease, len(uuids))
-    return _alive(rows, leased)
+    taken, leased = _claim(State.ALLOWED, EventLogMatch.uuid.in_(uuids), lease, limit)
+    return served(taken, leased)
 
 
 @reading
@@ -158,37 +157,44 @@ def _record_verdict(ruling: Ruling, now: datetime) -> None:
 @writing
 def _record_answers(outcomes: Iterable[Outcome]) -> None:
     now = utcnow()
+    arrived = defaultdict(list)
     for outcome in outcomes:
-        delivery = outcome.delivery
-        answered = {"target_status_code": outcome.status, "target_resp_body": outcome.body}
-        row = EventLogMatch.uuid == delivery.uuid
         if outcome.delivered:
-            # True whoever else has taken the delivery since, or whatever became of it.
-            EventLogMatch.update(
-                state=State.DELIVERED, due=None, leased=None, updated=now, **answered
-            ).where(row).execute()
+            arrived[outcome.status, outcome.body].append(outcome.delivery.uuid)
         else:
-            # A later try, by whoever took the delivery when this one's lease ran out, knows better.
-            this_claim = (row, EventLogMatch.leased == delivery.leased)
-            attempts = delivery.attempts if outcome.tried else delivery.attempts - 1
-            failing = (delivery.failing or now) if outcome.tried else delivery.failing
-            EventLogMatch.update(
-                due=outcome.due,
-                leased=None,
-                attempts=attempts,
-                failing=failing,
-                updated=now,
-                **answered,
-            ).where(*this_claim, EventLogMatch.state == State.ALLOWED).execute()
-            EventLogMatch.update(leased=None).where(
-                *this_claim, EventLogMatch.state == State.HELD
-            ).execute()
+            _record_failure(outcome, now)
+    for (status, body), uuids in arrived.items():
+        # True whoever else has taken the deliveries since, or whatever became of them.
+        EventLogMatch.update(
+            state=State.DELIVERED,
+            due=None,
+            leased=None,
+            target_status_code=status,
+            target_resp_body=body,
+            updated=now,
+        ).where(EventLogMatch.uuid.in_(uuids)).execute()
+
+
+def _record_failure(outcome: Outcome, now: datetime) -> None:
+    delivery = outcome.delivery
+    # A later try, by whoever took the delivery when this one's lease ran out, knows better.
+    this_claim = (EventLogMatch.uuid == delivery.uuid, EventLogMatch.leased == delivery.leased)
+    EventLogMatch.update(
+        due=outcome.due,
+        leased=None,
+        attempts=delivery.attempts if outcome.tried else delivery.attempts - 1,
+        failing=(delivery.failing or now) if outcome.tried else delivery.failing,
+        target_status_code=outcome.status,
+        target_resp_body=outcome.body,
+        updated=now,
+    ).where(*this_claim, EventLogMatch.state == State.ALLOWED).execute()
+    EventLogMatch.update(leased=None).where(
+        *this_claim, EventLogMatch.state == State.HELD
+    ).execute()
 
 
 @writing
-def _claim(
-    state: State, condition: Any, lease: float, limit: int
-) -> tuple[Sequence[EventLogMatch], datetime]:
+def _claim(state: State, condition: Any, lease: float, limit: int) -> tuple[list[Taken], datetime]:
     now = utcnow()
     leased = now + timedelta(seconds=lease)
     also: dict[Any, Any] = {EventLogMatch.attempts: EventLogMatch.attempts + 1}
@@ -198,74 +204,21 @@ def _claim(
         EventLogMatch,
         EventLogMatch.state == state,
         condition,
+        columns=(
+            EventLogMatch.uuid,
+            EventLogMatch.event_log,
+            EventLogMatch.event_match,
+            EventLogMatch.attempts,
+            EventLogMatch.failing,
+        ),
         now=now,
         lease=lease,
         order=EventLogMatch.created,
         limit=limit,
         also=also,
     )
-    return rows, leased
-
-
-def _alive(rows: Sequence[EventLogMatch], leased: datetime | None) -> list[Delivery]:
-    """Return those whose subscription can be served; drop, hold or disable for the others."""
-    if not rows:
-        return []
-    known = _subscriptions({row.event_match_id for row in rows})
-    deliveries = []
-    disabled = set()
-    for row in rows:
-        subscription = known[row.event_match_id]
-        if subscription.deleted is not None:
-            _drop(row.uuid)
-        elif subscription.disabled is not None and subscription.probe != row.uuid:
-            disabled.add(subscription.uuid)
-        else:
-            try:
-                value = _value(subscription)
-            except (ValueError, RecursionError):
-                disable(subscription.uuid, "its extensions or auth are stored as broken JSON")
-                disabled.add(subscription.uuid)
-                continue
-            deliveries.append(
-                Delivery(
-                    row.uuid,
-                    row.event_log_id,
-                    row.attempts + 1,
-                    value,
-                    row.failing,
-                    leased,
-                    probe=subscription.probe == row.uuid,
-                )
-            )
-    if disabled:
-        if leased is not None:
-            _give_back([row.uuid for row in rows if row.event_match_id in disabled], leased)
-        hold_for_disabled(disabled)
-    return deliveries
-
-
-@writing
-def _give_back(uuids: Collection[UUID], leased: datetime) -> None:
-    EventLogMatch.update(leased=None).where(
-        EventLogMatch.uuid.in_(uuids), EventLogMatch.leased == leased
-    ).execute()
-
-
-@reading
-def _subscriptions(uuids: Collection[UUID]) -> dict[UUID, EventMatch]:
-    return {row.uuid: row for row in EventMatch.select().where(EventMatch.uuid.in_(uuids))}
-
-
-@writing
-def _drop(uuid: UUID) -> None:
-    EventLogMatch.update(state=State.DROPPED, due=None, leased=None, updated=utcnow()).where(
-        EventLogMatch.uuid == uuid, EventLogMatch.state.in_(UNDER_WAY)
-    ).execute()
-
-
-def _value(row: EventMatch) -> Subscription:
-    extensions, auth = (json.loads(text or "{}") for text in (row.extensions, row.auth))
-    if not isinstance(extensions, dict) or not isinstance(auth, dict):
-        raise ValueError("not an object")
-    return Subscription(row.uuid, row.user, row.target_url, extensions, auth, row.revision)
+    taken = [
+        Taken(uuid, event, subscription, attempts + 1, failing)
+        for uuid, event, subscription, attempts, failing in rows
+    ]
+    return taken, leased

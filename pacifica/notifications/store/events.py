@@ -1,31 +1,42 @@
 """The log of events: recording, claiming for dispatch, showing and purging."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from itertools import accumulate, chain
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
+
+import peewee
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
-from pacifica.notifications.flow import State
 from pacifica.notifications.orm.models import DB, EventLog, EventLogMatch, EventMatch
 from pacifica.notifications.orm.transaction import reading, writing
 from pacifica.notifications.store.claims import claim
 
-_ROWS_PER_INSERT = 100
 _EVENTS_PER_PURGE = 500
 # One attempt that did not end is any worker that was told to stop, or killed.
 _SUSPECT = 2
 
 
-@writing
 def record(event: Event) -> None:
     """Store an event, due to be dispatched at once; it is on disk when this returns."""
-    now = utcnow()
-    EventLog.insert(
-        uuid=event.uuid, jsondata=event.text, created=now, due=now, attempts=0, hops=event.hops
-    ).execute()
+    record_all([event])
+
+
+@writing
+def record_all(events: Sequence[Event]) -> None:
+    """Store events, due to be dispatched at once; all are on disk when this returns, or none is."""
+    now = EventLog.created.db_value(utcnow())
+    values = [(event.uuid.hex, event.text, now, now, 0, event.hops) for event in events]
+    # As text, since peewee would take longer to build the statement than the database to run it.
+    row = f"({', '.join([DB.param] * len(values[0]))})"
+    DB.execute_sql(
+        "INSERT INTO eventlog (uuid, jsondata, created, due, attempts, hops) "  # noqa: S608 (no value)
+        f"VALUES {', '.join([row] * len(values))}",
+        list(chain.from_iterable(values)),
+    )
 
 
 @reading
@@ -49,56 +60,65 @@ def _due(condition: Any, limit: int) -> list[UUID]:
 
 
 @writing
-def claim_events(uuids: Collection[UUID], lease: float, longest_lease: float) -> list[Event]:
-    """Take those of the events that wait to be dispatched, for `lease` seconds.
+def claim_events(limit: int, most_bytes: int, lease: float) -> list[Event]:
+    """Take events that wait to be dispatched, longest waiting first, for `lease` seconds.
 
-    For those that were taken before it doubles each time, up to `longest_lease`.
+    All of them together have `most_bytes` at most, but one that is alone.
     """
-    now = utcnow()
-    rows = claim(
-        EventLog,
-        EventLog.uuid.in_(uuids),
-        now=now,
-        lease=lease,
-        order=EventLog.created,
-        limit=len(uuids),
-        also={EventLog.attempts: EventLog.attempts + 1},
-    )
-    for row in rows:
-        if row.attempts:
-            seconds = min(lease * 2 ** min(row.attempts, 16), max(lease, longest_lease))
-            EventLog.update(due=now + timedelta(seconds=seconds)).where(
-                EventLog.uuid == row.uuid
-            ).execute()
-    return [Event(row.uuid, row.jsondata, row.hops) for row in rows]
+
+    def fitting(rows: Sequence[Any]) -> int:
+        sizes = accumulate(size for *_, size in rows)
+        return max(sum(size <= most_bytes for size in sizes), 1)
+
+    return _claim(EventLog.attempts < _SUSPECT, limit, lease, fitting)
 
 
 @writing
-def record_matches(event: UUID, subscriptions: Sequence[UUID]) -> bool:
-    """Store whom an event goes to, which ends its dispatch; False if that was done before."""
-    dispatched = (
-        EventLog.update(due=None)
-        .where(EventLog.uuid == event, EventLog.due.is_null(False))
-        .execute()
+def claim_suspect(uuid: UUID, lease: float, longest_lease: float) -> list[Event]:
+    """Take one event, if it waits to be dispatched.
+
+    With each time that it was taken before `lease` doubles, up to `longest_lease` seconds.
+    """
+    query: Any = EventLog.select(EventLog.attempts).where(EventLog.uuid == uuid).tuples()
+    attempts = next((attempts for (attempts,) in query), 0)
+    doubled = min(lease * 2 ** min(attempts, 16), max(lease, longest_lease))
+    return _claim(EventLog.uuid == uuid, 1, doubled, len)
+
+
+def _claim(
+    condition: Any, limit: int, lease: float, fits: Callable[[Sequence[Any]], int]
+) -> list[Event]:
+    rows = claim(
+        EventLog,
+        condition,
+        columns=(EventLog.uuid, _size(EventLog.jsondata)),
+        now=utcnow(),
+        lease=lease,
+        order=EventLog.due,
+        limit=limit,
+        also={EventLog.attempts: EventLog.attempts + 1},
+        fits=fits,
     )
-    if not dispatched:
-        return False
-    now = utcnow()
-    rows = [
-        {
-            "uuid": uuid4(),
-            "event_log": event,
-            "event_match": subscription,
-            "state": State.MATCHED,
-            "due": now,
-            "created": now,
-            "updated": now,
-        }
-        for subscription in subscriptions
-    ]
-    for start in range(0, len(rows), _ROWS_PER_INSERT):
-        EventLogMatch.insert_many(rows[start : start + _ROWS_PER_INSERT]).execute()
-    return True
+    uuids = [uuid for uuid, _size in rows]
+    columns = (EventLog.uuid, EventLog.jsondata, EventLog.hops)
+    texts: Any = EventLog.select(*columns).where(EventLog.uuid.in_(uuids)).tuples()
+    events = {uuid: Event(uuid, text, hops) for uuid, text, hops in texts}
+    return [events[uuid] for uuid in uuids]
+
+
+def _size(column: Any) -> Any:
+    """Count bytes without reading them, where the engine can; the text is ASCII."""
+    sqlite = isinstance(DB.bound(), peewee.SqliteDatabase)
+    length: Any = peewee.fn.LENGTH if sqlite else peewee.fn.OCTET_LENGTH
+    return length(column).coerce(False)  # else it would be text, as the column is
+
+
+@writing
+def leave_events(uuids: Collection[UUID]) -> None:
+    """Give events back that were taken and not looked at."""
+    EventLog.update(due=utcnow(), attempts=EventLog.attempts - 1).where(
+        EventLog.uuid.in_(uuids), EventLog.due.is_null(False)
+    ).execute()
 
 
 @dataclass(frozen=True)

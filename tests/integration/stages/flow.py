@@ -57,9 +57,10 @@ class Flow:
         events.record(event)
         return event.uuid
 
-    def run(self, *ids: UUID) -> None:
-        """Take events all the way, as far as it goes at the first try."""
-        self.deliver(self.authorise(self.pipeline.dispatcher.dispatch(ids)))
+    def run(self) -> None:
+        """Take the events that are due all the way, as far as it goes at the first try."""
+        assert self.pipeline.dispatch() == []
+        assert self.pipeline.deliverer.settle(ANSWERS)
 
     def authorise(self, ids: list[UUID]) -> list[UUID]:
         return self.pipeline.authoriser.authorise(ids)
@@ -72,15 +73,26 @@ class Flow:
     def send(self) -> UUID:
         """Receive one event and take it all the way."""
         event = self.receive()
-        self.run(event)
+        self.run()
         return event
 
     def hand_over(self) -> UUID:
         """Receive one event and send what it leads to, without waiting for any answer."""
         event = self.receive()
-        allowed = self.authorise(self.pipeline.dispatcher.dispatch([event]))
-        self.pipeline.deliverer.deliver(allowed)
+        self.pipeline.dispatch()
         return event
+
+    def changing(self, subscription: UUID, **changes: Any) -> Callable[[Received], AnswerTriple]:
+        """Answer 200 once a subscription was changed by its owner, or deleted without changes."""
+
+        def answer(_received: Received) -> AnswerTriple:
+            if changes:
+                subscriptions.update("alice", subscription, lambda _stored: changes)
+            else:
+                subscriptions.delete("alice", subscription)
+            return 200, {}, b""
+
+        return answer
 
     def go_on(self, event: UUID) -> None:
         """Take up what an event has still to do, as if its time had come."""

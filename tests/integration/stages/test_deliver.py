@@ -63,7 +63,8 @@ def test_target_gets_the_subscriptions_extensions_over_the_events_own(flow: Flow
 
 def test_target_gets_extensions_when_the_event_has_none(flow: Flow) -> None:
     flow.subscribe()
-    flow.run(flow.receive({k: v for k, v in EVENT.items() if k != "extensions"}))
+    flow.receive({k: v for k, v in EVENT.items() if k != "extensions"})
+    flow.run()
     (received,) = flow.target.requests
     assert json.loads(received.body)["extensions"] == {}
 
@@ -92,9 +93,9 @@ def test_target_is_tried_again_and_then_disabled_when_it_fails_for_now(
     flow.target.answer = answering(status, b"overloaded")
     subscription = flow.subscribe()
     event = flow.receive()
-    for try_it, longest in ((flow.run, 0.5), (flow.go_on, 1)):
+    for try_it, longest in ((flow.run, 0.5), (lambda: flow.go_on(event), 1)):
         with due_within(event, 0, longest):
-            try_it(event)
+            try_it()
         match = match_of(event)
         assert (match.state, match.target_status) == ("allowed", str(status))
         assert row(subscription).disabled is None
@@ -149,7 +150,7 @@ def test_target_is_tried_again_when_its_retry_after_says_so(
     flow.subscribe()
     event = flow.receive()
     with due_within(event, expected, expected):
-        flow.run(event)
+        flow.run()
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 401, 403, 404, 410, 422])
@@ -218,26 +219,31 @@ def test_what_matches_while_the_owner_disabled_is_not_kept(flow: Flow) -> None:
 
 def test_what_was_under_way_when_the_owner_disabled_is_held(flow: Flow) -> None:
     subscription = flow.subscribe()
-    event = flow.receive()
-    dispatched = flow.pipeline.dispatcher.dispatch([event])
-    subscriptions.update("alice", subscription, lambda _stored: {"disabled": utcnow()})
-    assert flow.authorise(dispatched) == []
-    assert flow.policy.requests == []
+    flow.policy.answer = flow.changing(subscription, disabled=utcnow())
+    event = flow.send()
     assert match_of(event).state == "held"
+    assert flow.target.requests == []
+    flow.policy.answer = answering(200)
     enable(subscription)
     flow.go_on(event)
     assert match_of(event).state == "delivered"
 
 
-@pytest.mark.parametrize("stage", ["matched", "allowed"])
-def test_what_was_under_way_when_the_owner_deleted_is_dropped(flow: Flow, stage: str) -> None:
+def test_what_was_under_way_when_the_owner_deleted_is_dropped(flow: Flow) -> None:
+    flow.policy.answer = flow.changing(flow.subscribe())
+    event = flow.send()
+    assert match_of(event).state == "dropped"
+    assert flow.target.requests == []
+
+
+def test_what_waited_for_policy_when_the_owner_deleted_is_dropped(flow: Flow) -> None:
     subscription = flow.subscribe()
-    event = flow.receive()
-    ids = flow.pipeline.dispatcher.dispatch([event])
-    allowed = flow.authorise(ids) if stage == "allowed" else []
+    flow.policy.answer = answering(503)
+    event = flow.send()
+    assert match_of(event).state == "matched"
     subscriptions.delete("alice", subscription)
-    flow.authorise(ids)
-    flow.deliver(allowed)
+    flow.policy.answer = answering(200)
+    flow.go_on(event)
     assert match_of(event).state == "dropped"
     assert flow.target.requests == []
 
@@ -245,12 +251,8 @@ def test_what_was_under_way_when_the_owner_deleted_is_dropped(flow: Flow, stage:
 def test_change_of_target_is_followed_by_what_is_under_way(
     flow: Flow, other_target: RecordingServer
 ) -> None:
-    subscription = flow.subscribe()
-    event = flow.receive()
-    allowed = flow.authorise(flow.pipeline.dispatcher.dispatch([event]))
-    changes = {"target_url": other_target.url}
-    subscriptions.update("alice", subscription, lambda _stored: changes)
-    flow.deliver(allowed)
+    flow.policy.answer = flow.changing(flow.subscribe(), target_url=other_target.url)
+    flow.send()
     assert (len(flow.target.requests), len(other_target.requests)) == (0, 1)
 
 
@@ -276,6 +278,6 @@ def test_target_is_told_through_how_many_services_the_event_came(
     flow.subscribe()
     event = parse_event(json.dumps(EVENT).encode(), 100, came)
     events.record(event)
-    flow.run(event.uuid)
+    flow.run()
     (received,) = flow.target.requests
     assert received.headers[HOPS_HEADER] == sent

@@ -50,8 +50,8 @@ def test_dispatch_sees_what_changed_since_the_last_event(flow: Flow) -> None:
 def test_dispatch_does_nothing_when_event_was_dispatched(flow: Flow) -> None:
     flow.subscribe()
     event = flow.send()
-    assert flow.pipeline.dispatcher.dispatch([event]) == []
-    assert len(matches(event)) == 1
+    flow.run()
+    assert len(matches(event)) == len(flow.target.requests) == 1
 
 
 @pytest.mark.parametrize("stored", ["$.data[::0]", "not a jsonpath [", "$.data.length("])
@@ -73,7 +73,7 @@ def test_dispatch_takes_bounded_time_when_a_jsonpath_is_expensive(
     good = flow.subscribe()
     event = flow.receive({**EVENT, "data": [[{"a": number} for number in range(100)]] * 300})
     began = time.monotonic()
-    flow.run(event)
+    flow.run()
     assert time.monotonic() - began < 5
     assert state_of(event, good) == "delivered"
     assert row(good).disabled is None
@@ -85,7 +85,7 @@ def test_dispatch_disables_only_subscription_that_exceeds_the_budget(
     flow = make_flow(matching_budget=1000)
     bad, good = flow.subscribe(jsonpath="$..*[?(@.x = 1)]"), flow.subscribe()
     event = flow.receive({**EVENT, "data": list(range(10_000))})
-    flow.run(event)
+    flow.run()
     assert state_of(event, good) == "delivered"
     assert row(good).disabled is None
     assert (row(bad).disabled is not None, row(bad).holding) == (True, False)
@@ -100,7 +100,7 @@ def test_dispatch_matches_other_events_when_one_on_record_is_not_json(flow: Flow
     subscription = flow.subscribe()
     broken, good = flow.receive(), flow.receive()
     cut_off(broken)
-    flow.run(broken, good)
+    flow.run()
     assert state_of(good, subscription) == "delivered"
     assert matches(broken) == ()
     assert events.due_events(10) == []
@@ -142,12 +142,14 @@ def test_event_whose_matching_ends_unexpectedly_does_not_keep_others_of_its_batc
         return match(index, document)
 
     monkeypatch.setattr(SubscriptionIndex, "match", failing)
-    assert set(flow.pipeline.dispatcher.dispatch(ids)) == {ids[0], ids[2]}
+    flow.run()
     monkeypatch.undo()
+    assert [len(matches(event)) for event in ids] == [1, 0, 1]
     assert events.due_events(10) == []
     make_events_due()
     assert events.due_events(10) == [ids[1]]
-    assert flow.pipeline.dispatcher.dispatch(ids) == [ids[1]]
+    flow.run()
+    assert match_of(ids[1]).state == "delivered"
 
 
 @writing

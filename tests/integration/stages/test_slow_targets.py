@@ -182,11 +182,11 @@ def test_worker_gives_up_what_waits_for_its_turn_before_another_one_may_take_it(
 
 
 def test_two_workers_deliver_what_there_is_once(make_flow: Callable[..., Flow]) -> None:
-    first, second = make_flow(), make_flow()
+    first, second = make_flow(event_batch=8), make_flow(event_batch=8)
     first.subscribe()
     ids = [first.receive() for _ in range(20)]
     for flow in (first, second, first):
-        flow.deliver(flow.authorise(flow.pipeline.dispatcher.dispatch(ids)))
+        flow.run()
     assert [match_of(event).state for event in ids] == ["delivered"] * 20
     assert len(first.target.requests) == 20
 

@@ -99,6 +99,62 @@ class Model:
             if subscriber.held_due is Due.LATER:
                 subscriber.held_due = Due.NOW
 
+    def record(
+        self,
+        event: UUID,
+        asked: dict[UUID, tuple[UUID, str]],
+        idle: list[tuple[UUID, UUID]],
+        most: int,
+    ) -> tuple[list[UUID], list[UUID]]:
+        """End an event's dispatch, unless that was done, with Policy's verdicts.
+
+        `asked` is a subscription and a verdict for each delivery, and `idle` deliveries of others,
+        which were disabled. Returns what the caller has to send, and what somebody has to.
+        """
+        received = self.events.get(event)
+        if received is None or received.due is Due.NEVER:
+            return [], []
+        received.due = Due.NEVER
+        taken: list[UUID] = []
+        left: list[UUID] = []
+        for uuid, (subscription, verdict) in asked.items():
+            match = self.matches[uuid] = Match(event, subscription)
+            if verdict == "allow" and len(taken) < most:
+                match.go(State.ALLOWED, Due.LATER)
+                match.attempts, match.leased, match.claim = 1, Due.LATER, 1
+                taken.append(uuid)
+            elif verdict == "allow":
+                match.go(State.ALLOWED, Due.NOW)
+                left.append(uuid)
+            elif verdict == "deny":
+                match.go(State.DENIED)
+            elif verdict == "unknown":
+                match.due, match.attempts = Due.LATER, 1
+        for uuid, subscription in idle:
+            self.matches[uuid] = Match(event, subscription)
+        for uuid, (_subscription, verdict) in asked.items():
+            if verdict == "hold":
+                self._hold_for_policy(self.matches[uuid])
+        for _uuid, subscription in idle:
+            if self.subscribers[subscription].disabled:
+                self._hold(subscription)
+        return taken, left
+
+    def still_served(self, taken: list[UUID]) -> list[UUID]:
+        """Look at the subscriptions of what was taken once more, since some were changed."""
+        served = []
+        for uuid in taken:
+            match = self.matches[uuid]
+            subscriber = self.subscribers[match.subscription]
+            if subscriber.deleted:
+                match.go(State.DROPPED)
+            elif subscriber.disabled:
+                match.leased = Due.NEVER
+                self._hold(match.subscription)
+            else:
+                served.append(uuid)
+        return served
+
     def claim(self, state: State, uuids: list[UUID]) -> set[UUID]:
         """Take what is due; returns what the claimer gets, without what it may not serve."""
         claimed = [
@@ -156,16 +212,13 @@ class Model:
         """Take Policy's answer, which may come after others have had theirs."""
         match = self.matches[delivery.uuid]
         subscriber = self.subscribers[match.subscription]
-        idle = not (subscriber.disabled or subscriber.deleted or subscriber.probes)
-        if verdict == "hold" and idle:
-            subscriber.probe, subscriber.probes, subscriber.held_due = None, 1, Due.LATER
-        if match.state is State.MATCHED:
+        if verdict == "hold":
+            self._hold_for_policy(match)
+        elif match.state is State.MATCHED:
             if verdict == "allow":
                 match.go(State.ALLOWED, Due.NOW)
             elif verdict == "deny":
                 match.go(State.DENIED)
-            elif verdict == "hold":
-                match.go(State.HELD)
             elif match.attempts == delivery.attempts:
                 match.due = Due.LATER
         is_probe = delivery.probe and subscriber.probe == delivery.uuid
@@ -243,6 +296,13 @@ class Model:
     def purge(self, event: UUID) -> None:
         del self.events[event]
         self.matches = {u: match for u, match in self.matches.items() if match.event != event}
+
+    def _hold_for_policy(self, match: Match) -> None:
+        subscriber = self.subscribers[match.subscription]
+        if not (subscriber.disabled or subscriber.deleted or subscriber.probes):
+            subscriber.probe, subscriber.probes, subscriber.held_due = None, 1, Due.LATER
+        if match.state is State.MATCHED:
+            match.go(State.HELD)
 
     def _hold(self, subscription: UUID) -> None:
         probe = self.subscribers[subscription].probe

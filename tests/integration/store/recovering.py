@@ -68,7 +68,7 @@ def take_matched(delivery: UUID) -> Delivery:
 
 
 def take_allowed(delivery: UUID) -> Delivery:
-    (taken,) = deliveries.claim_allowed([delivery], LEASE)
+    (taken,) = deliveries.claim_allowed([delivery], LEASE, 1000)
     return taken
 
 

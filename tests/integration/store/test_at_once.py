@@ -1,5 +1,6 @@
 """Everybody at once, on every engine: what was received arrives in the end all the same."""
 
+import itertools
 import random
 import threading
 from collections.abc import Callable
@@ -12,12 +13,13 @@ import pytest
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import StoreUnavailable
-from pacifica.notifications.flow import Delivery, Outcome, Ruling, State
+from pacifica.notifications.flow import Delivery, Matched, Outcome, Ruling, State
 from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch
 from pacifica.notifications.orm.transaction import reading, writing
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.store import deliveries, events, recovery, subscriptions
-from tests.support.stored import LEASE, receive, received, subscribe
+from pacifica.notifications.store.dispatching import intended, record_dispatched
+from tests.support.stored import LEASE, claim_events, claim_suspect, receive, received, subscribe
 
 ROUNDS = 40
 ALL = 1000
@@ -32,7 +34,7 @@ def test_everything_arrives_when_all_had_been_at_work_at_once(
     hurried = replace(settings, recovery_waits=(0.0,), release_batch=3)
 
     def work(answers: Answers) -> None:
-        dispatch(to)
+        dispatch(to, answers)
         ask_policy(answers)
         send(answers)
 
@@ -89,9 +91,13 @@ def at_once(all_of: list[Callable[[Answers], None]], seed: int) -> None:
         list(threads.map(again_and_again, range(len(all_of))))
 
 
-def dispatch(to: list[UUID]) -> None:
-    for event in events.claim_events(events.due_events(ALL), LEASE, LEASE):
-        assert events.record_matches(event.uuid, to)
+def dispatch(to: list[UUID], answers: Answers) -> None:
+    suspects = [claim_suspect(uuid) for uuid in events.suspect_events(ALL)]
+    for event in itertools.chain(claim_events(), *suspects):
+        intent = intended([Matched(event, tuple(to))])
+        rulings = [ruling(delivery, answers) for delivery in intent.deliveries]
+        dispatched = record_dispatched([event.uuid], intent, rulings, lease=LEASE, most=2)
+        record(dispatched.taken, answers)
 
 
 def ask_policy(answers: Answers) -> None:
@@ -111,8 +117,11 @@ def ruling(delivery: Delivery, answers: Answers) -> Ruling:
 
 
 def send(answers: Answers) -> None:
-    claimed = deliveries.claim_allowed(deliveries.due_allowed(5), LEASE)
-    deliveries.record_outcomes([outcome(delivery, answers) for delivery in claimed])
+    record(deliveries.claim_allowed(deliveries.due_allowed(5), LEASE, ALL), answers)
+
+
+def record(sent: list[Delivery], answers: Answers) -> None:
+    deliveries.record_outcomes([outcome(delivery, answers) for delivery in sent])
 
 
 def outcome(delivery: Delivery, answers: Answers) -> Outcome:

@@ -56,8 +56,8 @@ def test_due_functions_tell_what_each_stage_has_to_do() -> None:
     assert deliveries.due_matched(10) == [waiting]
     assert sorted(deliveries.due_allowed(10)) == sorted(sendable)
     assert len(deliveries.due_allowed(1)) == 1
-    assert deliveries.claim_allowed(deliveries_of(waiting), LEASE) == []
-    assert uuids_of(deliveries.claim_allowed(sendable, LEASE)) == set(sendable)
+    assert deliveries.claim_allowed(deliveries_of(waiting), LEASE, 1000) == []
+    assert uuids_of(deliveries.claim_allowed(sendable, LEASE, 1000)) == set(sendable)
     assert deliveries.due_allowed(10) == []
     matched(to)
     assert len(deliveries.due_matched(1)) == 1
@@ -94,7 +94,7 @@ def test_ruling_does_not_take_back_what_was_held_meanwhile() -> None:
 def test_delivered_outcome_is_recorded_whatever_became_of_the_delivery() -> None:
     to = subscribe()
     event, uuids = allowed(to)
-    (claimed,) = deliveries.claim_allowed(uuids, LEASE)
+    (claimed,) = deliveries.claim_allowed(uuids, LEASE, 1000)
     holding.disable(to, "broken")
     deliveries.record_outcomes([Outcome(claimed, True, None, "200", "thanks")])
     assert state(claimed.uuid) == ("delivered", False, 1)
@@ -104,9 +104,9 @@ def test_delivered_outcome_is_recorded_whatever_became_of_the_delivery() -> None
 
 def test_failed_outcome_of_an_earlier_try_does_not_count() -> None:
     _event, uuids = allowed(subscribe())
-    (slow,) = deliveries.claim_allowed(uuids, LEASE)
+    (slow,) = deliveries.claim_allowed(uuids, LEASE, 1000)
     let_leases_run_out(EventLogMatch, uuids)
-    (later,) = deliveries.claim_allowed(uuids, LEASE)
+    (later,) = deliveries.claim_allowed(uuids, LEASE, 1000)
     deliveries.record_outcomes([Outcome(slow, False, utcnow(), "500", "")])
     assert deliveries.due_allowed(10) == []
     deliveries.record_outcomes([Outcome(later, True, None, "200", "")])
@@ -116,9 +116,9 @@ def test_failed_outcome_of_an_earlier_try_does_not_count() -> None:
 
 def test_outcome_that_the_target_had_no_part_in_is_no_attempt() -> None:
     _event, uuids = allowed(subscribe())
-    (claimed,) = deliveries.claim_allowed(uuids, LEASE)
+    (claimed,) = deliveries.claim_allowed(uuids, LEASE, 1000)
     deliveries.record_outcomes([Outcome(claimed, False, utcnow(), "", "closed", tried=False)])
-    (again,) = deliveries.claim_allowed(uuids, LEASE)
+    (again,) = deliveries.claim_allowed(uuids, LEASE, 1000)
     assert again.attempts == 1
 
 
@@ -126,7 +126,7 @@ def test_outcome_with_an_error_disables_and_holds() -> None:
     to = subscribe()
     _event, uuids = allowed(to)
     also = matched(to)
-    (claimed,) = deliveries.claim_allowed(uuids, LEASE)
+    (claimed,) = deliveries.claim_allowed(uuids, LEASE, 1000)
     deliveries.record_outcomes([Outcome(claimed, False, utcnow(), "404", "no", "gone é\0")])
     found = row(EventMatch, to)
     assert (found.error, found.holding) == ("gone é\ufffd", True)
@@ -138,7 +138,7 @@ def test_outcome_with_an_error_disables_and_holds() -> None:
 def test_outcome_with_an_error_does_not_disable_what_its_owner_changed() -> None:
     to = subscribe()
     _event, uuids = allowed(to)
-    (claimed,) = deliveries.claim_allowed(uuids, LEASE)
+    (claimed,) = deliveries.claim_allowed(uuids, LEASE, 1000)
     subscriptions.update("alice", to, lambda _stored: {"name": "changed"})
     deliveries.record_outcomes([Outcome(claimed, False, utcnow(), "404", "no", "gone")])
     assert row(EventMatch, to).disabled is None

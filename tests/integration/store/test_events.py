@@ -22,11 +22,13 @@ from tests.support.stored import (
     LEASE,
     SOON,
     claim_events,
+    claim_suspect,
     deliveries_of,
     let_leases_run_out,
     matched,
     receive,
     received,
+    record_matches,
     row,
     subscribe,
     uuids_of,
@@ -46,7 +48,7 @@ def test_record_keeps_the_text_of_an_event(value: Any) -> None:
     assert (logged.text, logged.dispatched) == (text, False)
     claimed = Delivery(uuid4(), event, 1, Subscription(uuid4(), "", "", {}, {}, 0))
     assert deliveries.events_of([claimed]) == {event: Event(event, text)}
-    assert claim_events([event]) == [Event(event, text)]
+    assert claim_events() == [Event(event, text)]
 
 
 def test_due_events_are_those_that_wait_longest_first() -> None:
@@ -62,27 +64,26 @@ def test_due_events_are_those_that_wait_longest_first() -> None:
 
 def test_claimed_events_are_nobody_elses_until_the_lease_runs_out() -> None:
     ids = received(3)
-    assert uuids_of(claim_events(ids[:2])) == set(ids[:2])
-    assert uuids_of(claim_events(ids)) == set(ids[2:])
-    assert claim_events(ids) == []
+    assert uuids_of(claim_events(2)) == set(ids[:2])
+    assert uuids_of(claim_events()) == set(ids[2:])
+    assert claim_events() == []
     assert events.due_events(10) == []
     left = row(EventLog, ids[0]).due - utcnow()
     assert timedelta(seconds=LEASE) - SOON < left <= timedelta(seconds=LEASE)
     let_leases_run_out(EventLog, ids[1:])
     assert set(events.due_events(10)) == set(ids[1:])
-    assert uuids_of(claim_events(ids)) == set(ids[1:])
+    assert uuids_of(claim_events()) == set(ids[1:])
 
 
 def test_claimers_at_once_take_disjoint_sets_that_leave_nothing() -> None:
     ids = received(40)
     start = threading.Barrier(4)
 
-    def claimer(number: int) -> list[UUID]:
+    def claimer(_number: int) -> list[UUID]:
         start.wait(10)
         taken: list[UUID] = []
-        for begin in range(0, 40, 5):
-            part = ids[begin + number :] + ids[: begin + number]
-            taken += [event.uuid for event in claim_events(part[:10])]
+        while some := claim_events(5):
+            taken += [event.uuid for event in some]
         return taken
 
     with ThreadPoolExecutor(4) as threads:
@@ -96,10 +97,10 @@ def test_claim_skips_what_another_one_is_claiming_at_the_moment() -> None:
 
     @writing
     def claim_while_another_does() -> tuple[set[UUID], set[UUID]]:
-        mine = uuids_of(claim_events(ids[:10]))
+        mine = uuids_of(claim_events(10))
         with ThreadPoolExecutor(1) as thread:
             began = time.monotonic()
-            theirs = uuids_of(thread.submit(claim_events, ids[5:]).result(10))
+            theirs = uuids_of(thread.submit(claim_events).result(10))
             assert time.monotonic() - began < 1
         return mine, theirs
 
@@ -107,41 +108,59 @@ def test_claim_skips_what_another_one_is_claiming_at_the_moment() -> None:
 
 
 def test_claim_that_fails_takes_nothing() -> None:
-    ids = received(2)
+    received(2)
 
     @writing
     def fail() -> None:
-        assert len(claim_events(ids)) == 2
+        assert len(claim_events()) == 2
         raise KeyError
 
     with pytest.raises(KeyError):
         fail()
-    assert len(claim_events(ids)) == 2
+    assert len(claim_events()) == 2
+
+
+def test_claimed_events_have_no_more_bytes_than_asked_but_one_that_is_alone() -> None:
+    for size in (100, 50, 60, 30):
+        receive('"' + "x" * (size - 2) + '"')
+    taken = []
+    while some := events.claim_events(10, 90, LEASE):
+        taken.append([len(event.text) for event in some])
+    assert taken == [[100], [50], [60, 30]]
+
+
+def test_events_that_are_left_are_due_as_if_nobody_had_taken_them() -> None:
+    ids = received(3)
+    taken = claim_events()
+    record_matches(ids[2], [])
+    events.leave_events([event.uuid for event in taken[1:]])
+    assert events.due_events(10) == ids[1:2]
+    assert row(EventLog, ids[1]).attempts == 0
+    assert row(EventLog, ids[2]).due is None
 
 
 def test_matches_are_recorded_once() -> None:
     to = [subscribe() for _ in range(3)]
     event = receive()
-    assert events.record_matches(event, to)
-    assert not events.record_matches(event, to)
-    assert not events.record_matches(uuid4(), to)
+    for each in (event, event, uuid4()):
+        record_matches(each, to)
     (logged,) = events.logged([event], start=None, end=None, limit=1)
     assert logged.dispatched
     assert {match.subscription for match in logged.matches} == set(to)
     assert {match.state for match in logged.matches} == {"matched"}
-    assert claim_events([event]) == []
+    assert claim_events() == []
 
 
 def test_matches_are_recorded_once_by_workers_at_once() -> None:
     to, event = subscribe(), receive()
     start = threading.Barrier(4)
 
-    def worker(_number: int) -> bool:
+    def worker(_number: int) -> None:
         start.wait(10)
-        return events.record_matches(event, [to])
+        record_matches(event, [to])
 
     with ThreadPoolExecutor(4) as threads:
-        assert sorted(threads.map(worker, range(4))) == [False, False, False, True]
+        list(threads.map(worker, range(4)))
     assert len(deliveries_of(event)) == 1
 
 
@@ -157,8 +176,8 @@ def test_event_that_is_dispatched_again_gets_its_matches_once_more() -> None:
     assert events.dispatch_again([event, absent]) == [event]
     assert events.unknown([event, absent]) == [absent]
     assert events.due_events(10) == [event]
-    assert uuids_of(claim_events([event])) == {event}
-    assert events.record_matches(event, [to])
+    assert uuids_of(claim_events()) == {event}
+    record_matches(event, [to])
     assert len(deliveries_of(event)) == 2
 
 
@@ -211,7 +230,7 @@ def test_lease_doubles_each_time_an_event_is_taken_up_to_the_longest() -> None:
     event = receive()
     leases = []
     for _ in range(6):
-        assert uuids_of(claim_events([event], 500.0)) == {event}
+        assert uuids_of(claim_suspect(event, 500.0)) == {event}
         leases.append(round((row(EventLog, event).due - utcnow()).total_seconds(), -1))
         let_leases_run_out(EventLog, [event])
     assert leases == [60, 120, 240, 480, 500, 500]
@@ -219,34 +238,27 @@ def test_lease_doubles_each_time_an_event_is_taken_up_to_the_longest() -> None:
 
 def test_lease_is_never_shorter_than_the_first_when_the_longest_is() -> None:
     event = receive()
-    claim_events([event])
+    claim_events()
     let_leases_run_out(EventLog, [event])
-    assert uuids_of(claim_events([event], 1.0)) == {event}
+    assert uuids_of(claim_suspect(event, 1.0)) == {event}
     left = row(EventLog, event).due - utcnow()
     assert timedelta(seconds=LEASE) - SOON < left <= timedelta(seconds=LEASE)
 
 
-def test_lease_of_another_event_stays_when_one_taken_with_it_was_taken_before() -> None:
-    before, new = receive(), receive()
-    claim_events([before])
-    let_leases_run_out(EventLog, [before])
-    assert uuids_of(claim_events([before, new])) == {before, new}
-    left = row(EventLog, new).due - utcnow()
-    assert left <= timedelta(seconds=LEASE) < row(EventLog, before).due - utcnow()
-
-
 def test_event_is_handed_out_alone_when_two_dispatches_did_not_end() -> None:
-    event, other = receive(), receive()
+    event = receive()
     for _ in range(2):
-        assert set(events.due_events(10)) == {event, other}
+        assert events.due_events(10) == [event]
         assert events.suspect_events(10) == []
-        claim_events([event])
+        assert uuids_of(claim_events()) == {event}
         let_leases_run_out(EventLog, [event])
+    other = receive()
     assert events.suspect_events(10) == [event]
     assert events.due_events(10) == [other]
-    claim_events([event])
+    assert uuids_of(claim_events()) == {other}
+    assert uuids_of(claim_suspect(event)) == {event}
     assert events.suspect_events(10) == []  # while somebody has it
-    assert events.record_matches(event, [])
+    record_matches(event, [])
     let_leases_run_out(EventLog, [other])
     assert events.due_events(10) == [other]
 

@@ -114,7 +114,7 @@ def test_released_delivery_waits_no_longer_when_its_worker_found_it_disabled(
     to = subscribe()
     _event, (delivery,) = allowed(to)
     write(EventMatch, [to], disabled=utcnow(), error="error", holding=True)
-    assert deliveries.claim_allowed([delivery], LEASE) == []
+    assert deliveries.claim_allowed([delivery], LEASE, 1000) == []
     assert state(delivery)[0] == "held"
     enable(to)
     sweep(settings)
@@ -136,9 +136,9 @@ def test_late_answer_of_an_earlier_claim_says_nothing_about_a_released_delivery(
     assert taken.attempts == late.attempts
     again = Outcome(late, False, utcnow(), "503", "")
     deliveries.record_outcomes([again])
-    assert deliveries.claim_allowed([delivery], LEASE) == []
+    assert deliveries.claim_allowed([delivery], LEASE, 1000) == []
     deliveries.record_outcomes([replace(again, delivery=taken)])
-    assert uuids_of(deliveries.claim_allowed([delivery], LEASE)) == {delivery}
+    assert uuids_of(deliveries.claim_allowed([delivery], LEASE, 1000)) == {delivery}
 
 
 def test_hold_for_disabled_leaves_enabled_subscriptions_alone() -> None:

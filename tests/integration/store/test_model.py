@@ -22,11 +22,14 @@ from hypothesis.stateful import run_state_machine_as_test as run
 from pacifica.notifications import clock
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.config import load_settings
-from pacifica.notifications.flow import Delivery, Outcome, Ruling, State
+from pacifica.notifications.events import Event
+from pacifica.notifications.flow import Delivery, Matched, Outcome, Ruling, State
 from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch
 from pacifica.notifications.orm.transaction import reading
 from pacifica.notifications.store import deliveries, events, holding, recovery, subscriptions
-from tests.integration.store.model import OPEN, Due, Match, Model, Received, Subscriber
+from pacifica.notifications.store.dispatching import Intended, intended, record_dispatched
+from pacifica.notifications.store.revisions import current_revision
+from tests.integration.store.model import OPEN, Due, Model, Received, Subscriber
 from tests.support.stored import forget_rows, receive, subscribe, uuids_of
 
 LEASE = 1000.0
@@ -61,7 +64,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         forget_rows()
         self.model = Model(RELEASED)
-        self.dispatching: list[tuple[UUID, list[UUID]]] = []
+        self.dispatching: list[tuple[UUID, Intended]] = []
         self.asking: list[Delivery] = []
         self.sending: list[tuple[Delivery, int, int]] = []
         self.settings = replace(
@@ -115,36 +118,60 @@ class StoreMachine(RuleBasedStateMachine):
     # Workers
 
     @where(lambda model: any(each.due is Due.NOW for each in model.events.values()))
-    @rule(finishes=MOSTLY)
-    def dispatch(self, finishes: bool) -> None:
+    @rule(verdicts=VERDICTS, most=st.integers(0, 3), finishes=MOSTLY)
+    def dispatch(self, verdicts: list[str], most: int, finishes: bool) -> None:
         due = self.model.due_events(suspect=False)
         suspect = self.model.due_events(suspect=True)
         assert set(events.due_events(ALL)) == set(due)
         assert set(events.suspect_events(ALL)) == set(suspect)
-        claimed = events.claim_events(list(self.model.events), LEASE, LEASE)
+        claimed = events.claim_events(ALL, ALL, LEASE)
+        assert uuids_of(claimed) == set(due)
+        for uuid in suspect:
+            claimed += events.claim_suspect(uuid, LEASE, LEASE)
         assert uuids_of(claimed) == {*due, *suspect}
-        to = [uuid for uuid, each in self.model.subscribers.items() if each.is_matched]
-        for event in claimed:
+        to = tuple(uuid for uuid, each in self.model.subscribers.items() if each.is_matched)
+        order = list(self.model.events)
+        for event in sorted(claimed, key=lambda event: order.index(event.uuid)):
             taken = self.model.events[event.uuid]
             taken.due, taken.attempts = Due.LATER, taken.attempts + 1
-            self.dispatching.append((event.uuid, to))
+            self.dispatching.append((event.uuid, self.intend(event, to)))
             if finishes:
-                self.record_matches(-1)
+                self.record_dispatched(verdicts, most, -1)
+
+    def intend(self, event: Event, to: tuple[UUID, ...]) -> Intended:
+        subscribers = self.model.subscribers
+        intent = intended([Matched(event, to)])
+        asked = [delivery.subscription.uuid for delivery in intent.deliveries]
+        assert asked == [uuid for uuid in to if not subscribers[uuid].disabled]
+        assert intent.idle == [(event.uuid, uuid) for uuid in to if subscribers[uuid].disabled]
+        return intent
 
     @precondition(lambda self: self.dispatching)
-    @rule(which=ANY)
-    def record_matches(self, which: int) -> None:
-        event, to = take(self.dispatching, which)
-        received = self.model.events.get(event)
-        waits = received is not None and received.due is not Due.NEVER
-        assert events.record_matches(event, to) is waits
-        if received is not None:
-            received.due = Due.NEVER
-        # In an order that is the same when Hypothesis goes the same way again; ids are random.
-        order = list(self.model.subscribers)
-        recorded = rows(EventLogMatch, EventLogMatch.event_log == event)
-        for row in sorted(recorded, key=lambda row: order.index(row.event_match_id)):
-            self.model.matches.setdefault(row.uuid, Match(event, row.event_match_id))
+    @rule(verdicts=VERDICTS, most=st.integers(0, 3), which=ANY)
+    def record_dispatched(self, verdicts: list[str], most: int, which: int) -> None:
+        event, intent = take(self.dispatching, which)
+        given = list(zip(intent.deliveries, cycle(verdicts), strict=False))
+        rulings = [_ruling(verdict, delivery) for delivery, verdict in given]
+        changed = current_revision() != intent.revision
+        known = {row.uuid for row in rows(EventLogMatch, EventLogMatch.event_log == event)}
+        dispatched = record_dispatched([event], intent, rulings, lease=LEASE, most=most)
+        found = {
+            row.event_match_id: row.uuid
+            for row in rows(EventLogMatch, EventLogMatch.event_log == event)
+            if row.uuid not in known
+        }
+        asked = {
+            delivery.uuid: (delivery.subscription.uuid, verdict) for delivery, verdict in given
+        }
+        idle = [(found[uuid], uuid) for _event, uuid in intent.idle if uuid in found]
+        taken, left = self.model.record(event, asked, idle, most)
+        assert dispatched.left == left
+        if changed:
+            taken = self.model.still_served(taken)
+        assert [delivery.uuid for delivery in dispatched.taken] == taken
+        for delivery in dispatched.taken:
+            changes = self.model.subscribers[delivery.subscription.uuid].changes
+            self.sending.append((delivery, 1, changes))
 
     @where(lambda model: model.in_state(State.MATCHED))
     @rule(verdicts=VERDICTS, finishes=MOSTLY, most=st.integers(1, 3))
@@ -179,7 +206,7 @@ class StoreMachine(RuleBasedStateMachine):
         due = {uuid for uuid in allowed if self.model.matches[uuid].due is Due.NOW}
         assert set(deliveries.due_allowed(ALL)) == due
         expected = self.model.claim(State.ALLOWED, allowed[:most])
-        claimed = deliveries.claim_allowed(allowed[:most], LEASE)
+        claimed = deliveries.claim_allowed(allowed[:most], LEASE, ALL)
         assert uuids_of(claimed) == expected
         for delivery, answer in zip(self.in_order(claimed), cycle(answers), strict=False):
             claim = self.model.matches[delivery.uuid].claim
@@ -240,7 +267,10 @@ class StoreMachine(RuleBasedStateMachine):
         """Wait, and take whatever is due as far as it goes."""
         self.let_time_pass()
         self.sweep()
-        self.dispatch(finishes=True)
+        under_way = len(self.sending)
+        self.dispatch(verdicts, ALL, finishes=True)
+        for answer, _sent in zip(cycle(answers), self.sending[under_way:], strict=False):
+            self.hear_target(answer, -1)
         self.ask_policy(verdicts, finishes=True, most=ALL)
         self.send(answers, finishes=True, most=ALL)
 

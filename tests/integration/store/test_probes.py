@@ -206,7 +206,7 @@ def test_probe_is_not_joined_by_another_when_it_takes_longer_than_the_wait(
 def test_probe_is_anothers_when_its_worker_died(settings: Settings) -> None:
     subscription, (delivery,) = held(1)
     lost = probe(subscription, settings)
-    assert deliveries.claim_allowed([delivery], LEASE) == []
+    assert deliveries.claim_allowed([delivery], LEASE, 1000) == []
     let_leases_run_out(EventLogMatch, [delivery])
     again = take_allowed(delivery)
     assert (again.probe, again.attempts) == (True, lost.attempts + 1)
@@ -278,7 +278,7 @@ def test_each_is_sent_once_when_its_owner_enables_in_the_middle_of_a_probe(
     assert (found.probe, found.probes) == (None, 0)
     sweep(settings)
     assert states([first, second]) == ["allowed", "matched"]
-    assert deliveries.claim_allowed([first], LEASE) == []
+    assert deliveries.claim_allowed([first], LEASE, 1000) == []
     answered(under_way)
     assert states([first, second]) == ["delivered", "matched"]
     assert row(EventMatch, subscription).disabled is None
@@ -317,7 +317,7 @@ def test_failing_probe_is_held_when_its_owner_disabled_meanwhile(settings: Setti
     under_way = probe(subscription, settings)
     assert subscriptions.update("alice", subscription, lambda _stored: {"disabled": utcnow()})
     failed(under_way)
-    assert deliveries.claim_allowed([delivery], LEASE) == []
+    assert deliveries.claim_allowed([delivery], LEASE, 1000) == []
     assert state(delivery)[:2] == ("held", False)
     enable(subscription)
     sweep(settings)
