@@ -64,10 +64,14 @@ class _Server(_cpwsgi_server.CPWSGIServer):
         self.ConnectionClass.RequestHandlerClass = _Request
 
     def stop(self) -> None:
-        """End; CherryPy's own would hang up on those who are connected and wait for their turn."""
+        """End; CherryPy's own would hang up on those who are connected and wait for their turn.
+
+        Who comes later is refused, also while the last requests are still being answered.
+        """
         if self.ready:
             self._connections.stop()
             self._take_who_waits()
+            self.socket.close()
         super().stop()
 
     def _take_who_waits(self) -> None:

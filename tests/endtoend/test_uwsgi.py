@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,18 @@ from uuid import UUID
 import pytest
 
 from tests.support import databases
+from tests.support.deployments import Service, environment_of, migrated_database
 from tests.support.processes import BIN, Program, is_alive
 from tests.support.servers import eventually, free_port
+from tests.support.uwsgi import uwsgi_server
 
 pytestmark = pytest.mark.endtoend
 
 EVENT = (Path(__file__).parents[1] / "captures" / "ingest.json").read_bytes()
 SUBSCRIPTION = {"name": "n", "jsonpath": "$.data", "target_url": "http://127.0.0.1:9/"}
 MAX_BODY = 100_000
+#: Many more than uWSGI has threads.
+SENDERS = 40
 
 
 class Api:
@@ -199,3 +204,28 @@ def test_uwsgi_ends_soon_when_it_is_told_to_stop(tmp_path: Path) -> None:
         assert api.program.wait(10) == 0
         assert "Traceback" not in api.program.output
         eventually(lambda: not any(map(is_alive, pool)))
+
+
+def test_no_event_is_stored_unanswered_when_uwsgi_is_told_to_end_among_many_requests(
+    tmp_path: Path,
+) -> None:
+    with migrated_database("sqlite", tmp_path) as database:
+        service = Service(tmp_path, free_port(), environment_of(tmp_path, database))
+        answered: list[str] = []
+
+        def send() -> None:
+            with suppress(OSError, http.client.HTTPException):  # the server has ended
+                while True:
+                    answered.append(service.receive())
+
+        with (
+            ThreadPoolExecutor(SENDERS) as senders,
+            uwsgi_server(service.environment, tmp_path, service.port) as program,
+        ):
+            for _ in range(SENDERS):
+                senders.submit(send)
+            eventually(lambda: len(answered) > 5 * SENDERS, timeout=20)
+            program.signal(signal.SIGTERM)
+            assert program.wait(20) == 0
+        stored = databases.execute(database, "SELECT uuid FROM eventlog")
+        assert {UUID(uuid) for (uuid,) in stored} == set(map(UUID, answered))

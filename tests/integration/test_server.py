@@ -1,10 +1,13 @@
 """The installed web server: what it starts on, and many clients at once."""
 
 import shutil
+import signal
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +20,19 @@ from tests.integration.webservice import (
     assert_error,
     exchange,
     raw_get,
+    running,
     some_user,
 )
 from tests.support import databases
-from tests.support.processes import BIN, Program
-from tests.support.servers import free_port
+from tests.support.processes import BIN, Program, is_alive
+from tests.support.servers import eventually, free_port
 
 pytestmark = pytest.mark.endtoend
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "pacifica-notifications"
+#: As many requests as are answered at the same time.
+THREADS = 16
 
 
 def test_server_logs_that_it_serves_when_there_is_no_cherrypy_file(service: Service) -> None:
@@ -117,6 +123,42 @@ def test_server_answers_next_request_when_one_was_malformed(service: Service) ->
         assert b" 500 " not in answer.partition(b"\r\n")[0]
     assert service.call("GET", "/eventmatch", some_user()).status_code == 200
     assert "Traceback" not in service.program.output
+
+
+def test_server_answers_who_is_connected_and_refuses_others_when_it_is_told_to_end(
+    prepared: dict[str, str], tmp_path: Path
+) -> None:
+    head = b"POST /receive HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    event = head + b"Content-Length: 2\r\n\r\n{}"
+    with (
+        closing(sqlite3.connect(tmp_path / "db.sqlite3", isolation_level=None)) as writer,
+        running(prepared, tmp_path) as service,
+        ExitStack() as connected,
+    ):
+        writer.execute("BEGIN EXCLUSIVE")
+        address = ("127.0.0.1", service.port)
+        clients = [
+            connected.enter_context(socket.create_connection(address, timeout=20))
+            for _ in range(THREADS + 4)
+        ]
+        for client in clients:
+            client.sendall(event)
+        service.program.signal(signal.SIGTERM)
+        eventually(lambda: is_refused(address), timeout=3)
+        assert is_alive(service.program.pid)
+        writer.execute("ROLLBACK")
+        for client in clients:
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert service.program.wait(10) == 0
+
+
+def is_refused(address: tuple[str, int]) -> bool:
+    """Tell whether nobody listens; who is let in by those who do must not be left waiting."""
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_nobody_is_reset_when_50_clients_connect_at_once(service: Service) -> None:

@@ -94,7 +94,7 @@ def open_database(settings: Settings, *, statement_timeout: float | None) -> pee
         options.setdefault("timeout", _POOL_WAIT)
     defaults = {"sqlite": _sqlite, "mysql": _mysql}.get(engine, _postgresql)
     options = {**defaults(settings, statement_timeout, options), **options}
-    kind: Any = FairSqlite if engine == "sqlite" else db_url.schemes[engine]
+    kind = _kind(engine)
     if scheme.endswith("+pool"):
         kind = type(f"Pooled{kind.__name__}", (Pool, kind), {})
     database = kind(**options)
@@ -102,6 +102,18 @@ def open_database(settings: Settings, *, statement_timeout: float | None) -> pee
     # connects to a server that hangs, or closes what it had.
     database._lock = nullcontext()
     return database
+
+
+def _kind(engine: str) -> Any:
+    """Return the peewee class for an engine."""
+    if engine == "sqlite":
+        return FairSqlite
+    if engine == "mysql":
+        # Imported here, since PyMySQL is an extra.
+        from pacifica.notifications.orm.mysql import QuickMySql
+
+        return QuickMySql
+    return db_url.schemes[engine]
 
 
 def _sqlite(

@@ -37,11 +37,14 @@ class Pool(_PEEWEE.Database):
     def close_all(self) -> None:
         """Close this thread's connection and those that no thread uses.
 
-        What killed one of them may have killed all.
+        What killed one of them may have killed all. No thread is offered this one's meanwhile.
         """
-        self.close()
-        while self._idle:
-            self._take_idle(keep=0)
+        if not self.is_closed():
+            connection = self._state.conn
+            self._state.reset()
+            self._end(connection)
+            self._free.release()
+        self._take_idle(keep=0)
 
     def _connect(self) -> Any:
         if not self._free.acquire(timeout=self._patience):
@@ -63,6 +66,9 @@ class Pool(_PEEWEE.Database):
                 since, connection = self._idle.pop()
                 if time.monotonic() - since < keep:
                     return connection
-                with suppress(Exception):  # of a driver, about what is of no more use
-                    super()._close(connection)
+                self._end(connection)
         return None
+
+    def _end(self, connection: Any) -> None:
+        with suppress(Exception):  # of a driver, about what is of no more use
+            super()._close(connection)
