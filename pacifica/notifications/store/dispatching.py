@@ -1,6 +1,6 @@
 """From matched events to deliveries on record: whom they go to, and what Policy said of it."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -8,14 +8,13 @@ from uuid import UUID, uuid4
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.flow import Delivery, Matched, Ruling, State
+from pacifica.notifications.orm.bulk import insert_rows
 from pacifica.notifications.orm.models import DB, EventLog, EventLogMatch
 from pacifica.notifications.orm.transaction import writing
 from pacifica.notifications.store.deliveries import record_rulings
 from pacifica.notifications.store.holding import hold_for_disabled
 from pacifica.notifications.store.revisions import current_revision
 from pacifica.notifications.store.serving import Taken, disable_broken, known, served
-
-_ROWS_PER_INSERT = 100
 
 
 @dataclass(frozen=True)
@@ -113,8 +112,7 @@ def _record(
                 left.append(delivery.uuid)
             rows.append(row)
     rows += [_row(uuid4(), event, uuid, now) for event, uuid in idle if event in open_]
-    for some in _portions(rows):
-        EventLogMatch.insert_many(some).execute()
+    insert_rows(EventLogMatch, rows)
     return Dispatched(taken, left)
 
 
@@ -130,6 +128,8 @@ def _row(uuid: UUID, event: UUID, subscription: UUID, now: Any) -> dict[str, Any
         "failing": None,
         "policy_status_code": "",
         "policy_resp_body": "",
+        "target_status_code": "",
+        "target_resp_body": "",
         "created": now,
         "updated": now,
     }
@@ -154,8 +154,3 @@ def _still_served(taken: Sequence[Delivery]) -> list[Delivery]:
         return []
     rows = [Taken(d.uuid, d.event, d.subscription.uuid, d.attempts, d.failing) for d in taken]
     return served(rows, taken[0].leased)
-
-
-def _portions(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    for start in range(0, len(rows), _ROWS_PER_INSERT):
-        yield rows[start : start + _ROWS_PER_INSERT]

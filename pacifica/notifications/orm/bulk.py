@@ -1,0 +1,27 @@
+"""Inserting many rows, without an expression of peewee's for each value."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pacifica.notifications.orm.database import DB
+from pacifica.notifications.orm.models import BaseModel
+
+_VALUES_PER_STATEMENT = 5000
+
+
+def insert_rows(model: type[BaseModel], rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows that all name the same columns; defaults are not filled in."""
+    if not rows:
+        return
+    database: Any = DB.bound()
+    meta: Any = model._meta
+    fields = [meta.fields[name] for name in rows[0]]
+    into = f"{meta.table_name} ({', '.join(field.column_name for field in fields)})"
+    row = f"({', '.join([database.param] * len(fields))})"
+    at_once = max(_VALUES_PER_STATEMENT // len(fields), 1)
+    for start in range(0, len(rows), at_once):
+        some = rows[start : start + at_once]
+        database.execute_sql(
+            f"INSERT INTO {into} VALUES {', '.join([row] * len(some))}",  # noqa: S608 no values
+            [field.db_value(values[field.name]) for values in some for field in fields],
+        )
