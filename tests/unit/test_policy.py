@@ -40,7 +40,7 @@ def delivery(attempts: int = 1) -> Delivery:
 
 
 def test_verdict_request_carries_the_event_as_json() -> None:
-    request = verdict_request(POLICY, "alice", '{"a": "\\u00e9"}')
+    request = verdict_request(POLICY, "alice", b'{"a": "\\u00e9"}')
     assert (request.method, request.url) == ("POST", f"{POLICY}/events/alice")
     assert request.headers == (("Content-Type", "application/json"),)
     assert request.body == b'{"a": "\\u00e9"}'
@@ -67,7 +67,7 @@ def test_user_request_asks_for_the_user_alone() -> None:
     ],
 )
 def test_user_is_percent_encoded_in_every_question(user: str, quoted: str) -> None:
-    assert verdict_request(POLICY, user, "{}").url == f"{POLICY}/events/{quoted}"
+    assert verdict_request(POLICY, user, b"{}").url == f"{POLICY}/events/{quoted}"
     assert user_request(POLICY, user).url == f"{POLICY}/status/users/search/{quoted}/simple"
 
 

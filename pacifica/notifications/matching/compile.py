@@ -12,7 +12,6 @@ from jsonpath2.node import Node
 from jsonpath2.nodes.recursivedescent import RecursiveDescentNode
 from jsonpath2.nodes.root import RootNode
 from jsonpath2.nodes.subscript import SubscriptNode
-from jsonpath2.nodes.terminal import TerminalNode
 from jsonpath2.subscript import Subscript
 from jsonpath2.subscripts.arrayindex import ArrayIndexSubscript
 from jsonpath2.subscripts.arrayslice import ArraySliceSubscript
@@ -25,6 +24,7 @@ from jsonpath2.subscripts.wildcard import WildcardSubscript
 from pacifica.notifications.errors import ExpressionError
 from pacifica.notifications.matching.conditions import condition, exists
 from pacifica.notifications.matching.grammar import MAX_LENGTH, syntax_tree
+from pacifica.notifications.matching.trees import chain
 from pacifica.notifications.matching.values import (
     ABSENT,
     FUNCTIONS,
@@ -45,9 +45,13 @@ from pacifica.notifications.matching.work import (
 
 def compile_jsonpath(text: str, max_length: int = MAX_LENGTH) -> Test:
     """Parse and compile a JSONPath; raise `ExpressionError` as `syntax_tree` does."""
-    tree = syntax_tree(text, max_length)
+    return compile_tree(syntax_tree(text, max_length))
+
+
+def compile_tree(tree: RootNode) -> Test:
+    """Compile a parsed JSONPath; raise `ExpressionError` where it is nested too deep."""
     try:
-        return exists(tree, _path)
+        return exists(tree, path_walk)
     except RecursionError as error:
         raise ExpressionError("the JSONPath is nested too deep") from error
 
@@ -64,27 +68,23 @@ def has_match(test: Test, event: Any, budget: int = DEFAULT_BUDGET) -> bool:
         raise ExpressionError("the JSONPath is nested too deep to be evaluated") from error
 
 
-def _path(node: Node) -> Walk:
+def path_walk(node: Node) -> Walk:
     """Compile a path from its `$` or `@` on."""
-    walk = _chain(node.next_node)
+    walk = chain_walk(chain(node))
     if isinstance(node, RootNode):
         return lambda _value, work, accept: walk(work.root, work, accept)
     return walk
 
 
-def _chain(node: Node) -> Walk:
-    """Compile a node with all that follow it, from the last to the first.
+def chain_walk(nodes: Sequence[Node]) -> Walk:
+    """Compile nodes that follow each other, from the last to the first.
 
     Without recursion along the chain, so that only brackets in brackets make it deep. Keys and
     indices in a row become one function.
     """
-    chain = []
-    while not isinstance(node, TerminalNode):
-        chain.append(node)
-        node = node.next_node
     follow: Walk = _offer
     steps: list[int | str] = []
-    for node in reversed(chain):
+    for node in reversed(nodes):
         step = only_step(node)
         if step is not None:
             steps.insert(0, step)
@@ -127,11 +127,11 @@ def _subscript(subscript: Subscript, follow: Walk) -> Walk:
     if isinstance(subscript, WildcardSubscript):
         return _wildcard(follow)
     if isinstance(subscript, FilterSubscript):
-        return _filter(condition(subscript.expression, _path), follow)
+        return _filter(condition(subscript.expression, path_walk), follow)
     if isinstance(subscript, ArraySliceSubscript):
         return _slice(subscript, follow)
     if isinstance(subscript, NodeSubscript):
-        return _computed_step(_path(subscript.next_node), follow)
+        return _computed_step(path_walk(subscript.next_node), follow)
     if isinstance(subscript, CallableSubscript):
         return _call(subscript, follow)
     raise ExpressionError(f"unknown kind of subscript: {type(subscript).__name__}")
@@ -253,7 +253,7 @@ def _argument(argument: Any) -> Callable[[Any, Work], list[int]]:
     if not isinstance(argument, Node):
         literal = [argument] if isinstance(argument, int) else []
         return lambda _value, _work: literal
-    path = _path(argument)
+    path = path_walk(argument)
 
     def integers(value: Any, work: Work) -> list[int]:
         found: list[int] = []

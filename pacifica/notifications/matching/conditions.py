@@ -17,9 +17,9 @@ from jsonpath2.expressions.operator import (
 from jsonpath2.expressions.some import SomeExpression
 from jsonpath2.node import Node
 from jsonpath2.nodes.root import RootNode
-from jsonpath2.nodes.terminal import TerminalNode
 
 from pacifica.notifications.errors import ExpressionError
+from pacifica.notifications.matching.trees import chain
 from pacifica.notifications.matching.values import ABSENT, equal, fetcher, only_step
 from pacifica.notifications.matching.work import Accept, Test, Walk, Work, comparison_steps
 
@@ -112,7 +112,7 @@ def _compared_to(
 
 def _any_value(node: Node, paths: Paths, accept: Accept) -> Test:
     """Compile the test whether a path has a value that `accept` takes."""
-    steps = _steps(node)
+    steps = definite_steps(node)
     if steps is None:
         walk = paths(node)
 
@@ -134,17 +134,11 @@ def _any_value(node: Node, paths: Paths, accept: Accept) -> Test:
     return fetch_and_test
 
 
-def _steps(node: Node) -> list[int | str] | None:
+def definite_steps(node: Node) -> list[int | str] | None:
     """Return the steps of a path that is only keys and indices: it has one value at most."""
-    steps = []
-    node = node.next_node
-    while not isinstance(node, TerminalNode):
-        step = only_step(node)
-        if step is None:
-            return None
-        steps.append(step)
-        node = node.next_node
-    return steps
+    steps = [only_step(each) for each in chain(node)]
+    found = [step for step in steps if step is not None]
+    return found if len(found) == len(steps) else None
 
 
 def _any_pair(expression: BinaryOperatorExpression, paths: Paths) -> Test:

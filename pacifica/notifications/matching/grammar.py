@@ -28,10 +28,7 @@ def syntax_tree(text: str, max_length: int = MAX_LENGTH) -> RootNode:
     for what is not a string, is empty, is longer than `max_length` characters, is nested too
     deep, starts with `@` or is not in the grammar.
     """
-    if not isinstance(text, str):
-        raise ExpressionError(f"a JSONPath is a string, not {type(text).__name__}")
-    if len(text) > max_length:
-        raise ExpressionError(f"a JSONPath has at most {max_length} characters, not {len(text)}")
+    check_length(text, max_length)
     prefix = _prefix(text.lstrip(_WHITE_SPACE))
     try:
         with _ONE_AT_A_TIME:
@@ -43,6 +40,14 @@ def syntax_tree(text: str, max_length: int = MAX_LENGTH) -> RootNode:
         raise ExpressionError(_one_line(str(error))) from error
     except RecursionError as error:
         raise ExpressionError("the JSONPath is nested too deep") from error
+
+
+def check_length(text: str, max_length: int) -> None:
+    """Raise `ExpressionError` for what is not a string or is longer than `max_length`."""
+    if not isinstance(text, str):
+        raise ExpressionError(f"a JSONPath is a string, not {type(text).__name__}")
+    if len(text) > max_length:
+        raise ExpressionError(f"a JSONPath has at most {max_length} characters, not {len(text)}")
 
 
 def _prefix(text: str) -> str:

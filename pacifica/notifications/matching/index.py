@@ -1,13 +1,22 @@
-"""The enabled subscriptions, held so that one pass over them finds all that match an event."""
+"""The enabled subscriptions, held so that one pass over them finds all that match an event.
 
-from dataclasses import dataclass, field
+A JSONPath is read in this order: its text is divided into template and constants; the first one
+of a template is parsed, and its tree becomes a shape; the constants then are a place in the
+tables of the shape. What has no shape is compiled and evaluated on its own.
+"""
+
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from pacifica.notifications.errors import BudgetExceeded, ExpressionError
-from pacifica.notifications.matching.compile import compile_jsonpath, has_match
-from pacifica.notifications.matching.grammar import MAX_LENGTH
-from pacifica.notifications.matching.work import DEFAULT_BUDGET, Test
+from pacifica.notifications.matching.candidates import Candidates
+from pacifica.notifications.matching.findings import Findings
+from pacifica.notifications.matching.grammar import MAX_LENGTH, check_length
+from pacifica.notifications.matching.lone import Lone, LoneExpressions
+from pacifica.notifications.matching.rows import Rows
+from pacifica.notifications.matching.shaped import Shaped, ShapedExpressions
+from pacifica.notifications.matching.work import DEFAULT_BUDGET
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,31 +47,25 @@ class Matches:
     faults: tuple[Fault, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """The subscriptions that share one JSONPath, in the order in which they came."""
-
-    test: Test
-    members: dict[UUID, None] = field(default_factory=dict)
-
-
 class SubscriptionIndex:
-    """The enabled subscriptions, grouped by the text of their JSONPath.
+    """The enabled subscriptions, each in the place that its JSONPath has.
 
-    Each distinct JSONPath is compiled once, is evaluated once for an event, and is dropped with
-    its last subscription. `budget` is the steps that one evaluation may take, `max_length` the
-    characters that a JSONPath may have. Not for use by several threads at once.
+    `budget` is the steps that one evaluation may take, `max_length` the characters that a
+    JSONPath may have. Putting and removing take as long whatever else is in the index. Not for
+    use by several threads at once.
     """
 
     def __init__(self, budget: int = DEFAULT_BUDGET, max_length: int = MAX_LENGTH) -> None:
         self._budget = budget
         self._max_length = max_length
-        self._groups: dict[str, _Group] = {}
-        self._jsonpaths: dict[UUID, str] = {}
+        self._candidates = Candidates()
+        self._shaped = ShapedExpressions(self._candidates)
+        self._lone = LoneExpressions(self._candidates)
+        self._places: dict[UUID, Shaped | Lone] = {}
 
     def __len__(self) -> int:
         """Return how many subscriptions are in the index."""
-        return len(self._jsonpaths)
+        return len(self._places)
 
     def put(self, entry: Entry) -> Fault | None:
         """Add a subscription, or replace the one with its UUID.
@@ -70,29 +73,28 @@ class SubscriptionIndex:
         Returns what is wrong where the JSONPath does not parse; the subscription then is not in
         the index, with its former JSONPath neither.
         """
-        if self._jsonpaths.get(entry.uuid) == entry.jsonpath:
+        try:
+            place = self._place(entry.jsonpath)
+        except ExpressionError as error:
+            self.remove(entry.uuid)
+            return _fault(entry.uuid, error)
+        if self._places.get(entry.uuid) == place:
             return None
         self.remove(entry.uuid)
-        group = self._groups.get(entry.jsonpath)
-        if group is None:
-            try:
-                group = _Group(compile_jsonpath(entry.jsonpath, self._max_length))
-            except ExpressionError as error:
-                return _fault(entry.uuid, error)
-            self._groups[entry.jsonpath] = group
-        group.members[entry.uuid] = None
-        self._jsonpaths[entry.uuid] = entry.jsonpath
+        self._places[entry.uuid] = place
+        if isinstance(place, Lone):
+            self._lone.put(place, entry.uuid)
+        else:
+            self._shaped.put(place, entry.uuid)
         return None
 
     def remove(self, uuid: UUID) -> None:
         """Take a subscription out; one that is not in the index is none to take out."""
-        jsonpath = self._jsonpaths.pop(uuid, None)
-        if jsonpath is None:
-            return
-        group = self._groups[jsonpath]
-        del group.members[uuid]
-        if not group.members:
-            del self._groups[jsonpath]
+        place = self._places.pop(uuid, None)
+        if isinstance(place, Lone):
+            self._lone.remove(place, uuid)
+        elif place is not None:
+            self._shaped.remove(place, uuid)
 
     def match(self, event: Any) -> Matches:
         """Return which subscriptions an event, as `json.loads` returns it, matches.
@@ -100,15 +102,20 @@ class SubscriptionIndex:
         A JSONPath that raises or exceeds its budget is a fault of each subscription that has it,
         and nothing to the others.
         """
-        matched: list[UUID] = []
-        faults: list[Fault] = []
-        for group in self._groups.values():
-            try:
-                if has_match(group.test, event, self._budget):
-                    matched.extend(group.members)
-            except ExpressionError as error:
-                faults.extend(_fault(uuid, error) for uuid in group.members)
-        return Matches(tuple(matched), tuple(faults))
+        findings = Findings()
+        rows = Rows([event], event, self._budget)
+        for candidate in self._candidates.of(event):
+            candidate.search(rows, findings)
+        faults = [
+            _fault(uuid, error)
+            for uuid, error in findings.errors.items()
+            if uuid not in findings.matched
+        ]
+        return Matches(tuple(findings.matched), tuple(faults))
+
+    def _place(self, jsonpath: str) -> Shaped | Lone:
+        check_length(jsonpath, self._max_length)
+        return self._shaped.place(jsonpath) or self._lone.place(jsonpath, self._max_length)
 
 
 def _fault(uuid: UUID, error: ExpressionError) -> Fault:

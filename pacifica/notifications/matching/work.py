@@ -30,7 +30,12 @@ class Work:
         """Take `steps` from the budget, or raise `BudgetExceeded` where it has too few."""
         self.left -= steps
         if self.left < 0:
-            raise BudgetExceeded(f"needs more than {self.budget} steps on this event")
+            raise exceeded(self.budget)
+
+
+def exceeded(budget: int) -> BudgetExceeded:
+    """Return the error that more steps are needed than there are."""
+    return BudgetExceeded(f"needs more than {budget} steps on this event")
 
 
 #: Whether a value is what a walk looks for.
