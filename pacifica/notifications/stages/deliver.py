@@ -111,7 +111,8 @@ class Deliverer:
 
     def _settle(self, delivery: Delivery, result: Answer | NoAnswer) -> None:
         ruled = outcome(delivery, result, utcnow(), self._settings)
-        level = logging.INFO if ruled.delivered else logging.WARNING
+        # What arrived is on record, and a line for each would cost as much as matching it.
+        level = logging.DEBUG if ruled.delivered else logging.WARNING
         _LOG.log(
             level,
             "event %s to subscription %s, attempt %d: %s",
