@@ -3,12 +3,14 @@
 import base64
 import gzip
 import json
+import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +22,7 @@ import requests
 from pacifica.notifications.events import HOPS_HEADER
 from tests.integration.webservice import Service, assert_error, running
 from tests.support import databases
-from tests.support.servers import free_port
+from tests.support.servers import RawServer, eventually, free_port, hanging
 
 pytestmark = pytest.mark.endtoend
 
@@ -71,11 +73,40 @@ def test_event_is_printed_by_its_id_when_it_was_received(
         assert json.loads(capture.read_bytes())["eventID"] in printed.stdout
 
 
+def told(folder: Path) -> list[list[str]]:
+    """Give the ids in each message that a service has left for its workers."""
+    messages = []
+    for message in (folder / "queue" / "messages").glob("*.msg"):
+        with suppress(ValueError):  # it is being written
+            body = json.loads(message.read_text())["body"]
+            messages.append(json.loads(base64.b64decode(body))[0][0])
+    return messages
+
+
 def test_worker_is_told_when_event_was_received(service: Service) -> None:
     uuid = post(service, EVENT).text
-    messages = (service.folder / "queue" / "messages").iterdir()
-    bodies = [base64.b64decode(json.loads(each.read_text())["body"]) for each in messages]
-    assert [[uuid]] in [json.loads(body)[0] for body in bodies]
+    eventually(lambda: [uuid] in told(service.folder), 5)
+
+
+def test_one_message_tells_of_many_events_when_they_come_at_the_same_time(
+    prepared: dict[str, str], tmp_path: Path
+) -> None:
+    with running(prepared, tmp_path) as service:
+        uuids = post_at_once(service, 300)
+        eventually(lambda: sorted(chain.from_iterable(told(tmp_path))) == sorted(uuids), 5)
+        assert len(told(tmp_path)) < len(uuids) / 3
+
+
+def test_worker_is_told_of_the_last_events_when_the_web_server_ends(
+    prepared: dict[str, str], tmp_path: Path
+) -> None:
+    gathering = {**prepared, "CELERY_PUBLISH_GATHER": "60"}
+    with running(gathering, tmp_path) as service:
+        uuids = [post(service, EVENT).text for _ in range(5)]
+        eventually(lambda: told(tmp_path) == [uuids[:1]], 5)
+        service.program.signal(signal.SIGTERM)
+        assert service.program.wait() == 0
+    assert sorted(chain.from_iterable(told(tmp_path))) == sorted(uuids)
 
 
 @pytest.mark.parametrize(
@@ -256,6 +287,21 @@ def test_event_is_taken_at_once_when_broker_is_away(
     assert sum(took[1:]) < AT_MOST / 2
 
 
+def test_event_is_taken_at_once_when_broker_hangs(prepared: dict[str, str], tmp_path: Path) -> None:
+    with RawServer(hanging) as broker:
+        environment = {
+            **prepared,
+            "BROKER_URL": f"redis://127.0.0.1:{broker.port}",
+            "CELERY_PUBLISH_TIMEOUT": "3",
+            "CELERY_PUBLISH_PAUSE": "0",
+        }
+        with running(environment, tmp_path) as service:
+            for _ in range(10):
+                began = time.monotonic()
+                assert received(service, EVENT)
+                assert time.monotonic() - began < AT_MOST / 2
+
+
 @pytest.fixture
 def postgresql(tmp_path: Path) -> Iterator[str]:
     """Yield the URL of an empty PostgreSQL database."""
@@ -292,12 +338,19 @@ def test_event_is_503_when_database_is_away_and_taken_when_it_is_back(
 
 def connect_every_thread(service: Service) -> None:
     """Have each thread of the server connect to the database, so that it is cut off from it."""
+    post_at_once(service, 256)
 
-    def post_one(_: int) -> int:
-        return requests.post(service.url + "/receive", json=EVENT, timeout=20).status_code
+
+def post_at_once(service: Service, count: int) -> list[str]:
+    """Post events from more clients than the server has threads; returns their ids."""
+
+    def post_one(_: int) -> str:
+        response = requests.post(service.url + "/receive", json=EVENT, timeout=20)
+        assert response.status_code == 200
+        return response.text
 
     with ThreadPoolExecutor(64) as clients:
-        assert set(clients.map(post_one, range(256))) == {200}
+        return list(clients.map(post_one, range(count)))
 
 
 def assert_away(call: Callable[[], Any]) -> None:

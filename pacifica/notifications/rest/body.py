@@ -7,7 +7,7 @@ from cheroot.errors import MaxSizeExceeded
 
 from pacifica.notifications.rest.errors import ApiError
 
-_JSON_TYPES = ("application/json", "application/cloudevents+json")
+JSON_TYPES = ("application/json", "application/cloudevents+json")
 
 
 def read_body(most: int) -> bytes:
@@ -16,9 +16,22 @@ def read_body(most: int) -> bytes:
     length = cherrypy.request.headers.get("Content-Length", "")
     if length.isdecimal() and int(length) > most:
         raise _too_large(most)
-    body = _read(most + 1, int(length) if length.isdecimal() else None)
+    try:
+        if length.isdecimal():
+            return read_exactly(cherrypy.request.rfile, int(length))
+        body = _read_chunks(most + 1)
+    except MaxSizeExceeded as error:
+        raise _too_large(most) from error
     if len(body) > most:
         raise _too_large(most)
+    return body
+
+
+def read_exactly(stream: Any, length: int) -> bytes:
+    """Return a body of a known length; answers 400 where it ends before."""
+    body = _read(stream, length)
+    if len(body) < length:
+        raise ApiError(400, "the body is shorter than its Content-Length")
     return body
 
 
@@ -26,32 +39,29 @@ def _require_json() -> None:
     given = cherrypy.request.headers.elements("Content-Type")
     if not given:
         return
-    if given[0].value.lower() not in _JSON_TYPES:
-        raise ApiError(415, f"the content type must be {' or '.join(_JSON_TYPES)}")
+    if given[0].value.lower() not in JSON_TYPES:
+        raise ApiError(415, f"the content type must be {' or '.join(JSON_TYPES)}")
     if given[0].params.get("charset", "utf-8").strip('"').lower() not in ("utf-8", "us-ascii"):
         raise ApiError(415, "the charset must be utf-8")
 
 
-def _read(most: int, length: int | None) -> bytes:
-    """Read up to `most` bytes: what the length says, or to the end of a chunked body."""
-    chunked = "chunked" in cherrypy.request.headers.get("Transfer-Encoding", "").lower()
-    if length is None and not chunked:
+def _read_chunks(most: int) -> bytes:
+    """Read up to `most` bytes of a chunked body; without a length, any other body is empty."""
+    if "chunked" not in cherrypy.request.headers.get("Transfer-Encoding", "").lower():
         return b""
-    if length is None and not cherrypy.request.wsgi_environ.get("wsgi.input_terminated"):
+    if not cherrypy.request.wsgi_environ.get("wsgi.input_terminated"):
         raise ApiError(411, "this server takes no chunked bodies; send a Content-Length")
+    return _read(cherrypy.request.rfile, most)
+
+
+def _read(stream: Any, wanted: int) -> bytes:
     parts: list[bytes] = []
-    wanted = most if length is None else min(length, most)
-    stream: Any = cherrypy.request.rfile
     try:
         while wanted > 0 and (part := stream.read(wanted)):
             parts.append(part)
             wanted -= len(part)
-    except MaxSizeExceeded as error:
-        raise _too_large(most - 1) from error
     except (OSError, ValueError) as error:
         raise ApiError(400, "the body could not be read") from error
-    if length is not None and wanted > 0:
-        raise ApiError(400, "the body is shorter than its Content-Length")
     return b"".join(parts)
 
 

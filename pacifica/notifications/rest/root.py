@@ -1,15 +1,18 @@
 """The API as one CherryPy tree, and the settings that CherryPy has without a file."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cherrypy
 
 from pacifica.notifications.errors import ConfigError
+from pacifica.notifications.rest.accesslog import AccessLog
 from pacifica.notifications.rest.errors import error_page_default
 from pacifica.notifications.rest.eventmatch import EventMatch
 from pacifica.notifications.rest.receive import ReceiveEvent
 from pacifica.notifications.rest.request import Request
+from pacifica.notifications.rest.shortway import ShortWay
 
 # What CherryPy itself has for hundreds of clients at once is a backlog of five connections.
 SERVER: dict[str, Any] = {
@@ -32,6 +35,7 @@ APPLICATION: dict[str, dict[str, Any]] = {
         "tools.response_headers.headers": [("Content-Type", "application/json")],
     }
 }
+_NAMESPACES = frozenset({"error_page", "hooks", "request", "response", "tools", "wsgi"})
 
 
 class Root:
@@ -49,6 +53,8 @@ def application(cherrypy_file: str) -> cherrypy.Application:
     cherrypy.config.update(SERVER)
     assembled = cherrypy.Application(Root(), "", APPLICATION)
     assembled.request_class = Request
+    assembled.log = AccessLog(id(assembled), cherrypy.log.logger_root)
+    built_in = _of_requests(assembled)
     if Path(cherrypy_file).exists():
         try:
             cherrypy.config.update(cherrypy_file)
@@ -56,4 +62,17 @@ def application(cherrypy_file: str) -> cherrypy.Application:
         except Exception as error:
             reason = " ".join(str(error).split())
             raise ConfigError(f"{cherrypy_file}: not a CherryPy configuration: {reason}") from error
+    if _of_requests(assembled) == built_in:
+        short_way = partial(ShortWay, log=assembled.log)
+        assembled.wsgiapp.pipeline.append(("short_way", short_way))
     return assembled
+
+
+def _of_requests(assembled: cherrypy.Application) -> dict[tuple[str, str], Any]:
+    """Return the settings by which requests are answered; the short way knows only the built-in."""
+    return {
+        (section, key): type(value) if key == "request.dispatch" else value
+        for section, settings in {**assembled.config, "": cherrypy.config}.items()
+        for key, value in settings.items()
+        if key.partition(".")[0] in _NAMESPACES
+    }

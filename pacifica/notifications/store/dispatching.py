@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -97,26 +97,34 @@ def _record(
         for delivery in ruling.deliveries:
             if delivery.event not in open_:
                 continue
-            row = _row(delivery.uuid, delivery.event, delivery.subscription.uuid, now)
-            row |= {"policy_status_code": ruling.status, "policy_resp_body": ruling.body}
-            if ruling.state is State.HELD:  # once it is on record
-                rows.append(row)
-                continue
-            row |= {"state": ruling.state, "due": ruling.due}
-            if ruling.state is State.MATCHED:
-                row |= {"attempts": delivery.attempts, "failing": now}
-            elif ruling.state is State.ALLOWED and len(taken) < most:
+            is_taken = ruling.state is State.ALLOWED and len(taken) < most
+            if is_taken:
                 taken.append(replace(delivery, leased=leased))
-                row |= {"due": leased, "leased": leased, "attempts": delivery.attempts}
             elif ruling.state is State.ALLOWED:
                 left.append(delivery.uuid)
-            rows.append(row)
-    rows += [_row(uuid4(), event, uuid, now) for event, uuid in idle if event in open_]
+            rows.append(_ruled(delivery, ruling, now, leased if is_taken else None))
+    rows += [_matched(uuid4(), event, uuid, now) for event, uuid in idle if event in open_]
     insert_rows(EventLogMatch, rows)
     return Dispatched(taken, left)
 
 
-def _row(uuid: UUID, event: UUID, subscription: UUID, now: Any) -> dict[str, Any]:
+def _ruled(
+    delivery: Delivery, ruling: Ruling, now: datetime, leased: datetime | None
+) -> dict[str, Any]:
+    """Return the row of a delivery; one that is to be held waits for that, as if just matched."""
+    row = _matched(delivery.uuid, delivery.event, delivery.subscription.uuid, now)
+    row |= {"policy_status_code": ruling.status, "policy_resp_body": ruling.body}
+    if ruling.state is State.HELD:
+        return row
+    row |= {"state": ruling.state, "due": ruling.due}
+    if ruling.state is State.MATCHED:
+        row |= {"attempts": delivery.attempts, "failing": now}
+    elif leased is not None:
+        row |= {"attempts": delivery.attempts, "due": leased, "leased": leased}
+    return row
+
+
+def _matched(uuid: UUID, event: UUID, subscription: UUID, now: datetime) -> dict[str, Any]:
     return {
         "uuid": uuid,
         "event_log": event,
