@@ -21,6 +21,7 @@ from tests.integration.stages.flow import (
     row,
     state_of,
 )
+from tests.support import databases
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
@@ -155,3 +156,35 @@ def test_event_whose_matching_ends_unexpectedly_does_not_keep_others_of_its_batc
 @writing
 def make_events_due() -> None:
     EventLog.update(due=utcnow()).where(EventLog.due.is_null(False)).execute()
+
+
+def test_event_that_cannot_be_recorded_does_not_keep_others_of_its_batch(
+    flow: Flow, database: str
+) -> None:
+    subscription, refused = flow.subscribe(), flow.subscribe()
+    trigger = f"""
+        CREATE TRIGGER refuse BEFORE INSERT ON eventlogmatch
+        WHEN NEW.event_match_id = '{refused.hex}'
+        BEGIN SELECT RAISE(ABORT, 'refused'); END
+    """
+    change_row(refused, jsonpath='$[?(@["eventID"] = "1")]')
+    databases.execute(database, trigger)
+    ids = [flow.receive({**EVENT, "eventID": str(number)}) for number in range(3)]
+    flow.run()
+    assert [len(matches(event)) for event in ids] == [1, 0, 1]
+    assert state_of(ids[2], subscription) == "delivered"
+    databases.execute(database, "DROP TRIGGER refuse")
+    make_events_due()
+    flow.run()
+    assert state_of(ids[1], refused) == "delivered"
+
+
+def test_events_that_a_slow_batch_has_not_come_to_are_left_to_others(
+    make_flow: Callable[..., Flow],
+) -> None:
+    flow = make_flow(lease=0.0)
+    flow.subscribe()
+    ids = [flow.receive() for _ in range(3)]
+    flow.run()
+    assert [len(matches(event)) for event in ids] == [1, 0, 0]
+    assert events.due_events(10) == ids[1:]
