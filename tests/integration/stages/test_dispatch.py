@@ -10,7 +10,7 @@ import pytest
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.matching import SubscriptionIndex
 from pacifica.notifications.orm import Counter, EventLog, EventMatch
-from pacifica.notifications.orm.transaction import writing
+from pacifica.notifications.orm.transaction import reading, writing
 from pacifica.notifications.store import events, subscriptions
 from tests.integration.stages.flow import (
     EVENT,
@@ -188,3 +188,9 @@ def test_events_that_a_slow_batch_has_not_come_to_are_left_to_others(
     flow.run()
     assert [len(matches(event)) for event in ids] == [1, 0, 0]
     assert events.due_events(10) == ids[1:]
+    assert [tries_of(event) for event in ids] == [1, 0, 0]
+
+
+@reading
+def tries_of(event: UUID) -> int:
+    return EventLog.get_by_id(event).attempts
