@@ -43,6 +43,8 @@ def is_deeper(value: Any, max_depth: int) -> bool:
     """Tell whether arrays and objects are nested more than `max_depth` deep."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(max_depth):
+        if not level:
+            return False
         level = [
             child
             for node in level

@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pacifica.notifications import events
 from pacifica.notifications.errors import InvalidInput
 from pacifica.notifications.events import delivered_text, parse_event
+from pacifica.notifications.schemas import EVENT_0_1, Schema
 
 CAPTURES = sorted((Path(__file__).parents[1] / "captures").glob("*.json"))
 EVENT = {"cloudEventsVersion": "0.1", "eventType": "t", "source": "s", "eventID": "i"}
@@ -74,6 +78,27 @@ def test_event_is_refused_for_each_attribute_once_when_several_are_absent() -> N
 )
 def test_event_is_refused_when_attribute_is_wrong(wrong: dict[str, Any]) -> None:
     assert [field for field, _ in problems({**EVENT, **wrong})] == list(wrong)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"cloudEventsVersion": st.sampled_from(["0.1", "0.2", 0.1, None])},
+        optional={
+            name: st.sampled_from([None, "", "x", 0, True, [], {}, {"a": 1}])
+            for name in (*EVENT_0_1["properties"], "data")
+            if name != "cloudEventsVersion"
+        },
+    )
+)
+def test_event_is_sound_at_a_glance_exactly_when_it_breaks_no_rule(
+    document: dict[str, Any],
+) -> None:
+    try:
+        Schema(EVENT_0_1).check(document)
+        breaks_none = True
+    except InvalidInput:
+        breaks_none = False
+    assert events._is_sound(document) == breaks_none
 
 
 def test_events_have_ids_of_their_own() -> None:

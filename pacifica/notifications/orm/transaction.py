@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -69,6 +69,28 @@ def writing(function: Callable[P, R]) -> Callable[P, R]:
                 result = function(*args, **kwargs)
                 committing.set()
             return result
+
+        return _run(attempt, _OUTAGE, _WRITING_OUTAGE)
+
+    return run
+
+
+def stating(function: Callable[P, R]) -> Callable[P, R]:
+    """Run a function of one statement that does the same once or twice; raises StoreUnavailable.
+
+    A server makes a transaction of it by itself, for a third of the messages of one that begins and
+    is committed. Within a `writing` function it is part of that one's transaction.
+    """
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        if DB.in_transaction():
+            return function(*args, **kwargs)
+
+        def attempt(_committing: threading.Event) -> R:
+            # SQLite waits for its turn where a transaction begins.
+            with nullcontext() if DB.for_update else DB.atomic():
+                return function(*args, **kwargs)
 
         return _run(attempt, _OUTAGE, _WRITING_OUTAGE)
 

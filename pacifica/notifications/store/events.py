@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +11,9 @@ import peewee
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
+from pacifica.notifications.orm.bulk import insert_rows
 from pacifica.notifications.orm.models import DB, EventLog, EventLogMatch, EventMatch
-from pacifica.notifications.orm.transaction import reading, writing
+from pacifica.notifications.orm.transaction import reading, stating, writing
 from pacifica.notifications.store.claims import claim
 
 _EVENTS_PER_PURGE = 500
@@ -25,18 +26,22 @@ def record(event: Event) -> None:
     record_all([event])
 
 
-@writing
+@stating
 def record_all(events: Sequence[Event]) -> None:
-    """Store events, due to be dispatched at once; all are on disk when this returns, or none is."""
-    now = EventLog.created.db_value(utcnow())
-    values = [(event.uuid.hex, event.text, now, now, 0, event.hops) for event in events]
-    # As text, since peewee would take longer to build the statement than the database to run it.
-    row = f"({', '.join([DB.param] * len(values[0]))})"
-    DB.execute_sql(
-        "INSERT INTO eventlog (uuid, jsondata, created, due, attempts, hops) "  # noqa: S608 (no value)
-        f"VALUES {', '.join([row] * len(values))}",
-        list(chain.from_iterable(values)),
-    )
+    """Store events, due to be dispatched at once; all are on disk when this returns."""
+    now = utcnow()
+    rows = [
+        {
+            "uuid": event.uuid,
+            "jsondata": event.text,
+            "created": now,
+            "due": now,
+            "attempts": 0,
+            "hops": event.hops,
+        }
+        for event in events
+    ]
+    insert_rows(EventLog, rows, unless_stored=True)
 
 
 @reading
