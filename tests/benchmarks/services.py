@@ -1,0 +1,136 @@
+"""The service and the one that it replaces, set up alike to be compared."""
+
+import http.client
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks import replaced
+from tests.benchmarks.peers import Peers, peers
+from tests.benchmarks.programs import Ours
+from tests.support import databases, deployments
+from tests.support.deployments import Deployment, Service
+
+CAPTURES = Path(__file__).parents[1] / "captures"
+EVENT = (CAPTURES / "ingest.json").read_bytes()
+OURS = f"pacifica-notifications {version('pacifica-notifications')}"
+OLD = f"pacifica-notifications {replaced.VERSION}"
+POSTGRESQL_REDIS = Deployment("postgresql", "redis")
+POSTGRESQL_RABBITMQ = Deployment("postgresql", "amqp")
+EMBEDDED = Deployment("sqlite", "filesystem")
+NAMES = {
+    POSTGRESQL_REDIS: "PostgreSQL + Redis",
+    POSTGRESQL_RABBITMQ: "PostgreSQL + RabbitMQ",
+    EMBEDDED: "embedded (SQLite, no server)",
+}
+_RECORDED = "SELECT COUNT(*) FROM eventlogmatch WHERE target_status_code = '200'"
+_LOOK = 0.1
+_CALL = 30
+
+#: What people ask for of an ingest; the first constant fits the captured event, `{n}` makes others.
+_FORMS = (
+    ("Files", "mimetype", '"text/plain"', '"text/x-{n}"'),
+    ("Transactions.instrument", "value", "54", "10{n}"),
+    ("TransactionKeyValue", "key", '"Tag"', '"Tag{n}"'),
+    ("Transactions.submitter", "value", "10", "10{n}"),
+)
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """What a subscription is made of; `path` is that of its target."""
+
+    user: str
+    jsonpath: str
+    path: str
+
+
+def subscriptions(count: int, matching: int, users: int) -> list[Subscription]:
+    """Return subscriptions to ingests, the first so many of which match the captured event."""
+    made = []
+    for n in range(count):
+        table, key, fitting, other = _FORMS[n % len(_FORMS)]
+        value = fitting if n < matching else other.format(n=n)
+        jsonpath = f'$["data"][*][?(@["destinationTable"] = "{table}" and @["{key}"] = {value})]'
+        made.append(Subscription(f"user{n % users}", jsonpath, f"/{n}"))
+    return made
+
+
+@dataclass(frozen=True)
+class Site:
+    """A service that can be started, with its peers."""
+
+    service: Service
+    peers: Peers
+
+    def subscribe(self, wanted: Iterable[Subscription], url: str | None = None) -> None:
+        """Make subscriptions by REST, to the target or to another URL; a web server must run."""
+        port = self.service.port
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=_CALL)) as connection:
+            for each in wanted:
+                target = (url or self.peers.target.url) + each.path
+                body = {"name": "n", "jsonpath": each.jsonpath, "target_url": target}
+                headers = {"Http-Remote-User": each.user, "Content-Type": "application/json"}
+                connection.request("POST", "/eventmatch", json.dumps(body), headers)
+                response = connection.getresponse()
+                answer = response.read()
+                if response.status != 200:
+                    raise SystemExit(f"a subscription was refused: {answer!r}")
+
+    def recorded(self) -> int:
+        """Return how many deliveries are on record as taken by their targets."""
+        return databases.execute(self.service.database, _RECORDED)[0][0]
+
+    def wait_recorded(self, count: int, timeout: float) -> int:
+        """Wait until so many are on record; return how many are when the time is over."""
+        deadline = time.monotonic() + timeout
+        while (found := self.recorded()) < count and time.monotonic() < deadline:
+            time.sleep(_LOOK)
+        return found
+
+
+@contextmanager
+def ours(deployment: Deployment = POSTGRESQL_REDIS, **settings: str) -> Iterator[Site]:
+    """Give the present service on a database and a broker of its own, and its peers."""
+    with _folder() as folder, peers(folder / "peers") as beside:
+        told = {**settings, "POLICY_URL": beside.policy.url}
+        with deployments.prepared(deployment, folder, **told) as service:
+            yield Site(Ours(service.folder, service.port, service.environment), beside)
+
+
+@contextmanager
+def old(cache: Path, deployment: Deployment = POSTGRESQL_REDIS) -> Iterator[Site]:
+    """Give 0.5.2 on a database and a broker of its own, and its peers."""
+    with _folder() as folder, peers(folder / "peers") as beside:
+        told = {"POLICY_URL": beside.policy.url}
+        with replaced.prepared(deployment, folder / "service", cache, **told) as service:
+            yield Site(service, beside)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)  # nginx drops root's rights and still opens its logs
+        yield Path(name)
+
+
+@contextmanager
+def measuring() -> Iterator[None]:
+    """Have everything stopped and dropped when the program is told to end (SIGTERM).
+
+    Where a server that is needed is absent, ends the program with one line.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    except (pytest.skip.Exception, pytest.fail.Exception) as absent:
+        raise SystemExit(str(absent)) from absent
