@@ -313,6 +313,13 @@ class Settings:
     jsonpath_max_length: int = _key(
         "eventmatch", "jsonpath_max_length", 4096, COUNT, "Longest JSONPath (characters)."
     )
+    matching_known: int = _key(
+        "matching",
+        "known",
+        10_000,
+        COUNT,
+        "Most subscriptions whose owner, target and credentials a worker process keeps at hand.",
+    )
     matching_budget: int = _key(
         "matching",
         "budget",

@@ -30,6 +30,7 @@ from pacifica.notifications.store.dispatching import (
 )
 from pacifica.notifications.store.holding import disable
 from pacifica.notifications.store.recovery import probe_failed
+from pacifica.notifications.store.serving import KnownSubscriptions
 from pacifica.notifications.transport import (
     Answer,
     NoAnswer,
@@ -61,14 +62,16 @@ class Authoriser:
     def __init__(self, settings: Settings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
+        self._known = KnownSubscriptions(settings.matching_known)
 
-    def admit(self, matched: Sequence[Matched], most: int) -> Iterator[Dispatched]:
+    def admit(self, matched: Sequence[Matched], revision: int, most: int) -> Iterator[Dispatched]:
         """Get verdicts on matched events and record them, which ends their dispatch.
 
-        Yields what was recorded at once and may be sent, of which `most` deliveries in all are the
-        caller's. Raises StoreUnavailable; what was not recorded is due again when its lease ends.
+        `revision` is that of the subscriptions that they were matched with, or later. Yields what
+        was recorded at once and may be sent, of which `most` deliveries in all are the caller's.
+        Raises StoreUnavailable; what was not recorded is due again when its lease ends.
         """
-        intent = intended(matched)
+        intent = intended(matched, revision, self._known)
         asked = self._ask(intent.deliveries, {each.event.uuid: each.event for each in matched})
         by_event: dict[UUID, list[Ruling]] = {each.event.uuid: [] for each in matched}
         for each in self._rulings(asked):

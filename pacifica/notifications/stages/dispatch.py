@@ -31,6 +31,11 @@ class Dispatcher:
         self._revision = _NOTHING_READ
         self._index = self._empty_index()
 
+    @property
+    def revision(self) -> int:
+        """The revision of the subscriptions that the last events were matched with."""
+        return self._revision
+
     def match(self) -> list[Matched]:
         """Take events that wait to be dispatched and match them.
 

@@ -51,7 +51,8 @@ class Pipeline:
             return []
         events = {each.event.uuid: each.event for each in matched}
         left = []
-        for dispatched in self.authoriser.admit(matched, self.deliverer.room()):
+        revision, room = self.dispatcher.revision, self.deliverer.room()
+        for dispatched in self.authoriser.admit(matched, revision, room):
             self.deliverer.send(dispatched.taken, events)
             left += dispatched.left
         return left

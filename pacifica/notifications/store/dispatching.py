@@ -14,7 +14,7 @@ from pacifica.notifications.orm.transaction import writing
 from pacifica.notifications.store.deliveries import record_rulings
 from pacifica.notifications.store.holding import hold_for_disabled
 from pacifica.notifications.store.revisions import current_revision
-from pacifica.notifications.store.serving import Taken, disable_broken, known, served
+from pacifica.notifications.store.serving import KnownSubscriptions, Taken, disable_broken, served
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,12 @@ class Dispatched:
     left: list[UUID]
 
 
-def intended(matched: Sequence[Matched]) -> Intended:
-    """Return the deliveries that matched events lead to, without those of deleted subscriptions."""
-    revision = current_revision()
-    subscriptions = known({uuid for each in matched for uuid in each.subscriptions})
+def intended(matched: Sequence[Matched], revision: int, known: KnownSubscriptions) -> Intended:
+    """Return the deliveries that matched events lead to, without those of deleted subscriptions.
+
+    `revision` is one that was current when the events were matched, or later.
+    """
+    subscriptions = known.at(revision, {uuid for each in matched for uuid in each.subscriptions})
     deliveries, idle = [], []
     for each in matched:
         for uuid in each.subscriptions:
@@ -145,14 +147,13 @@ def _matched(uuid: UUID, event: UUID, subscription: UUID, now: datetime) -> dict
 
 def _end_dispatch(events: Collection[UUID]) -> set[UUID]:
     """End the dispatch of events; returns those whose dispatch had not ended before."""
-    query = EventLog.select(EventLog.uuid).where(
-        EventLog.uuid.in_(list(events)), EventLog.due.is_null(False)
-    )
+    these = EventLog.uuid.in_(list(events)), EventLog.due.is_null(False)
+    query = EventLog.select(EventLog.uuid).where(*these)
     if DB.for_update:
         query = query.for_update()
     open_ = {row.uuid for row in query}
     if open_:
-        EventLog.update(due=None).where(EventLog.uuid.in_(open_)).execute()
+        EventLog.update(due=None).where(*these).execute()
     return open_
 
 

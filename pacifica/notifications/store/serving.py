@@ -1,6 +1,7 @@
 """Serving subscriptions: which deliveries a worker goes on with, as their subscriptions are now."""
 
 import json
+import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +36,24 @@ class Taken(NamedTuple):
     subscription: UUID
     attempts: int
     failing: datetime | None
+
+
+class KnownSubscriptions:
+    """Subscriptions as they were read, kept as long as none of all has changed; `most` of them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._revision = -1
+        self._known: dict[UUID, Known] = {}
+
+    def at(self, revision: int, uuids: Collection[UUID]) -> dict[UUID, Known]:
+        """Return subscriptions as they were at a revision that was read before, or later."""
+        with self._lock:
+            if revision != self._revision or len(self._known) > self._most:
+                self._revision, self._known = revision, {}
+            self._known |= known([uuid for uuid in uuids if uuid not in self._known])
+            return {uuid: self._known[uuid] for uuid in uuids if uuid in self._known}
 
 
 def known(uuids: Collection[UUID]) -> dict[UUID, Known]:

@@ -19,6 +19,8 @@ from pacifica.notifications.orm.transaction import reading, writing
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.store import deliveries, events, recovery, subscriptions
 from pacifica.notifications.store.dispatching import intended, record_dispatched
+from pacifica.notifications.store.revisions import current_revision
+from pacifica.notifications.store.serving import KnownSubscriptions
 from tests.support.stored import LEASE, claim_events, claim_suspect, receive, received, subscribe
 
 ROUNDS = 40
@@ -94,7 +96,8 @@ def at_once(all_of: list[Callable[[Answers], None]], seed: int) -> None:
 def dispatch(to: list[UUID], answers: Answers) -> None:
     suspects = [claim_suspect(uuid) for uuid in events.suspect_events(ALL)]
     for event in itertools.chain(claim_events(), *suspects):
-        intent = intended([Matched(event, tuple(to))])
+        matched = Matched(event, tuple(to))
+        intent = intended([matched], current_revision(), KnownSubscriptions(10))
         rulings = [ruling(delivery, answers) for delivery in intent.deliveries]
         dispatched = record_dispatched([event.uuid], intent, rulings, lease=LEASE, most=2)
         record(dispatched.taken, answers)

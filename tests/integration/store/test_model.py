@@ -29,6 +29,7 @@ from pacifica.notifications.orm.transaction import reading
 from pacifica.notifications.store import deliveries, events, holding, recovery, subscriptions
 from pacifica.notifications.store.dispatching import Intended, intended, record_dispatched
 from pacifica.notifications.store.revisions import current_revision
+from pacifica.notifications.store.serving import KnownSubscriptions
 from tests.integration.store.model import OPEN, Due, Model, Received, Subscriber
 from tests.support.stored import forget_rows, receive, subscribe, uuids_of
 
@@ -64,6 +65,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         forget_rows()
         self.model = Model(RELEASED)
+        self.known = KnownSubscriptions(1)
         self.dispatching: list[tuple[UUID, Intended]] = []
         self.asking: list[Delivery] = []
         self.sending: list[tuple[Delivery, int, int]] = []
@@ -140,7 +142,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def intend(self, event: Event, to: tuple[UUID, ...]) -> Intended:
         subscribers = self.model.subscribers
-        intent = intended([Matched(event, to)])
+        intent = intended([Matched(event, to)], current_revision(), self.known)
         asked = [delivery.subscription.uuid for delivery in intent.deliveries]
         assert asked == [uuid for uuid in to if not subscribers[uuid].disabled]
         assert intent.idle == [(event.uuid, uuid) for uuid in to if subscribers[uuid].disabled]
