@@ -21,7 +21,9 @@ _LOOP = 508
 _HEADERS = (("Content-Type", "application/json"), ("User-Agent", "pacifica-notifications"))
 
 
-def delivery_request(delivery: Delivery, event: Event) -> Request:
+def delivery_request(
+    delivery: Delivery, event: Event, now: datetime, settings: Settings
+) -> Request:
     """Return the request of a delivery; raises ValueError for a target that cannot be used."""
     subscription = delivery.subscription
     body = event.encoded
@@ -29,7 +31,8 @@ def delivery_request(delivery: Delivery, event: Event) -> Request:
         body = delivered_text(event.text, subscription.extensions).encode()
     hops = (HOPS_HEADER, str(event.hops + 1))
     headers = (*_HEADERS, hops, *authorization(subscription.auth))
-    return Request("POST", subscription.target_url, headers, body)
+    timeout = _time_left(delivery, now, settings)
+    return Request("POST", subscription.target_url, headers, body, timeout)
 
 
 def authorization(auth: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -74,6 +77,18 @@ def outcome(
     probe_due = next_probe(1, now, now, settings) if transient else None
     error = _error(delivery, result, now, body)
     return Outcome(delivery, False, now, status, body, error, probe_due)
+
+
+def _time_left(delivery: Delivery, now: datetime, settings: Settings) -> float | None:
+    """Return how many seconds a quick retry may take; None for any other, and where it is late.
+
+    Otherwise a target that hangs would keep its subscription waiting for another time-out.
+    """
+    if delivery.failing is None:
+        return None
+    left = settings.delivery_horizon - (now - delivery.failing).total_seconds()
+    # Past the horizon, the target has asked for the wait, or it was ours.
+    return max(left, settings.delivery_retry_timeout) if left >= 0 else None
 
 
 def unusable(delivery: Delivery, reason: str, now: datetime) -> Outcome:

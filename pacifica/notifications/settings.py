@@ -330,6 +330,9 @@ class Settings:
     policy_connect_timeout: float = _key(
         "policy", "connect_timeout", 3, SECONDS, "How long connecting to Policy may take (seconds)."
     )
+    policy_read_timeout: float = _key(
+        "policy", "read_timeout", 10, SECONDS, "How long nothing may come from Policy (seconds)."
+    )
     policy_timeout: float = _key(
         "policy", "timeout", 10, SECONDS, "How long one answer of Policy may take in all (seconds)."
     )
@@ -359,8 +362,24 @@ class Settings:
         SECONDS,
         "How long connecting to a target may take (seconds).",
     )
+    delivery_read_timeout: float = _key(
+        "delivery",
+        "read_timeout",
+        10,
+        SECONDS,
+        "How long nothing may come from a target that has the event (seconds); of use where it is "
+        "less than timeout.",
+    )
     delivery_timeout: float = _key(
         "delivery", "timeout", 10, SECONDS, "How long one delivery may take in all (seconds)."
+    )
+    delivery_retry_timeout: float = _key(
+        "delivery",
+        "retry_timeout",
+        1,
+        SECONDS,
+        "How long a delivery that is tried again may take at least, though less is left of "
+        "horizon (seconds).",
     )
     delivery_response_bytes: int = _key(
         "delivery",
@@ -391,8 +410,8 @@ class Settings:
         "horizon",
         5,
         SECONDS,
-        "How long after its first failure a delivery is still tried again (seconds); waits that "
-        "a target asked for do not count.",
+        "How long after its first failure a delivery is tried again (seconds): a later try takes "
+        "no more than what is left. Waits that a target asked for do not count.",
     )
     delivery_retry_after_most: float = _key(
         "delivery",

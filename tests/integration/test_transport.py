@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from pacifica.notifications.transport import (
 from tests.support import servers
 from tests.support.servers import RawServer, Received, RecordingServer
 
+SILENT = Limits(read_timeout=0.3)
 SHORT = Limits(connect_timeout=0.3, total_timeout=0.4, response_bytes=1000)
 PATIENCE = 5.0
 
@@ -266,6 +268,60 @@ def test_submit_gives_no_answer_at_the_total_timeout_when_the_server_is_slow(
         result = no_answer(short, post(server.url))
     assert (result.reason, result.ours) == ("no answer within 0.4 s", False)
     assert 0.4 <= result.seconds < 2
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        servers.hanging,
+        servers.dribbling_headers,
+        servers.stalling(b"HTTP/1.1 200 OK\r\nContent-Len"),
+        servers.stalling(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npart"),
+    ],
+    ids=["before the answer", "byte by byte", "within the header", "within the body"],
+)
+def test_submit_gives_no_answer_at_the_read_timeout_when_the_server_falls_silent(
+    behaviour: Callable[[socket.socket, threading.Event], None], target: RecordingServer
+) -> None:
+    with RawServer(behaviour) as server, Transport(SILENT) as transport:
+        result = no_answer(transport, post(server.url))
+        assert answer(transport, post(target.url)).status == 200
+    assert (result.reason, result.ours) == ("nothing came for 0.3 s", False)
+    assert 0.3 <= result.seconds < 1
+
+
+def test_read_timeout_spares_an_answer_that_goes_on_coming() -> None:
+    limits = replace(SILENT, total_timeout=1.0)
+    with RawServer(servers.dribbling_body) as server, Transport(limits) as transport:
+        assert no_answer(transport, post(server.url)).reason == "no answer within 1 s"
+
+
+def test_read_timeout_spares_a_request_that_goes_on_being_taken() -> None:
+    def slow_to_read(connection: socket.socket, over: threading.Event) -> None:
+        while connection.recv(200_000) and not over.wait(0.02):
+            pass
+
+    limits = replace(SILENT, total_timeout=1.0)
+    with RawServer(slow_to_read) as server, Transport(limits) as transport:
+        result = no_answer(transport, post(server.url, b"x" * 50_000_000))
+    assert result.reason == "no answer within 1 s"
+
+
+def test_read_timeout_does_not_end_what_waits_for_its_connection() -> None:
+    limits = replace(SILENT, connect_timeout=0.7)
+    silent = RawServer(lambda _, over: bool(over.wait(PATIENCE)))
+    with silent as server, Transport(limits) as transport:
+        result = no_answer(transport, post(server.url.replace("http:", "https:")))
+    assert result.reason == "no connection within 0.7 s"
+
+
+def test_request_takes_no_longer_than_its_own_timeout(transport: Transport) -> None:
+    with RawServer(servers.hanging) as server:
+        result = no_answer(transport, replace(post(server.url), timeout=0.2))
+        assert (result.reason, result.seconds < 1) == ("no answer within 0.2 s", True)
+        longer = replace(post(server.url), timeout=PATIENCE)
+        with Transport(SHORT) as short:
+            assert no_answer(short, longer).reason == "no answer within 0.4 s"
 
 
 def test_submit_gives_no_connection_within_the_connect_timeout_when_tls_hangs() -> None:
@@ -524,6 +580,17 @@ def test_submit_serves_other_names_when_lookups_hang(
         reasons = {future.result(PATIENCE) for future in stuck}
     assert reasons == {NoAnswer("host not found within 0.3 s", 0.0)}
     assert len(slow_names) == 21  # each name once
+
+
+@pytest.mark.usefixtures("slow_names")
+def test_request_waits_no_longer_for_a_name_than_its_own_timeout(transport: Transport) -> None:
+    patient, hurried = (
+        post("http://1.slow.test/"),
+        replace(post("http://1.slow.test/"), timeout=0.1),
+    )
+    futures = [transport.submit(each) for each in (patient, hurried)]
+    reasons = [future.result(PATIENCE) for future in futures]
+    assert reasons == [NoAnswer(f"host not found within {s} s", 0.0) for s in (2, 0.1)]
 
 
 def test_submit_uses_what_a_name_was_when_looking_it_up_again_hangs(

@@ -259,6 +259,18 @@ def broken_body(connection: socket.socket, over: threading.Event) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npart")
 
 
+class stalling:  # noqa: N801 - used where the functions above are
+    """Send the beginning of an answer at once, and never the rest."""
+
+    def __init__(self, beginning: bytes) -> None:
+        self._beginning = beginning
+
+    def __call__(self, connection: socket.socket, over: threading.Event) -> None:
+        read_request(connection)
+        connection.sendall(self._beginning)
+        over.wait()
+
+
 class stale_after_one_answer:  # noqa: N801 - used where the functions above are
     """Answer one request on each connection; close it without an answer at the next one."""
 

@@ -75,7 +75,7 @@ def wait(result: Answer | NoAnswer, attempts: int = 1, **chosen: Any) -> float:
 
 def test_request_posts_the_event_as_json() -> None:
     event = Event(UUID(int=2), '{"a": "\\u00e9"}')
-    request = delivery_request(delivery(target_url="https://t.invalid/x?y=1"), event)
+    request = delivery_request(delivery(target_url="https://t.invalid/x?y=1"), event, NOW, SETTINGS)
     assert (request.method, request.url) == ("POST", "https://t.invalid/x?y=1")
     assert request.headers == (
         ("Content-Type", "application/json"),
@@ -88,20 +88,22 @@ def test_request_posts_the_event_as_json() -> None:
 def test_request_carries_extensions_and_credentials_of_the_subscription() -> None:
     auth = {"type": "header", "header": {"type": "Bearer", "credentials": "t"}}
     event = Event(UUID(int=2), '{"extensions": {}}')
-    request = delivery_request(delivery(extensions={"a": 1}, auth=auth), event)
+    request = delivery_request(delivery(extensions={"a": 1}, auth=auth), event, NOW, SETTINGS)
     assert request.body == b'{"extensions": {"a": 1}}'
     assert ("Authorization", "Bearer t") in request.headers
 
 
 def test_requests_share_the_events_body_when_they_carry_it_unchanged() -> None:
     event = Event(UUID(int=2), "{}")
-    first, second = (delivery_request(delivery(user=user), event) for user in ("alice", "bob"))
+    first, second = (
+        delivery_request(delivery(user=user), event, NOW, SETTINGS) for user in ("alice", "bob")
+    )
     assert first.body is second.body
 
 
 @pytest.mark.parametrize("hops", [0, 3])
 def test_request_counts_one_hop_more_than_the_event_came_through(hops: int) -> None:
-    request = delivery_request(delivery(), Event(UUID(int=2), "{}", hops))
+    request = delivery_request(delivery(), Event(UUID(int=2), "{}", hops), NOW, SETTINGS)
     assert dict(request.headers)[HOPS_HEADER] == str(hops + 1)
 
 
@@ -140,7 +142,7 @@ def test_authorization_is_refused_when_it_lacks_what_its_type_needs(auth: Any) -
 def test_request_is_refused_when_a_credential_could_write_headers(credentials: str) -> None:
     auth = {"type": "header", "header": {"type": "Bearer", "credentials": credentials}}
     with pytest.raises(ValueError, match="Authorization"):
-        delivery_request(delivery(auth=auth), Event(UUID(int=2), "{}"))
+        delivery_request(delivery(auth=auth), Event(UUID(int=2), "{}"), NOW, SETTINGS)
 
 
 # Extensions
@@ -293,19 +295,34 @@ def test_wait_is_as_configured_and_bounded() -> None:
 
 @settings(max_examples=200)
 @given(st.floats(0, 13))
-def test_outcome_disables_within_the_horizon_and_one_more_answer(seconds: float) -> None:
+def test_outcome_disables_about_five_seconds_after_the_first_failure(seconds: float) -> None:
     """By the default settings, whatever the waits and however long the target takes to fail."""
-    first = NOW
-    now, tries, due = first, 0, first
+    first, now, tries, due = None, NOW, 0, NOW
     while due is not None:
-        now = due + timedelta(seconds=seconds)
-        first = now if not tries else first
         tries += 1
-        failed = replace(delivery(tries), failing=first if tries > 1 else None)
+        failed = replace(delivery(tries), failing=first)
+        timeout = delivery_request(failed, Event(UUID(int=2), "{}"), due, SETTINGS).timeout
+        now = due + timedelta(seconds=min(seconds, timeout or 10))
+        first = first or now
         result = outcome(failed, NO_ANSWER, now, SETTINGS)
         due = result.due if result.error is None else None
-    assert 2 <= tries <= 4 or seconds > 5
-    assert now - first <= timedelta(seconds=5 + seconds)
+    assert 2 <= tries <= 4
+    assert first is not None
+    assert now - first <= timedelta(seconds=6)
+
+
+@pytest.mark.parametrize(
+    ("failing_for", "timeout"),
+    [(None, None), (0, 5), (1.5, 3.5), (4.9, 1), (5, 1), (5.1, None), (3600, None)],
+    ids=str,
+)
+def test_retry_takes_what_is_left_of_the_horizon_unless_it_comes_later(
+    failing_for: float | None, timeout: float | None
+) -> None:
+    since = None if failing_for is None else NOW - timedelta(seconds=failing_for)
+    retried = replace(delivery(2), failing=since)
+    request = delivery_request(retried, Event(UUID(int=2), "{}"), NOW, SETTINGS)
+    assert request.timeout == timeout
 
 
 @pytest.mark.parametrize("result", [answer(503), NO_ANSWER])

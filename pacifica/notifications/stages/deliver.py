@@ -66,7 +66,9 @@ class Deliverer:
             if delivery.event not in events:
                 continue
             try:
-                request = delivery_request(delivery, events[delivery.event])
+                request = delivery_request(
+                    delivery, events[delivery.event], utcnow(), self._settings
+                )
                 sent.append(self._send(delivery, request))
             except (ValueError, RecursionError) as error:
                 self._recorder.put(unusable(delivery, str(error), utcnow()))

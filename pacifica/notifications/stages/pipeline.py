@@ -21,6 +21,7 @@ class Pipeline:
             Limits(
                 connect_timeout=settings.policy_connect_timeout,
                 total_timeout=settings.policy_timeout,
+                read_timeout=settings.policy_read_timeout,
                 response_bytes=settings.delivery_response_bytes,
                 connections_per_host=settings.delivery_connections_per_host,
                 queue=_POLICY_QUEUE,
@@ -30,6 +31,7 @@ class Pipeline:
             Limits(
                 connect_timeout=settings.delivery_connect_timeout,
                 total_timeout=settings.delivery_timeout,
+                read_timeout=settings.delivery_read_timeout,
                 response_bytes=settings.delivery_response_bytes,
                 connections_per_host=settings.delivery_connections_per_host,
                 connections=settings.delivery_connections,

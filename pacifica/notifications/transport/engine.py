@@ -12,11 +12,14 @@ import pycurl
 from pacifica.notifications.transport.exchange import Limits, NoAnswer
 from pacifica.notifications.transport.names import Names
 from pacifica.notifications.transport.parcels import Found, Parcel
-from pacifica.notifications.transport.transfer import BAD_URL, Transfer
+from pacifica.notifications.transport.transfer import BAD_URL, SILENT, Transfer
 from pacifica.notifications.transport.turns import Turns
 
 if sys.platform != "win32":
     import resource
+
+# So often within a read time-out, all transfers are looked at.
+_LOOKS = 10
 
 
 class Engine:
@@ -32,6 +35,7 @@ class Engine:
         self._transfers: dict[pycurl.Curl, Transfer] = {}
         self._spare: list[Transfer] = []
         self._alarm: float | None = None
+        self._look = 0.0  # when to look for those that are silent
         self._ear = ear.fileno()
         self._watched = {self._ear}
         self._selector = selectors.DefaultSelector()
@@ -74,16 +78,21 @@ class Engine:
         self._start()
         now = time.monotonic()
         for parcel in self._names.late(now):
-            parcel.refuse(NoAnswer(f"host not found within {self._names.timeout:g} s", 0.0))
+            seconds = self._names.timeout(parcel)
+            parcel.refuse(NoAnswer(f"host not found within {seconds:g} s", 0.0))
         if self._alarm is not None and self._alarm <= now:
             self._alarm = None
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        if self._look <= now:
+            self._look = now + self._limits.read_timeout / _LOOKS
+            self._hang_up(now)
         if self._settle():
             self._start()
 
     def wait(self, patience: float) -> None:
         """Wait for a byte in the ear, a socket that is ready or the alarm, and feed libcurl."""
-        for alarm in (self._alarm, self._names.alarm):
+        look = self._look if self._transfers else None
+        for alarm in (self._alarm, self._names.alarm, look):
             if alarm is not None:
                 patience = min(patience, alarm - time.monotonic())
         # The bits of `selectors` and libcurl agree: 1 is reading, 2 is writing.
@@ -124,12 +133,22 @@ class Engine:
             ended += [(curl, pycurl.E_OK) for curl in done]
             ended += [(curl, code) for curl, code, _ in failed]
         for curl, code in ended:
-            self._multi.remove_handle(curl)
-            parcel, outcome = self._transfers[curl].end(code)
-            self._spare.append(self._transfers.pop(curl))
-            self._turns.leave(parcel, outcome)
-            parcel.future.set_result(outcome)
+            self._end(curl, code)
         return bool(ended)
+
+    def _hang_up(self, now: float) -> None:
+        silent = [curl for curl, transfer in self._transfers.items() if transfer.is_silent(now)]
+        for curl in silent:
+            self._end(curl, SILENT)
+        if silent:
+            self._start()
+
+    def _end(self, curl: pycurl.Curl, code: int) -> None:
+        self._multi.remove_handle(curl)
+        parcel, outcome = self._transfers[curl].end(code)
+        self._spare.append(self._transfers.pop(curl))
+        self._turns.leave(parcel, outcome)
+        parcel.future.set_result(outcome)
 
     def _watch(self, events: int, fd: int, _multi: object, _mark: object) -> None:
         if events == pycurl.POLL_REMOVE:

@@ -21,13 +21,15 @@ class Request:
 
     Raise ValueError for a method other than GET and POST, a GET with a body, and for anything in
     the URL or a header that would let its value write further headers (RFC 9110, section 5.5).
-    User and password in the URL are not sent.
+    User and password in the URL are not sent. `timeout`, in seconds, is for a request that may take
+    less than `Limits.total_timeout` says: at most so long for a lookup, and so long from then on.
     """
 
     method: str
     url: str = field(repr=False)
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
+    timeout: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not be sent as it stands."""
@@ -50,12 +52,16 @@ class Request:
 class Limits:
     """What one transport lets servers and callers take.
 
-    Both time-outs are seconds. `connect_timeout` is for a name lookup that is needed first, then
+    Time-outs are seconds. `connect_timeout` is for a name lookup that is needed first, then
     afresh for TCP with TLS. `total_timeout` runs from the start of the transfer (neither lookup nor
-    waiting for a turn count) to the last byte of the answer. `response_bytes` is how much of a
-    body is read. `connections_per_host` and `connections` count requests in flight; `queue` counts
-    those that are not yet, of which one host may have a quarter. Whatever `connections` says,
-    sockets take no more than half of the files that the process may have open.
+    waiting for a turn count) to the last byte of the answer. `read_timeout` is how long a server
+    may be silent once there is a connection: take no byte, send none of a body and no whole line of
+    a header. Transfers are looked at in such intervals that it may be a fifth longer.
+
+    `response_bytes` is how much of a body is read. `connections_per_host` and `connections` count
+    requests in flight; `queue` counts those that are not yet, of which one host may have a quarter.
+    Whatever `connections` says, sockets take no more than half of the files that the process may
+    have open.
 
     Not every host may start one until all `connections` are taken. One that has some in flight may
     while no more than `part_for_served` of them are; one that has none and whose last request took
@@ -68,6 +74,7 @@ class Limits:
 
     connect_timeout: float = 3.0
     total_timeout: float = 10.0
+    read_timeout: float = 10.0
     response_bytes: int = 65536
     connections_per_host: int = 8
     connections: int = 1024

@@ -3,11 +3,13 @@
 Libcurl's own lookups share a few threads, each of which a silent name server holds for ten seconds.
 """
 
+import heapq
+import itertools
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from math import inf
 
 from pacifica.notifications.transport.exchange import Limits
 from pacifica.notifications.transport.parcels import Found, Parcel
@@ -24,19 +26,23 @@ class Names:
     """
 
     def __init__(self, limits: Limits, report: Callable[[Found], None]) -> None:
-        self.timeout = limits.connect_timeout
         self._limits = limits
         self.waiting = 0
         self._report = report
         self._known: dict[str, tuple[float, tuple[str, ...]]] = {}  # with since when
         self._asking: dict[str, dict[Parcel, None]] = {}
         self._looking: set[str] = set()
-        self._deadlines: deque[tuple[float, Parcel]] = deque()
+        self._deadlines: list[tuple[float, int, Parcel]] = []  # a heap
+        self._turn = itertools.count()
 
     @property
     def alarm(self) -> float | None:
         """When the next one that waits for a name is too late; None while nobody does."""
         return self._deadlines[0][0] if self.waiting else None
+
+    def timeout(self, parcel: Parcel) -> float:
+        """Return for how many seconds a parcel may wait for the addresses of its host."""
+        return min(self._limits.connect_timeout, parcel.request.timeout or inf)
 
     def knows(self, name: str) -> bool:
         """Tell whether nobody need wait for a name; have one looked up again that gets old."""
@@ -57,7 +63,8 @@ class Names:
         """Have a parcel wait for the addresses of its host."""
         self.waiting += 1
         self._asking.setdefault(parcel.address.name, {})[parcel] = None
-        self._deadlines.append((time.monotonic() + self.timeout, parcel))
+        deadline = time.monotonic() + self.timeout(parcel)
+        heapq.heappush(self._deadlines, (deadline, next(self._turn), parcel))
         self._look(parcel.address.name)
 
     def learn(self, found: Found) -> Iterable[Parcel]:
@@ -78,7 +85,7 @@ class Names:
     def late(self, now: float) -> Iterator[Parcel]:
         """Give each parcel that has waited too long, once."""
         while self._deadlines and self._deadlines[0][0] <= now:
-            parcel = self._deadlines.popleft()[1]
+            _, _, parcel = heapq.heappop(self._deadlines)
             name = parcel.address.name
             if parcel in self._asking.get(name, ()):
                 del self._asking[name][parcel]

@@ -1,6 +1,7 @@
 """One request in libcurl's hands, and what its codes mean."""
 
 import time
+from math import inf
 
 import pycurl
 
@@ -9,6 +10,12 @@ from pacifica.notifications.transport.parcels import Parcel
 
 # One header section is allowed this many bytes, interim answers included.
 _HEADER_BYTES = 65536
+
+# What is under way of a transfer: bytes of the request, of the answer's header and of its body.
+_PROGRESS = (pycurl.SIZE_UPLOAD_T, pycurl.HEADER_SIZE, pycurl.SIZE_DOWNLOAD_T)
+
+# Not one of libcurl's codes: the request was sent, and nothing came back for too long.
+SILENT = -1
 
 BAD_URL = "not a usable URL"
 _NOT_HTTP = "not an HTTP answer"
@@ -55,7 +62,6 @@ class Transfer:
         curl.setopt(pycurl.CAINFO, ca_file)
         # To libcurl, 0 would mean no time-out.
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(limits.connect_timeout * 1000)))
-        curl.setopt(pycurl.TIMEOUT_MS, max(1, round(limits.total_timeout * 1000)))
         curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
         curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
 
@@ -67,8 +73,12 @@ class Transfer:
         self._body: list[bytes] = []
         self._room = self._limits.response_bytes
         self._truncated = False
-        self._began = time.monotonic()
         request, address, curl = parcel.request, parcel.address, self.curl
+        self._total = min(self._limits.total_timeout, request.timeout or inf)
+        self._began = self._moved = time.monotonic()
+        self._progress: tuple[float, ...] = ()
+        # To libcurl, 0 would mean no time-out.
+        curl.setopt(pycurl.TIMEOUT_MS, max(1, round(self._total * 1000)))
         # What libcurl would add by itself is left out by naming it without a value.
         headers = ["Expect:", "Content-Type:"]
         for name, value in request.headers:
@@ -93,15 +103,23 @@ class Transfer:
             body = b"".join(self._body)
             return self._parcel, Answer(status, body, self._truncated, self._retry_after, seconds)
         if code == pycurl.E_OPERATION_TIMEDOUT:
-            connect, total = self._limits.connect_timeout, self._limits.total_timeout
-            reason = f"no answer within {total:g} s"
-            if seconds < total:
-                reason = f"no connection within {connect:g} s"
+            reason = f"no answer within {self._total:g} s"
+            if seconds < self._total:
+                reason = f"no connection within {self._limits.connect_timeout:g} s"
+        elif code == SILENT:
+            reason = f"nothing came for {self._limits.read_timeout:g} s"
         elif self._header_bytes > _HEADER_BYTES:
             reason = _FLOOD
         else:
             reason = _REASONS.get(code, "transfer failed")
         return self._parcel, NoAnswer(reason, seconds)
+
+    def is_silent(self, now: float) -> bool:
+        """Tell whether nothing has come, or gone, for too long since there is a connection."""
+        progress = tuple(self.curl.getinfo(each) for each in _PROGRESS)
+        if progress != self._progress or not self.curl.getinfo(pycurl.PRETRANSFER_TIME_T):
+            self._progress, self._moved = progress, now
+        return now - self._moved >= self._limits.read_timeout
 
     def _take_header(self, line: bytes) -> int:
         self._header_bytes += len(line)

@@ -174,3 +174,8 @@ def policy_of_users(
 @reading
 def attempts_of(event: UUID) -> int:
     return EventLogMatch.get(EventLogMatch.event_log == event).attempts
+
+
+@reading
+def failing_since(event: UUID) -> datetime:
+    return EventLogMatch.get(EventLogMatch.event_log == event).failing

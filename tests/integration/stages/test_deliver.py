@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.integration.stages.flow import (
     due_of,
     due_within,
     enable,
+    failing_since,
     match_of,
     matches,
     row,
@@ -128,6 +130,37 @@ def test_target_is_tried_again_and_then_disabled_when_it_does_not_answer(
     assert error.endswith(f" to {url}/x failed after 2 attempts: {reason}")
     assert "secret" not in error
     assert match_of(event).target_body == reason
+
+
+def test_target_that_hangs_is_disabled_when_the_horizon_is_over(
+    make_flow: Callable[..., Flow],
+) -> None:
+    flow = make_flow(
+        delivery_timeout=5.0,
+        delivery_read_timeout=2.0,
+        delivery_horizon=0.5,
+        delivery_retry_first=0.0,
+        delivery_retry_timeout=0.1,
+    )
+    with RawServer(hanging) as server:
+        subscription = flow.subscribe(target_url=server.url)
+        event = flow.send()
+        assert match_of(event).target_body == "nothing came for 2 s"
+        assert row(subscription).disabled is None
+        first_failure = failing_since(event)
+        flow.go_on(event)
+    disabled, error = row(subscription).disabled, row(subscription).error or ""
+    assert disabled is not None
+    assert disabled - first_failure < timedelta(seconds=1)
+    assert " failed after 2 attempts: no answer within 0." in error
+
+
+def test_policy_that_falls_silent_is_asked_again(make_flow: Callable[..., Flow]) -> None:
+    with RawServer(hanging) as policy:
+        flow = make_flow(policy_url=policy.url, policy_timeout=5.0, policy_read_timeout=0.3)
+        flow.subscribe()
+        match = match_of(flow.send())
+    assert (match.state, match.policy_body) == ("matched", "nothing came for 0.3 s")
 
 
 def test_target_that_recovers_is_delivered_and_stays_enabled(flow: Flow) -> None:
