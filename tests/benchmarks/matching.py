@@ -2,21 +2,16 @@
 
 `python -m tests.benchmarks.matching` measures the index of subscriptions alone, in this process: no
 database and no broker. The event is an ingest as Pacifica Metadata sends it, with its 9 records or
-with as many records of files as asked for. `--json FILE` writes the same figures for a plot.
-
-Every time is the processor's. An event is matched again and again, with reading its JSON in turn.
+with more, of files. It is matched again and again, with reading its JSON in turn. A change is a
+subscription that is removed and put again.
 """
 
-import argparse
 import gc
 import json
-import os
-import statistics
 import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -27,6 +22,7 @@ from uuid import UUID
 import jsonpath2
 
 from pacifica.notifications.matching import Entry, SubscriptionIndex
+from tests.benchmarks.report import Report, parser
 
 EVENT = Path(__file__).parents[2] / "tests" / "captures" / "ingest.json"
 INGEST = "org.pacifica.metadata.ingest"
@@ -98,92 +94,70 @@ ODD = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
-    """One figure: milliseconds for an event, `loads` to read its JSON, `ratio` of the two."""
-
-    what: str
-    subscriptions: int
-    records: int
-    matched: int
-    median: float
-    least: float
-    loads: float
-    ratio: float
+_COLUMNS = {
+    "matched": "matched",
+    "ms": "ms an event",
+    "loads": "json.loads ms",
+    "ratio": "of json.loads",
+    "bytes": "bytes each",
+    "seconds": "s to load",
+    "change": "µs a change",
+}
 
 
 def main() -> int:
     """Measure everything and print one line for each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
-    parser.add_argument("--repeat", type=int, default=15, help="times for a median (default: 15)")
-    args = parser.parse_args()
+    args = parser(__doc__, repeat=15, compares=False).parse_args()
     event = EVENT.read_text()
-    say(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores; times are the processor's in ms")
-    baseline = jsonpath2_alone(json.loads(event))
-    say(f"jsonpath2 itself, parsing and evaluating one of these expressions: {baseline:.3f}\n")
-    rows = []
-    say(
-        f"{'':<16}{'subscriptions':>14}{'records':>9}{'matched':>9}{'median':>10}{'least':>10}"
-        f"{'json.loads':>12}{'ratio':>8}"
-    )
+    what = "An ingest event against so many subscriptions; times are the processor's, of one core"
+    report = Report("matching", what, _COLUMNS, peers=False)
+
+    def measured(what: str, jsonpaths: Iterator[str], text: str) -> None:
+        report.row(*matching(what, jsonpaths, text, args.repeat))
+
     for count in COUNTS:
-        rows.append(measured("20 shapes", shaped(count), event, args.repeat))
+        measured("20 shapes", shaped(count), event)
     for records in RECORDS:
         large = with_files(event, records)
-        rows += [measured("20 shapes", shaped(count), large, args.repeat) for count in COUNTS]
+        for count in COUNTS:
+            measured("20 shapes", shaped(count), large)
     for count in COUNTS[:2]:
-        rows.append(measured("mixed others", others(OTHERS, count), event, args.repeat))
+        measured("mixed others", others(OTHERS, count), event)
         for name, text in OTHERS.items():
-            rows.append(measured(f"  {name}", others({name: text}, count), event, args.repeat))
-        rows.append(measured("all different", others(ODD, count), event, args.repeat))
-        rows.append(measured("one by one", others(ALONE, count), event, args.repeat))
-    say()
-    costs = [held("20 shapes", partial(shaped, count)) for count in COUNTS]
-    costs.append(held("mixed others", partial(others, OTHERS, 10_000)))
-    costs.append(held("all different", partial(others, ODD, 10_000)))
-    if args.json:
-        figures = {"baseline": baseline, "events": [asdict(row) for row in rows], "index": costs}
-        args.json.write_text(json.dumps(figures, indent=1) + "\n")
+            measured(f"  {name}", others({name: text}, count), event)
+        measured("all different", others(ODD, count), event)
+        measured("one by one", others(ALONE, count), event)
+    report.say()
+    for count in COUNTS:
+        report.row(*held("20 shapes", partial(shaped, count)))
+    report.row(*held("mixed others", partial(others, OTHERS, 10_000)))
+    report.row(*held("all different", partial(others, ODD, 10_000)))
+    report.say()
+    baseline = jsonpath2_alone(json.loads(event))
+    report.note(f"jsonpath2 itself: {baseline:.3f} ms for parsing and evaluating one expression")
+    report.finish(args)
     return 0
 
 
-def say(line: str = "") -> None:
-    """Print a line at once, also into a pipe."""
-    print(line, flush=True)
-
-
-def measured(what: str, jsonpaths: Iterator[str], text: str, repeat: int) -> Row:
-    """Measure one event against an index of its own, and print the figures."""
+def matching(
+    what: str, jsonpaths: Iterator[str], text: str, repeat: int
+) -> tuple[str, list[dict[str, float]]]:
+    """Measure one event against an index of its own."""
     index = filled(jsonpaths)
     event = json.loads(text)
     matches = index.match(event)
     if matches.faults:
         raise SystemExit(f"{what}: {matches.faults[0]}")
-    # In turn, so that what else the machine does falls on both.
-    pairs = [
-        (timed(lambda: index.match(event)), timed(lambda: json.loads(text))) for _ in range(repeat)
-    ]
-    times, loads = zip(*pairs, strict=True)
-    row = Row(
-        what,
-        len(index),
-        len(event["data"]),
-        len(matches.matched),
-        statistics.median(times),
-        min(times),
-        statistics.median(loads),
-        statistics.median(time / load for time, load in pairs),
-    )
-    say(
-        f"{row.what:<16}{row.subscriptions:>14,}{row.records:>9,}{row.matched:>9,}"
-        f"{row.median:>10.3f}{row.least:>10.3f}{row.loads:>12.3f}{row.ratio:>8.2f}"
-    )
-    return row
+    runs = []
+    for _ in range(repeat):  # in turn, so that what else the machine does falls on both
+        took, loads = timed(lambda: index.match(event)), timed(lambda: json.loads(text))
+        found = {"matched": float(len(matches.matched))}
+        runs.append(found | {"ms": took, "loads": loads, "ratio": took / loads})
+    return f"{what}: {len(index):,}, {len(event['data']):,} records", runs
 
 
-def held(what: str, jsonpaths: Callable[[], Iterator[str]]) -> dict[str, Any]:
-    """Measure what it takes to fill an index and to keep it, and print that."""
+def held(what: str, jsonpaths: Callable[[], Iterator[str]]) -> tuple[str, list[dict[str, float]]]:
+    """Measure what it takes to fill an index, to keep it, and to change a subscription."""
     # Texts and UUIDs are made in the measured span, for the index to keep or to drop.
     gc.collect()
     tracemalloc.start()
@@ -198,17 +172,8 @@ def held(what: str, jsonpaths: Callable[[], Iterator[str]]) -> dict[str, Any]:
         Entry(UUID(int=number), text) for number, text in enumerate(islice(jsonpaths(), 500))
     ]
     change = 1000 * timed(lambda: turned_over(index, entries)) / len(entries)
-    say(
-        f"{what:<16}{len(index):>14,} subscriptions: {size:.0f} bytes each, loaded in"
-        f" {seconds:.2f} s, one removed and put again in {change:.0f} µs"
-    )
-    return {
-        "what": what,
-        "subscriptions": len(index),
-        "bytes": size,
-        "seconds": seconds,
-        "change": change,
-    }
+    label = f"index of {what}: {len(index):,}"
+    return label, [{"bytes": size, "seconds": seconds, "change": change}]
 
 
 def turned_over(index: SubscriptionIndex, entries: Sequence[Entry]) -> None:

@@ -26,9 +26,12 @@ class Report:
     """A table whose rows are printed when they are known.
 
     `columns` gives the head of each figure, with its unit. What is printed is kept as text too.
+    Without `peers`, nothing is sent to Policy or a target.
     """
 
-    def __init__(self, name: str, what: str, columns: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, what: str, columns: Mapping[str, str], *, peers: bool = True
+    ) -> None:
         self.name = name
         self.rows: dict[str, dict[str, Any]] = {}
         self._what = what
@@ -38,7 +41,8 @@ class Report:
         self._load = os.getloadavg()
         self.say(what)
         self.say(machine())
-        self.say(f"Policy and targets: {'nginx' if nginx_path() else _STAND_IN}")
+        if peers:
+            self.say(f"Policy and targets: {'nginx' if nginx_path() else _STAND_IN}")
         self._busy = busy()
         self.say(
             f"before anything was started: processors {100 * self._busy:.0f}% busy, "

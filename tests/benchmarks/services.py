@@ -1,14 +1,14 @@
 """The service and the one that it replaces, set up alike to be compared."""
 
-import http.client
 import json
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from importlib.metadata import version
 from pathlib import Path
 
@@ -72,19 +72,24 @@ class Site:
     service: Service
     peers: Peers
 
-    def subscribe(self, wanted: Iterable[Subscription], url: str | None = None) -> None:
-        """Make subscriptions by REST, to the target or to another URL; a web server must run."""
-        port = self.service.port
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=_CALL)) as connection:
+    def subscribe(self, wanted: Iterable[Subscription], url: str | None = None) -> list[str]:
+        """Make subscriptions by REST, to the target or to another URL; a web server must run.
+
+        Returns their UUIDs.
+        """
+        uuids = []
+        with self._connection() as connection:
             for each in wanted:
                 target = (url or self.peers.target.url) + each.path
                 body = {"name": "n", "jsonpath": each.jsonpath, "target_url": target}
-                headers = {"Http-Remote-User": each.user, "Content-Type": "application/json"}
-                connection.request("POST", "/eventmatch", json.dumps(body), headers)
-                response = connection.getresponse()
-                answer = response.read()
-                if response.status != 200:
-                    raise SystemExit(f"a subscription was refused: {answer!r}")
+                answer = _called(connection, "POST", "/eventmatch", each.user, json.dumps(body))
+                uuids.append(json.loads(answer)["uuid"])
+        return uuids
+
+    def unsubscribe(self, user: str, uuid: str) -> None:
+        """End a subscription by REST; a web server must run."""
+        with self._connection() as connection:
+            _called(connection, "DELETE", f"/eventmatch/{uuid}", user)
 
     def recorded(self) -> int:
         """Return how many deliveries are on record as taken by their targets."""
@@ -96,6 +101,21 @@ class Site:
         while (found := self.recorded()) < count and time.monotonic() < deadline:
             time.sleep(_LOOK)
         return found
+
+    def _connection(self) -> AbstractContextManager[HTTPConnection]:
+        return closing(HTTPConnection("127.0.0.1", self.service.port, timeout=_CALL))
+
+
+def _called(
+    connection: HTTPConnection, method: str, path: str, user: str, body: str | None = None
+) -> bytes:
+    headers = {"Http-Remote-User": user, "Content-Type": "application/json"}
+    connection.request(method, path, body, headers)
+    response = connection.getresponse()
+    answer = response.read()
+    if response.status != 200:
+        raise SystemExit(f"{method} of a subscription was refused: {answer!r}")
+    return answer
 
 
 @contextmanager

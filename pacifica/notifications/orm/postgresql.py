@@ -4,18 +4,15 @@
 time. psycopg2 has no time-out for reading, but lets the waiting be done here.
 """
 
-import selectors
+import math
+import select
 import time
 from typing import Any
 
 import psycopg2
 from psycopg2 import extensions
 
-_SELECTOR = getattr(selectors, "PollSelector", selectors.SelectSelector)
-_EVENTS = {
-    extensions.POLL_READ: selectors.EVENT_READ,
-    extensions.POLL_WRITE: selectors.EVENT_WRITE,
-}
+_HAS_POLL = hasattr(select, "poll")  # which Windows lacks
 
 
 class _Connection(extensions.connection):
@@ -36,7 +33,16 @@ def _wait(connection: Any) -> None:
     deadline = None if seconds is None else time.monotonic() + seconds
     while (state := connection.poll()) != extensions.POLL_OK:
         remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-        with _SELECTOR() as selector:
-            selector.register(connection.fileno(), _EVENTS[state])
-            if not selector.select(remaining):
-                raise psycopg2.OperationalError(f"no answer within {seconds:g} s")
+        if not _is_ready(connection.fileno(), state == extensions.POLL_READ, remaining):
+            raise psycopg2.OperationalError(f"no answer within {seconds:g} s")
+
+
+def _is_ready(socket: int, for_reading: bool, timeout: float | None) -> bool:
+    # Not by `selectors`, whose objects cost more than the rest of a short statement here.
+    if _HAS_POLL:
+        poll = select.poll()
+        poll.register(socket, select.POLLIN if for_reading else select.POLLOUT)
+        return bool(poll.poll(None if timeout is None else math.ceil(timeout * 1000)))
+    sockets = [socket]
+    reading, writing = (sockets, []) if for_reading else ([], sockets)
+    return any(select.select(reading, writing, [], timeout))

@@ -148,6 +148,9 @@ def _matched(uuid: UUID, event: UUID, subscription: UUID, now: datetime) -> dict
 def _end_dispatch(events: Collection[UUID]) -> set[UUID]:
     """End the dispatch of events; returns those whose dispatch had not ended before."""
     these = EventLog.uuid.in_(list(events)), EventLog.due.is_null(False)
+    if DB.returning_clause:
+        ended: Any = EventLog.update(due=None).where(*these).returning(EventLog.uuid).tuples()
+        return {uuid for (uuid,) in ended.execute()}
     query = EventLog.select(EventLog.uuid).where(*these)
     if DB.for_update:
         query = query.for_update()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,19 @@ from pacifica.notifications.orm.transaction import reading, stating, writing
 from pacifica.notifications.store.claims import claim
 
 _EVENTS_PER_PURGE = 500
+# What `claim` does in four statements and a transaction, for events that come one by one.
+_CLAIM_AT_ONCE = """
+    WITH found AS (
+        SELECT uuid, due, octet_length(jsondata) AS size FROM eventlog
+        WHERE due <= %s AND attempts < %s ORDER BY due LIMIT %s FOR UPDATE SKIP LOCKED
+    ), fitting AS (
+        SELECT uuid, row_number() OVER queue AS place, sum(size) OVER queue AS total
+        FROM found WINDOW queue AS (ORDER BY due, uuid)
+    )
+    UPDATE eventlog SET due = %s, attempts = attempts + 1 FROM fitting
+    WHERE eventlog.uuid = fitting.uuid AND (place = 1 OR total <= %s)
+    RETURNING place, eventlog.uuid, jsondata, hops
+"""
 # One attempt that did not end is any worker that was told to stop, or killed.
 _SUSPECT = 2
 
@@ -64,12 +77,27 @@ def _due(condition: Any, limit: int) -> list[UUID]:
     return [row.uuid for row in rows.order_by(EventLog.due).limit(limit)]
 
 
-@writing
 def claim_events(limit: int, most_bytes: int, lease: float) -> list[Event]:
     """Take events that wait to be dispatched, longest waiting first, for `lease` seconds.
 
     All of them together have `most_bytes` at most, but one that is alone.
     """
+    if isinstance(DB.bound(), peewee.PostgresqlDatabase):
+        return _claim_at_once(limit, most_bytes, lease)
+    return _claim_in_steps(limit, most_bytes, lease)
+
+
+@stating
+def _claim_at_once(limit: int, most_bytes: int, lease: float) -> list[Event]:
+    now = utcnow()
+    leased = now + timedelta(seconds=lease)
+    values = (now, _SUSPECT, limit, leased, most_bytes)
+    rows = sorted(DB.execute_sql(_CLAIM_AT_ONCE, values).fetchall())
+    return [Event(uuid, text, hops) for _place, uuid, text, hops in rows]
+
+
+@writing
+def _claim_in_steps(limit: int, most_bytes: int, lease: float) -> list[Event]:
 
     def fitting(rows: Sequence[Any]) -> int:
         sizes = accumulate(size for *_, size in rows)
