@@ -158,11 +158,18 @@ def _record_verdict(ruling: Ruling, now: datetime) -> None:
 def _record_answers(outcomes: Iterable[Outcome]) -> None:
     now = utcnow()
     arrived = defaultdict(list)
+    untried = defaultdict(list)
     for outcome in outcomes:
+        delivery = outcome.delivery
         if outcome.delivered:
-            arrived[outcome.status, outcome.body].append(outcome.delivery.uuid)
+            arrived[outcome.status, outcome.body].append(delivery.uuid)
+        elif outcome.tried:
+            _record_failures([outcome], now)
         else:
-            _record_failure(outcome, now)
+            claim_of = (delivery.leased, delivery.attempts, delivery.failing)
+            untried[claim_of, outcome.status, outcome.body].append(outcome)
+    for alike in untried.values():  # thousands, where a host has more than can wait for it
+        _record_failures(alike, now)
     for (status, body), uuids in arrived.items():
         # True whoever else has taken the deliveries since, or whatever became of them.
         EventLogMatch.update(
@@ -175,12 +182,16 @@ def _record_answers(outcomes: Iterable[Outcome]) -> None:
         ).where(EventLogMatch.uuid.in_(uuids)).execute()
 
 
-def _record_failure(outcome: Outcome, now: datetime) -> None:
-    delivery = outcome.delivery
+def _record_failures(outcomes: Sequence[Outcome], now: datetime) -> None:
+    """Record outcomes that differ in nothing but id and time."""
+    outcome, delivery = outcomes[0], outcomes[0].delivery
     # A later try, by whoever took the delivery when this one's lease ran out, knows better.
-    this_claim = (EventLogMatch.uuid == delivery.uuid, EventLogMatch.leased == delivery.leased)
+    this_claim = (
+        EventLogMatch.uuid.in_([each.delivery.uuid for each in outcomes]),
+        EventLogMatch.leased == delivery.leased,
+    )
     EventLogMatch.update(
-        due=outcome.due,
+        due=max(filter(None, (each.due for each in outcomes)), default=None),
         leased=None,
         attempts=delivery.attempts if outcome.tried else delivery.attempts - 1,
         failing=(delivery.failing or now) if outcome.tried else delivery.failing,
