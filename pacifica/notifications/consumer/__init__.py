@@ -1,0 +1,1 @@
+"""Consumers: a zip archive that runs on each notification."""

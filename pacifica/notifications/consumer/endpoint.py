@@ -1,0 +1,197 @@
+"""The web endpoint of a consumer: takes notifications, and shows what became of them."""
+
+import hmac
+import ipaddress
+import json
+import logging
+import socket
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.client import responses
+from typing import Any
+from uuid import UUID, uuid4
+
+import cherrypy
+
+from pacifica.notifications.consumer.errors import ConsumerError
+from pacifica.notifications.consumer.ledger import Run
+from pacifica.notifications.consumer.workfolder import WorkFolder
+
+_LOG = logging.getLogger(__name__)
+_SHOWN = 100
+_UNAUTHORISED = 401
+_LATER = 503
+_ERROR_HEADERS = {
+    _UNAUTHORISED: {"WWW-Authenticate": "Bearer"},
+    _LATER: {"Retry-After": "10"},
+}
+_THREADS = 10
+_BACKLOG = 256
+
+
+@dataclass(frozen=True)
+class Door:
+    """Who may come in with how much: the token of the subscription, and bounds.
+
+    `most_bytes` is how large a notification may be, `most_waiting` how many may wait for a run.
+    """
+
+    token: str = field(repr=False)
+    most_bytes: int
+    most_waiting: int
+
+
+class Endpoint:
+    """`POST /` for the producer; `GET /` for who is on this machine, or has the token."""
+
+    exposed = True
+
+    def __init__(self, work: WorkFolder, door: Door, nudge: Callable[[UUID], object]) -> None:
+        self._work = work
+        self._door = door
+        self._nudge = nudge
+
+    def POST(self) -> bytes:  # noqa: N802 the method's name, as CherryPy's dispatcher wants it
+        """Store a notification and have it run; answer its id as soon as it is on disk."""
+        self._require_token()
+        notification = self._body()
+        uuid = uuid4()
+        folder = self._work.run(uuid)
+        try:
+            folder.create(notification)
+            is_taken = self._work.ledger.add(uuid, self._door.most_waiting)
+        except (OSError, sqlite3.Error) as error:
+            folder.remove()
+            _LOG.error("a notification could not be stored: %s", error)
+            raise _later("the notification could not be stored") from error
+        if not is_taken:
+            folder.remove()
+            raise _later("too many notifications are waiting")
+        self._nudge(uuid)
+        return _json({"id": str(uuid)})
+
+    def GET(self) -> bytes:  # noqa: N802
+        """Show how many runs there are in each state, and the newest of them."""
+        if not _is_local():
+            self._require_token()
+        ledger = self._work.ledger
+        runs = [self._shown(each) for each in ledger.newest(_SHOWN)]
+        return _json({"counts": ledger.counts(), "runs": runs})
+
+    def _shown(self, run: Run) -> dict[str, Any]:
+        folder = self._work.run(run.uuid)
+        return {
+            "id": str(run.uuid),
+            "state": run.state,
+            "outcome": run.outcome,
+            "attempts": run.attempts,
+            "received": _shown_time(run.received),
+            "began": _shown_time(run.began),
+            "ended": _shown_time(run.ended),
+            "src": str(folder.source),
+            "dst": str(folder.destination),
+            "output": str(folder.log),
+        }
+
+    def _require_token(self) -> None:
+        given = cherrypy.request.headers.get("Authorization", "")
+        # As bytes: compare_digest takes no other characters than ASCII in text.
+        wanted = f"Bearer {self._door.token}".encode()
+        if not hmac.compare_digest(given.encode("utf-8", "replace"), wanted):
+            raise cherrypy.HTTPError(_UNAUTHORISED, "this needs the token of the subscription")
+
+    def _body(self) -> bytes:
+        body: bytes = cherrypy.request.body.fp.read()
+        if len(body) > self._door.most_bytes:
+            raise cherrypy.HTTPError(413, f"the body is larger than {self._door.most_bytes} bytes")
+        try:
+            if isinstance(json.loads(body), dict):
+                return body
+        except (ValueError, RecursionError):
+            pass
+        raise cherrypy.HTTPError(400, "the body is not a JSON object")
+
+
+def start(
+    work: WorkFolder, door: Door, nudge: Callable[[UUID], object], host: str, port: int
+) -> None:
+    """Serve the endpoint in threads of this process; raises ConsumerError.
+
+    `nudge` is called with the id of each notification that was stored, and must not wait.
+    """
+    _require_free(host, port)
+    cherrypy.config.update(
+        {
+            "global": {
+                "engine.autoreload.on": False,
+                "checker.on": False,
+                "log.screen": False,
+                "server.socket_host": host,
+                "server.socket_port": port,
+                "server.socket_queue_size": _BACKLOG,
+                "server.thread_pool": _THREADS,
+                # What is a little too large gets our answer; far more is not even read.
+                "server.max_request_body_size": 2 * door.most_bytes,
+            }
+        }
+    )
+    settings = {
+        "/": {
+            "request.dispatch": cherrypy.dispatch.MethodDispatcher(),
+            "request.show_tracebacks": False,
+            "request.process_request_body": False,
+            "error_page.default": _error_page,
+            "tools.response_headers.on": True,
+            "tools.response_headers.headers": [("Content-Type", "application/json")],
+        }
+    }
+    cherrypy.tree.mount(Endpoint(work, door, nudge), "/", settings)
+    cherrypy.engine.start()
+
+
+def stop() -> None:
+    """End the requests that are there, and serve no more."""
+    cherrypy.engine.exit()
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raise ConsumerError where nothing can listen; CherryPy would print a traceback."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        # Python adds the address, which is named already.
+        reason = str(error.strerror).partition(" (while")[0]
+        raise ConsumerError(f"cannot listen on {host}:{port}: {reason}") from error
+
+
+def _later(reason: str) -> cherrypy.HTTPError:
+    return cherrypy.HTTPError(_LATER, reason)
+
+
+def _is_local() -> bool:
+    """Tell whether who asks is on this machine, and no proxy of it."""
+    headers = cherrypy.request.headers
+    if any(name in headers for name in ("Forwarded", "X-Forwarded-For", "Via")):
+        return False
+    return ipaddress.ip_address(cherrypy.request.remote.ip).is_loopback
+
+
+def _error_page(status: str, message: str, **_details: str) -> bytes:
+    code = int(status.split()[0])
+    # Here, since CherryPy drops headers that were set before.
+    cherrypy.response.headers.update(_ERROR_HEADERS.get(code, {}))
+    return _json({"status": f"{code} {responses[code]}", "message": message})
+
+
+def _json(document: Any) -> bytes:
+    cherrypy.response.headers["Content-Type"] = "application/json"
+    return json.dumps(document).encode()
+
+
+def _shown_time(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,204 @@
+"""The record of a consumer's notifications and their runs, in one SQLite file.
+
+It is what decides: a message of the queue only tells that there may be something to do. The
+notification itself lies in the run's folder, which is there before its line here is.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+# Seconds that one process waits for another to write.
+_BUSY = 4.0
+_ENDED = "state IN ('done', 'failed', 'unmatched')"
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS runs (
+        uuid TEXT PRIMARY KEY,
+        received REAL NOT NULL,
+        state TEXT NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        pid INTEGER,
+        started TEXT,
+        began REAL,
+        ended REAL,
+        outcome TEXT NOT NULL DEFAULT ''
+    )""",
+    "CREATE INDEX IF NOT EXISTS runs_by_state ON runs (state, received)",
+    "CREATE TABLE IF NOT EXISTS mode (name TEXT NOT NULL)",
+)
+_COLUMNS = "uuid, received, state, attempts, pid, started, began, ended, outcome"
+
+
+class State(StrEnum):
+    """What is with a notification."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    UNMATCHED = "unmatched"
+
+
+class Mode(StrEnum):
+    """Whether runs are begun, only those that have begun go on, or these are being ended too."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    ENDING = "ending"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One notification; times are seconds since 1970.
+
+    `pid` and `started`, which tells a process from a later one of that number, are those of the
+    entry point while it runs. `attempts` counts how often it was begun.
+    """
+
+    uuid: UUID
+    received: float
+    state: State
+    attempts: int
+    pid: int | None
+    started: str | None
+    began: float | None
+    ended: float | None
+    outcome: str
+
+
+class Ledger:
+    """The ledger in a file; usable by any number of threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def prepare(self) -> None:
+        """Create what is not there yet; no run begins before `switch` says so."""
+        with self._reading() as connection:
+            connection.execute("PRAGMA journal_mode = wal")  # readers wait for no writer
+        with self._writing() as connection:
+            for statement in _TABLES:
+                connection.execute(statement)
+        self.switch(Mode.CLOSING)
+
+    def switch(self, mode: Mode) -> None:
+        """Let runs begin, or not."""
+        with self._writing() as connection:
+            connection.execute("DELETE FROM mode")
+            connection.execute("INSERT INTO mode VALUES (?)", (mode,))
+
+    def mode(self) -> Mode:
+        """Return whether runs may begin."""
+        with self._reading() as connection:
+            ((name,),) = connection.execute("SELECT name FROM mode")
+        return Mode(name)
+
+    def add(self, uuid: UUID, most: int) -> bool:
+        """Note a notification that is to be run; False where `most` wait already.
+
+        It is on disk when this returns.
+        """
+        with self._writing() as connection:
+            ((waiting,),) = connection.execute("SELECT count(*) FROM runs WHERE state = 'waiting'")
+            if waiting < most:
+                values = (str(uuid), time.time(), State.WAITING)
+                connection.execute(
+                    "INSERT INTO runs (uuid, received, state) VALUES (?, ?, ?)", values
+                )
+        return waiting < most
+
+    def claim(self) -> Run | None:
+        """Take the run that waits longest; None where none does, or none may begin."""
+        with self._writing() as connection:
+            rows = connection.execute(
+                f"UPDATE runs SET state = 'running', attempts = attempts + 1, began = ?, "  # noqa: S608
+                "pid = NULL, started = NULL WHERE uuid = (SELECT uuid FROM runs, mode WHERE "
+                "state = 'waiting' AND mode.name = 'open' ORDER BY received LIMIT 1) "
+                f"RETURNING {_COLUMNS}",
+                (time.time(),),
+            ).fetchall()
+        return _run(rows[0]) if rows else None
+
+    def note_process(self, uuid: UUID, pid: int, started: str) -> None:
+        """Note the process of a run, for those who may have to end it."""
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE runs SET pid = ?, started = ? WHERE uuid = ?", (pid, started, str(uuid))
+            )
+
+    def end(self, uuid: UUID, state: State, outcome: str = "") -> None:
+        """Note how a run ended."""
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE runs SET state = ?, outcome = ?, ended = ?, pid = NULL WHERE uuid = ?",
+                (state, outcome, time.time(), str(uuid)),
+            )
+
+    def give_back(self, uuid: UUID) -> None:
+        """Have a run that was interrupted wait again."""
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE runs SET state = 'waiting', pid = NULL WHERE uuid = ?", (str(uuid),)
+            )
+
+    def forget_ended(self, keep: int) -> list[UUID]:
+        """Drop the lines of ended runs but the newest, and return whose they were."""
+        with self._writing() as connection:
+            rows = connection.execute(
+                f"DELETE FROM runs WHERE {_ENDED} AND uuid NOT IN (SELECT uuid FROM runs "  # noqa: S608
+                f"WHERE {_ENDED} ORDER BY received DESC LIMIT ?) RETURNING uuid",
+                (keep,),
+            ).fetchall()
+        return [UUID(text) for (text,) in rows]
+
+    def is_known(self, uuid: UUID) -> bool:
+        """Tell whether there is such a run."""
+        with self._reading() as connection:
+            query = connection.execute("SELECT 1 FROM runs WHERE uuid = ?", (str(uuid),))
+            return query.fetchone() is not None
+
+    def counts(self) -> dict[str, int]:
+        """Return how many runs there are in each state."""
+        with self._reading() as connection:
+            found = dict(connection.execute("SELECT state, count(*) FROM runs GROUP BY state"))
+        return {state: found.get(state, 0) for state in State}
+
+    def running(self) -> list[Run]:
+        """Return the runs that have begun and not ended."""
+        return self._listed("WHERE state = 'running' ORDER BY received", ())
+
+    def newest(self, limit: int) -> list[Run]:
+        """Return the runs that came last, newest first."""
+        return self._listed("ORDER BY received DESC LIMIT ?", (limit,))
+
+    def _listed(self, rest: str, values: tuple[object, ...]) -> list[Run]:
+        with self._reading() as connection:
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM runs {rest}", values).fetchall()  # noqa: S608
+        return [_run(row) for row in rows]
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._reading() as connection:
+            connection.execute("PRAGMA synchronous = full")
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+
+
+def _run(row: tuple[Any, ...]) -> Run:
+    uuid, received, state, *others = row
+    return Run(UUID(uuid), received, State(state), *others)

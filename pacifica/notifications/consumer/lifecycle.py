@@ -1,0 +1,268 @@
+"""The life of a consumer: it is started step by step, and each step is undone at the end.
+
+`started` is a context manager: whatever ends it, and at whichever step, what was begun is undone in
+the reverse order. What a killed command left is found by its note and undone by the next start.
+"""
+
+import os
+import secrets
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from pacifica.notifications import bound
+from pacifica.notifications.children import Child
+from pacifica.notifications.consumer import endpoint, queue
+from pacifica.notifications.consumer.archive import ArchiveLimits, Extracted
+from pacifica.notifications.consumer.environment import Environment
+from pacifica.notifications.consumer.errors import ConsumerError
+from pacifica.notifications.consumer.groups import identity
+from pacifica.notifications.consumer.ledger import Mode
+from pacifica.notifications.consumer.producer import Producer
+from pacifica.notifications.consumer.program import equipped, extracted, step
+from pacifica.notifications.consumer.programs import GRACE, end_group
+from pacifica.notifications.consumer.runner import EntryPoint
+from pacifica.notifications.consumer.workfolder import WorkFolder
+from pacifica.notifications.nudges import Nudger
+
+_TOKEN_BYTES = 32
+# Seconds: between two looks at what waits, and at whether runs have ended.
+_LOOKS = 2.0
+_POLL = 0.2
+_WORKER_STARTS = 60.0
+_NUDGES_WITHIN = 5.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a consumer is started with; times in seconds, sizes in bytes.
+
+    `seconds` is how long one run may take, `grace` how long running ones may go on at the end.
+    """
+
+    archive: Path
+    work: Path
+    producer: Producer
+    host: str
+    port: int
+    public_url: str
+    broker: str
+    concurrency: int
+    seconds: float
+    grace: float
+    start_seconds: float
+    log_bytes: int
+    most_bytes: int
+    most_waiting: int
+    attempts: int
+    kept: int
+    limits: ArchiveLimits
+    variables: dict[str, str] = field(repr=False)
+
+
+@contextmanager
+def started(options: Options, say: Callable[[str], None]) -> Iterator["Consumer"]:
+    """Run a consumer for the time of the block; raises ConsumerError where a step fails."""
+    work = WorkFolder(options.work)
+    with work.locked(), ExitStack() as undo:
+        consumer = Consumer(options, work, say, undo)
+        consumer.clean_up()
+        consumer.start()
+        yield consumer
+
+
+class Consumer:
+    """The steps of a start, each of which leaves on `undo` how it is reversed."""
+
+    def __init__(
+        self, options: Options, work: WorkFolder, say: Callable[[str], None], undo: ExitStack
+    ) -> None:
+        self._options = options
+        self._work = work
+        self._say = say
+        self._undo = undo
+        self._worker: Child | None = None
+        self._is_left = False
+        self._nudger = Nudger(
+            _nudge,
+            batch=options.concurrency,
+            gather=0.0,
+            most=options.most_waiting,
+        )
+
+    def clean_up(self) -> None:
+        """Undo what a killed command left: its subscription, processes, archive, environment."""
+        self._work.ledger.prepare()
+        left = self._work.noted()
+        if not left:
+            return
+        self._say("cleaning up after a command that did not end by itself")
+        if "subscribed" in left:
+            try:
+                Producer(**left["producer"]).unsubscribe_named(left["subscribed"])
+            except ConsumerError as error:
+                raise ConsumerError(f"the last command's subscription is left: {error}") from error
+        if "worker" in left:  # it would go on with what the new one is to do
+            pid, worker = left["worker"]
+            end_group(pid, worker, grace=0)
+        for run in self._work.ledger.running():
+            if run.pid is not None:
+                end_group(run.pid, run.started or "")
+            self._work.ledger.give_back(run.uuid)
+        self._remove_unanswered()
+        self._remove_queue(left.get("broker", ""), left.get("queue", ""))
+        self._work.remove_program()
+        self._work.forget()
+
+    def start(self) -> None:
+        """Take one step after the other; raises ConsumerError which says which one failed."""
+        work, options = self._work, self._options
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        work.note(queue=f"consumer-{uuid4()}", broker=options.broker)
+        self._undo.callback(self._forget)
+        program = self._undo.enter_context(
+            extracted(options.archive, work.archive, options.limits, self._say)
+        )
+        made = self._undo.enter_context(
+            equipped(
+                program,
+                work.environment,
+                work.wheels,
+                options.start_seconds,
+                work.log,
+                self._say,
+            )
+        )
+        entry = self._entry(program, made)
+        with step(self._say, "start the job queue"):
+            work.note(entry=asdict(entry))
+            self._start_queue()
+        with step(self._say, "start the endpoint"):
+            door = endpoint.Door(token, options.most_bytes, options.most_waiting)
+            self._undo.callback(self._nudger.close, _NUDGES_WITHIN)
+            self._undo.callback(endpoint.stop)
+            endpoint.start(work, door, self._nudger.nudge, options.host, options.port)
+        with step(self._say, "subscribe"):
+            self._subscribe(program.jsonpath, token)
+        self._say(f"ready: notifications are taken at {options.public_url}")
+
+    def watch(self, stopped: Callable[[float], bool]) -> None:
+        """Have what waits run until `stopped`, which waits so many seconds, says so.
+
+        Raises ConsumerError where the job queue ends by itself.
+        """
+        while not stopped(_LOOKS):
+            if self._worker is None or self._worker.has_ended():
+                raise ConsumerError("the job queue ended unexpectedly")
+            counts = self._work.ledger.counts()
+            free = self._options.concurrency - counts["running"]
+            for _ in range(min(counts["waiting"], free)):
+                queue.nudge()
+
+    def _remove_unanswered(self) -> None:
+        """Remove what was stored and not answered; what has run stays, though long forgotten."""
+        for path in self._work.runs.iterdir():
+            with suppress(ValueError):
+                uuid = UUID(path.name)
+                folder = self._work.run(uuid)
+                if not self._work.ledger.is_known(uuid) and not folder.log.exists():
+                    folder.remove()
+
+    def _entry(self, program: Extracted, made: Environment) -> EntryPoint:
+        options = self._options
+        return EntryPoint(
+            python=str(made.python),
+            folder=str(program.folder),
+            jsonpath=program.jsonpath,
+            seconds=options.seconds,
+            grace=GRACE,
+            log_bytes=options.log_bytes,
+            attempts=options.attempts,
+            kept=options.kept,
+            variables={**made.variables(), **options.variables},
+        )
+
+    def _start_queue(self) -> None:
+        os.environ[queue.FOLDER] = str(self._work.path)
+        quiet = "--without-gossip --without-mingle --without-heartbeat"
+        app = f"celery -A {queue.__name__} worker --loglevel INFO"
+        pool = f"--pool threads --concurrency {self._options.concurrency}"
+        command = [sys.executable, "-m", bound.__name__, *f"{app} {quiet} {pool}".split()]
+        self._undo.callback(self._stop_queue)
+        self._work.ledger.switch(Mode.OPEN)
+        self._worker = worker = Child("worker", command, self._say, ready=" ready.")
+        self._work.note(worker=(worker.pid, identity(worker.pid, worker.name)))
+        deadline = time.monotonic() + _WORKER_STARTS
+        while not worker.ready.wait(_POLL):
+            if worker.has_ended() or time.monotonic() > deadline:
+                raise ConsumerError("its worker did not start")
+
+    def _stop_queue(self) -> None:
+        """Let what runs go on for a while, end what then still does, and end the worker.
+
+        What is ended waits for the next start in this work folder.
+        """
+        ledger = self._work.ledger
+        ledger.switch(Mode.CLOSING)
+        running = ledger.counts()["running"]
+        if running:
+            self._say(f"{running} runs have {self._options.grace:g} s to end")
+        self._await_no_run(self._options.grace)
+        ledger.switch(Mode.ENDING)
+        for run in ledger.running():
+            if run.pid is not None:
+                end_group(run.pid, run.started or "")
+        self._await_no_run(GRACE)
+        if self._worker is not None:
+            self._worker.tell_to_end()
+            self._worker.end()
+        self._remove_queue(self._options.broker, self._work.noted()["queue"])
+        for run in ledger.running():
+            ledger.give_back(run.uuid)
+
+    def _remove_queue(self, broker: str, name: str) -> None:
+        if broker:
+            queue.remove(broker, name)
+        shutil.rmtree(self._work.queue, ignore_errors=True)
+
+    def _await_no_run(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while self._work.ledger.counts()["running"] and time.monotonic() < deadline:
+            time.sleep(_POLL)
+
+    def _subscribe(self, jsonpath: str, token: str) -> None:
+        producer = self._options.producer
+        name = f"consumer {self._options.archive.name} on {socket.gethostname()}, {uuid4()}"
+        # Before it is made: who kills this process in between leaves it to the next start.
+        self._work.note(subscribed=name, producer=asdict(producer))
+        try:
+            uuid = producer.subscribe(name, jsonpath, self._options.public_url, token)
+        except ConsumerError:
+            with suppress(ConsumerError):  # it may have been made, and the answer lost
+                producer.unsubscribe_named(name)
+            raise
+        self._undo.callback(self._unsubscribe, uuid)
+
+    def _unsubscribe(self, uuid: UUID) -> None:
+        try:
+            self._options.producer.unsubscribe(uuid)
+        except ConsumerError as error:
+            # The note stays, for the next start to try again.
+            self._is_left = True
+            self._say(f"the subscription is left: {error}")
+
+    def _forget(self) -> None:
+        if not self._is_left:
+            self._work.forget()
+
+
+def _nudge(waiting: Sequence[UUID]) -> None:
+    # A message for each: it occupies one of the worker's threads as long as anything waits.
+    for _ in waiting:
+        queue.nudge()

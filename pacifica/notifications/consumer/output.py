@@ -1,0 +1,105 @@
+"""What a program writes, kept in a file up to a number of bytes, and read on beyond it."""
+
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pacifica.notifications.consumer.errors import ConsumerError
+
+_SECRET = 0o600
+_CHUNK = 2**16
+# Seconds between two looks at whether the program is over, and to read what it has left.
+_POLL = 0.2
+_LEFT_WITHIN = 1.0
+
+
+class KeptOutput:
+    """A pipe for a program to write to, and a thread that appends to a file what comes out of it.
+
+    `sink` is the end to write to. Raises ConsumerError where the file cannot be written.
+    """
+
+    def __init__(self, log: Path, most: int) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        try:
+            self._log = os.open(log, flags, _SECRET)
+        except OSError as error:
+            raise ConsumerError(f"{log} cannot be written: {error.strerror}") from error
+        self._most = self._room = most
+        self._dropped = 0
+        self._over = threading.Event()
+        self._source, self.sink = os.pipe()
+        self._has_sink = True
+        self._thread = threading.Thread(target=self._copy, daemon=True)
+        self._thread.start()
+
+    def release_sink(self) -> None:
+        """Close this process's own end to write to, so that the program's is the last."""
+        if self._has_sink:
+            self._has_sink = False
+            os.close(self.sink)
+
+    def finish(self) -> None:
+        """Keep what the program has left in the pipe, and end.
+
+        What has left its group, and writes on, is not waited for.
+        """
+        self.release_sink()
+        self._over.set()
+        self._thread.join(2 * _LEFT_WITHIN)
+
+    def _copy(self) -> None:
+        try:
+            for chunk in self._chunks():
+                self._keep(chunk)
+            if self._dropped:
+                cut = f"[the output went on: of {self._most + self._dropped} bytes {self._most}"
+                self._write(f"\n{cut} are kept]\n".encode())
+        finally:
+            os.close(self._source)
+            os.close(self._log)
+
+    def _chunks(self) -> Iterator[bytes]:
+        deadline: float | None = None
+        while deadline is None or time.monotonic() < deadline:
+            if deadline is None and self._over.is_set():
+                deadline = time.monotonic() + _LEFT_WITHIN
+            if _is_readable(self._source, _POLL if deadline is None else 0.0):
+                chunk = os.read(self._source, _CHUNK)
+                if not chunk:
+                    return
+                yield chunk
+            elif deadline is not None:
+                return
+
+    def _keep(self, chunk: bytes) -> None:
+        kept = chunk[: self._room]
+        self._room -= len(kept)
+        self._dropped += len(chunk) - len(kept)
+        self._write(kept)
+
+    def _write(self, content: bytes) -> None:
+        # A full disk must not stop the reading: the program would wait for it.
+        try:
+            os.write(self._log, content)
+        except OSError:
+            self._room = 0
+
+
+if sys.platform == "win32":
+
+    def _is_readable(_source: int, _seconds: float) -> bool:
+        """Have the reader wait, for as long as it takes: Windows polls no pipes."""
+        return True
+
+else:
+
+    def _is_readable(source: int, seconds: float) -> bool:
+        """Wait until there is something to read, or the end; False after some seconds."""
+        poll = select.poll()
+        poll.register(source, select.POLLIN)
+        return bool(poll.poll(1000 * seconds))

@@ -1,0 +1,117 @@
+"""The producer of notifications: a subscription with it for as long as a consumer runs."""
+
+import base64
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from pacifica.notifications.consumer.errors import ConsumerError
+
+_CONNECTS_WITHIN = 5.0
+_ANSWERS_WITHIN = 20.0
+# Of an answer so much is read, and of one that is shown so much is.
+_MOST_BYTES = 2**24
+_SHOWN = 200
+_OK = 200
+_GONE = 403  # of a subscription that is not the caller's, or not any more
+
+
+@dataclass(frozen=True)
+class Producer:
+    """Where notifications come from, and who asks for them.
+
+    `authorization` is for the proxy in front of it, and stays out of the `repr`.
+    """
+
+    url: str
+    user: str
+    user_header: str = "Http-Remote-User"
+    authorization: str | None = field(default=None, repr=False)
+
+    def subscribe(self, name: str, jsonpath: str, target_url: str, token: str) -> UUID:
+        """Have what matches sent to a URL with a bearer token; raises ConsumerError."""
+        subscription = {
+            "name": name,
+            "jsonpath": jsonpath,
+            "target_url": target_url,
+            "auth": {"type": "header", "header": {"type": "Bearer", "credentials": token}},
+        }
+        answer = self._call("POST", "/eventmatch", subscription)
+        self._require(answer, "did not take the subscription")
+        try:
+            return UUID(json.loads(answer.body)["uuid"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConsumerError(f"{self._place()} answered with no subscription") from error
+
+    def unsubscribe(self, uuid: UUID) -> None:
+        """End a subscription, if it is still there; raises ConsumerError."""
+        answer = self._call("DELETE", f"/eventmatch/{uuid}")
+        if answer.status != _GONE:
+            self._require(answer, "did not end the subscription")
+
+    def unsubscribe_named(self, name: str) -> None:
+        """End the caller's subscriptions of a name; raises ConsumerError."""
+        answer = self._call("GET", "/eventmatch")
+        self._require(answer, "did not list the subscriptions")
+        try:
+            listed = json.loads(answer.body)
+            named = [UUID(each["uuid"]) for each in listed if each["name"] == name]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConsumerError(f"{self._place()} answered with no list") from error
+        for uuid in named:
+            self.unsubscribe(uuid)
+
+    def _call(self, method: str, path: str, body: Any = None) -> "_Answer":
+        # Imported here, since to import it opens a socket.
+        import requests
+
+        try:
+            with requests.request(
+                method,
+                self.url.rstrip("/") + path,
+                json=body,
+                auth=self._identified,
+                timeout=(_CONNECTS_WITHIN, _ANSWERS_WITHIN),
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                pieces = answer.iter_content(_MOST_BYTES)
+                return _Answer(answer.status_code, next(pieces, b""))
+        except (requests.RequestException, ValueError) as error:
+            raise ConsumerError(
+                f"no answer from {self._place()} ({type(error).__name__})"
+            ) from error
+
+    def _identified(self, request: Any) -> Any:
+        """Add who asks; as the request's `auth`, so that ~/.netrc adds nothing."""
+        request.headers[self.user_header] = self.user
+        if self.authorization:
+            request.headers["Authorization"] = self.authorization
+        return request
+
+    def _require(self, answer: "_Answer", failure: str) -> None:
+        if answer.status != _OK:
+            text = answer.body[:_SHOWN].decode("utf-8", "replace")
+            said = "".join(each if each.isprintable() else " " for each in text).strip()
+            raise ConsumerError(f"{self._place()} {failure}: {answer.status} {said}")
+
+    def _place(self) -> str:
+        scheme, separator, rest = self.url.partition("://")
+        return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    body: bytes
+
+
+def basic(user: str, password: str) -> str:
+    """Return the value of an Authorization header (RFC 7617)."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+def bearer(token: str) -> str:
+    """Return the value of an Authorization header (RFC 6750)."""
+    return f"Bearer {token}"

@@ -1,0 +1,81 @@
+"""Packs the module that entry points import as a wheel, for pip to find in a folder."""
+
+import base64
+import hashlib
+import zipfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pacifica.notifications.consumer.errors import ConsumerError
+
+_AUTHOR = Path(__file__).parent / "author"
+_MODULE = "pacifica_notifications_consumer"
+_NAME = "pacifica-notifications-consumer"
+_SERVICE = "pacifica-notifications"
+_PYTHON = ">=3.11"
+# What zip can say at the least, so that the same module makes the same wheel.
+_NO_TIME = (1980, 1, 1, 0, 0, 0)
+_MODE = 0o644
+
+
+def build_wheel(folder: Path) -> Path:
+    """Write the wheel of `pacifica-notifications-consumer` into a folder and return its path.
+
+    With the folder in PIP_FIND_LINKS, pip installs it by its name. It has the version of this
+    service, and the same bytes each time. Raises ConsumerError.
+    """
+    try:
+        number = version(_SERVICE)
+    except PackageNotFoundError as error:
+        raise ConsumerError(f"{_SERVICE} is not installed: its version is unknown") from error
+    wheel = folder / f"{_MODULE}-{number}-py3-none-any.whl"
+    try:
+        contents = _contents(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(wheel, "w") as file:
+            for name, content in contents.items():
+                entry = zipfile.ZipInfo(name, _NO_TIME)
+                entry.external_attr = _MODE << 16
+                file.writestr(entry, content)
+    except OSError as error:
+        raise ConsumerError(f"{wheel} cannot be written: {error.strerror}") from error
+    return wheel
+
+
+def _contents(number: str) -> dict[str, bytes]:
+    information = f"{_MODULE}-{number}.dist-info"
+    files = sorted((_AUTHOR / _MODULE).glob("*.py"))
+    contents = {f"{_MODULE}/{file.name}": file.read_bytes() for file in files}
+    contents[f"{_MODULE}/py.typed"] = b""
+    contents[f"{information}/METADATA"] = _metadata(number).encode()
+    contents[f"{information}/WHEEL"] = _lines(
+        "Wheel-Version: 1.0",
+        f"Generator: {_SERVICE} ({number})",
+        "Root-Is-Purelib: true",
+        "Tag: py3-none-any",
+    ).encode()
+    record = f"{information}/RECORD"
+    entries = [f"{name},{_digest(content)},{len(content)}" for name, content in contents.items()]
+    contents[record] = _lines(*entries, f"{record},,").encode()
+    return contents
+
+
+def _metadata(number: str) -> str:
+    required = (_AUTHOR / "requirements.txt").read_text(encoding="utf-8").split()
+    return _lines(
+        "Metadata-Version: 2.1",
+        f"Name: {_NAME}",
+        f"Version: {number}",
+        "Summary: Download and upload for the entry points of Pacifica's consumers",
+        f"Requires-Python: {_PYTHON}",
+        *(f"Requires-Dist: {each}" for each in required),
+    )
+
+
+def _digest(content: bytes) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest())
+    return "sha256=" + digest.rstrip(b"=").decode()
+
+
+def _lines(*lines: str) -> str:
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,134 @@
+"""The folder in which a consumer lives, and the note of what a command has made outside of it.
+
+The note is written before each thing is made, so that whatever ends a command, the next one in the
+same folder finds what it left.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from pacifica.notifications.consumer.errors import ConsumerError
+from pacifica.notifications.consumer.ledger import Ledger
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_PRIVATE = 0o700
+_SECRET = 0o600
+
+
+class WorkFolder:
+    """Where archive, environment, queue, ledger and the runs of one consumer are."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path = path.absolute()
+        self.archive = path / "archive"
+        self.environment = path / "environment"
+        self.wheels = path / "wheels"
+        self.queue = path / "queue"
+        self.runs = path / "runs"
+        self.log = path / "start.log"
+        self.ledger = Ledger(path / "ledger.sqlite3")
+        self._note = path / "note.json"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Create the folder and keep other commands out of it; raises ConsumerError."""
+        try:
+            self.runs.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+            lock = (self.path / "lock").open("a+b")
+        except OSError as error:
+            raise ConsumerError(f"{self.path} cannot be used: {error.strerror}") from error
+        with lock:
+            try:
+                _lock(lock.fileno())
+            except OSError as error:
+                raise ConsumerError(f"another consumer is running in {self.path}") from error
+            yield
+
+    def noted(self) -> dict[str, Any]:
+        """Return what was noted; nothing where a note is not there, or broken."""
+        with suppress(OSError, ValueError):
+            found = json.loads(self._note.read_text())
+            if isinstance(found, dict):
+                return found
+        return {}
+
+    def note(self, **facts: Any) -> None:
+        """Add to what is noted; None takes a fact back."""
+        facts = {**self.noted(), **facts}
+        text = json.dumps({name: fact for name, fact in facts.items() if fact is not None})
+        write_durably(self._note, text.encode())
+
+    def forget(self) -> None:
+        """Take all notes back: nothing is left to undo."""
+        self._note.unlink(missing_ok=True)
+
+    def run(self, uuid: UUID) -> "RunFolder":
+        """Return the folder of a run."""
+        return RunFolder(self.runs / str(uuid))
+
+    def remove_program(self) -> None:
+        """Remove the extracted archive and what was made for it; the runs stay."""
+        for folder in (self.archive, self.environment, self.wheels):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class RunFolder:
+    """What one run is given, and what it leaves."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.source = path / "src"
+        self.destination = path / "dst"
+        self.log = path / "output.log"
+        self.notification = self.source / "notification.json"
+
+    def create(self, notification: bytes) -> None:
+        """Store a notification; it is on disk when this returns."""
+        self.source.mkdir(mode=_PRIVATE, parents=True)
+        (self.destination / "uploads").mkdir(mode=_PRIVATE, parents=True)
+        write_durably(self.notification, notification)
+        for folder in (self.source, self.path, self.path.parent):
+            _sync_folder(folder)
+
+    def remove(self) -> None:
+        """Remove the run's folder with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace a file's content as a whole, for its owner alone, and have it on disk."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    number = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _SECRET)
+    with os.fdopen(number, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a folder's entries on disk, where the system lets one ask for it."""
+    with suppress(OSError, AttributeError):
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def _lock(number: int) -> None:
+    if sys.platform == "win32":
+        msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)

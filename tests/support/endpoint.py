@@ -1,0 +1,34 @@
+"""A consumer's endpoint as a program of its own: `python -m tests.support.endpoint FOLDER PORT`.
+
+It prints `nudged` for each notification that it has stored, and ends on SIGTERM.
+"""
+
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from pacifica.notifications.consumer import endpoint
+from pacifica.notifications.consumer.endpoint import Door
+from pacifica.notifications.consumer.workfolder import WorkFolder
+
+TOKEN = "k7Q2"  # noqa: S105 it guards nothing
+MOST_BYTES = 1000
+MOST_WAITING = 3
+
+
+def main(folder: str, port: str) -> None:
+    over = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    work = WorkFolder(Path(folder))
+    with work.locked():
+        work.ledger.prepare()
+        door = Door(TOKEN, MOST_BYTES, MOST_WAITING)
+        endpoint.start(work, door, lambda _: print("nudged", flush=True), "127.0.0.1", int(port))
+        print("serving", flush=True)
+        over.wait()
+        endpoint.stop()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,232 @@
+"""Pacifica itself: Metadata, Policy, UniqueID, the Archive Interface, Ingest and Cart.
+
+They are installed into an environment of their own, since they need other versions of libraries
+than this project, and which is kept for the next time.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+from uuid import uuid4
+
+import pytest
+
+from tests.support import brokers, databases
+from tests.support.processes import Program
+from tests.support.servers import free_port
+
+VARIABLE = "TEST_PACIFICA_PEERS"
+#: What runs on Python 3.11 together. Metadata imports what peewee 4 has no more, and what it and
+#: Ingest do not say that they need is here, too.
+LIBRARIES = (
+    *("backports.functools_lru_cache==2.0.0", "celery==5.7.0", "CherryPy==18.10.0"),
+    *("cheroot==11.1.2", "cloudevents-python==0.2.1", "jsonpath2==0.4.5", "jsonschema==4.26.0"),
+    *("packaging==26.3", "peewee==3.13.3", "psutil==7.2.2", "psycopg2-binary==2.9.13"),
+    *("PyMySQL==1.2.4", "python-dateutil==2.9.0.post0", "pytz==2026.6", "PyYAML==6.0.3"),
+    *("redis==8.1.0", "requests==2.34.2", "setuptools<81", "six==1.17.0", "tqdm==4.70.1"),
+)
+#: Without what they depend on: Metadata asks for psycopg2, which would be compiled.
+SERVICES = (
+    *("pacifica-archiveinterface==0.4.2", "pacifica-cartd==0.7.0", "pacifica-ingest==0.4.1"),
+    *("pacifica-metadata==0.13.0", "pacifica-namespace==0.0.2", "pacifica-policy==0.8.3"),
+    *("pacifica-uniqueid==0.5.1",),
+)
+INSTALLING = 600
+ANSWER = 30
+STARTING = 60
+CHERRYPY = """[global]
+log.screen: True
+engine.autoreload.on: False
+server.max_request_body_size: 0
+
+[/]
+request.dispatch: cherrypy.dispatch.MethodDispatcher()
+tools.response_headers.on: True
+tools.response_headers.headers: [('Content-Type', 'application/json')]
+"""
+#: Keeps the services from what the environment of all checks leads to: this project.
+ELSEWHERE = {"PYTHONPATH": ""}
+USER, PROJECT, INSTRUMENT = 10, "1236é", 54
+
+
+@dataclass(frozen=True)
+class Pacifica:
+    """Where the services are that a transfer needs."""
+
+    cart: str
+    ingest: str
+    policy: str
+
+
+@contextmanager
+def running(folder: Path, notify: str) -> Iterator[Pacifica]:
+    """Run all services for the block; Metadata sends its events to `notify`.
+
+    Skips the test where TEST_PACIFICA_PEERS names no folder to install them in; where CI is 'true'
+    that is a failure.
+    """
+    kept = os.environ.get(VARIABLE)
+    if not kept:
+        absent = f"{VARIABLE} names no folder for Pacifica's services"
+        if os.environ.get("CI") == "true":
+            pytest.fail(absent)
+        pytest.skip(absent)
+    programs = _installed(Path(kept))
+    with ExitStack() as stack:
+        yield _Starter(programs, folder, stack).start(notify)
+
+
+class _Starter:
+    def __init__(self, programs: Path, folder: Path, stack: ExitStack) -> None:
+        self._programs = programs
+        self._folder = folder
+        self._stack = stack
+        self._cherrypy = folder / "cherrypy.ini"
+        self._cherrypy.write_text(CHERRYPY)
+
+    def start(self, notify: str) -> Pacifica:
+        metadata = self._metadata(notify)
+        policy = self._serve(
+            "policy",
+            {"METADATA_URL": metadata, "STATUS_URL": f"{metadata}/groups", "CACHE_SIZE": "0"},
+            option="-c",
+        )
+        uniqueid = self._serve("uniqueid", self._database("uniqueid"))
+        archive = self._serve(
+            "archiveinterface",
+            {},
+            *("-t", "posix", "--prefix", str(self._made("archive"))),
+            option="--cherrypy-config",
+        )
+        ingest = self._with_worker(
+            "ingest",
+            {
+                "UNIQUEID_URL": uniqueid,
+                "POLICY_INGEST_URL": f"{policy}/ingest",
+                "METADATA_INGEST_URL": f"{metadata}/ingest",
+                "ARCHIVEINTERFACE_URL": archive,
+            },
+            option="--cp-config",
+        )
+        cart = self._with_worker("cartd", {"ARCHIVE_INTERFACE_URL": f"{archive}/"})
+        return Pacifica(cart, ingest, policy)
+
+    def _metadata(self, notify: str) -> str:
+        """Start Metadata, and describe to it who uploads what from where."""
+        settings = self._folder / "metadata.ini"
+        environment = {**self._database("metadata"), "METADATA_CONFIG": str(settings)}
+
+        def configure(*, is_quiet: bool) -> None:  # Metadata reads it anew for each event
+            settings.write_text(f"[notifications]\nurl = {notify}\ndisabled = {is_quiet}\n")
+
+        configure(is_quiet=True)
+        url = self._serve("metadata", environment)
+        _describe(url)
+        configure(is_quiet=False)
+        return url
+
+    def _with_worker(
+        self, name: str, environment: dict[str, str], option: str = "--cpconfig"
+    ) -> str:
+        broker = self._stack.enter_context(brokers.unused("redis", self._folder))
+        environment |= self._database(name)
+        environment |= {"BROKER_URL": broker, "VOLUME_PATH": f"{self._made(name)}/"}
+        url = self._serve(name, environment, option=option)
+        command = [self._programs / "celery", "-A", f"pacifica.{name}.tasks", "worker"]
+        options = ["-P", "solo", "-l", "INFO", "-n", f"{uuid4().hex}@%h"]
+        worker = self._program([*command, *options], environment)
+        self._stack.enter_context(worker)
+        worker.wait_for_line(" ready.", STARTING)
+        return url
+
+    def _database(self, name: str) -> dict[str, str]:
+        url = databases.unused_url("postgresql", self._folder)
+        self._stack.callback(databases.drop, url)
+        databases.create(url)
+        environment = {"PEEWEE_URL": url}
+        command = [self._programs / f"pacifica-{name}-cmd", "dbsync"]
+        with self._program(command, environment) as program:
+            assert program.wait(STARTING) == 0, program.output
+        return environment
+
+    def _serve(
+        self, name: str, environment: dict[str, str], *more: str, option: str = "--cpconfig"
+    ) -> str:
+        port = free_port()
+        command = [self._programs / f"pacifica-{name}", "-a", "127.0.0.1", "-p", str(port)]
+        program = self._program([*command, option, self._cherrypy, *more], environment)
+        self._stack.enter_context(program).wait_for_line("Bus STARTED", STARTING)
+        return f"http://127.0.0.1:{port}"
+
+    def _program(self, command: Sequence[str | Path], environment: dict[str, str]) -> Program:
+        return Program(command, {**environment, **ELSEWHERE}, self._folder)
+
+    def _made(self, name: str) -> Path:
+        folder = self._folder / name
+        folder.mkdir()
+        return folder
+
+
+def _installed(folder: Path) -> Path:
+    """Return where the programs are, which are installed if they are not there yet."""
+    programs, stamp = folder / "bin", folder / "installed.json"
+    wanted = json.dumps([LIBRARIES, SERVICES])
+    if not stamp.exists() or stamp.read_text() != wanted:
+        pip = [programs / "python", "-m", "pip", "install", "--quiet"]
+        for command in (
+            [sys.executable, "-m", "venv", folder],
+            [*pip, *LIBRARIES],
+            [*pip, "--no-deps", *SERVICES],
+        ):
+            subprocess.run(command, check=True, timeout=INSTALLING, env={**os.environ, **ELSEWHERE})
+        stamp.write_text(wanted)
+    return programs
+
+
+def _describe(metadata: str) -> None:
+    """Let a user of an instrument upload to a project."""
+    user = {"_id": USER, "network_id": "dmlb2001", "first_name": "D", "last_name": "B"}
+    _put(metadata, "users", {**user, "email_address": "d@example.com"})
+    when = {"submitted_date": "2026-01-01T00:00:00", "accepted_date": "2026-01-01"}
+    project = {"_id": PROJECT, "title": "A project", "abstract": "", "science_theme": "general"}
+    _put(metadata, "projects", {**project, **when, "actual_start_date": "2026-01-01"})
+    instrument = {"_id": INSTRUMENT, "name": "NMR", "name_short": "NMR", "display_name": "NMR"}
+    _put(metadata, "instruments", {**instrument, "active": True})
+    _put(metadata, "groups", {"_id": 1001, "name": "nmrs"})
+    _put(metadata, "instrument_group", {"instrument": INSTRUMENT, "group": 1001})
+    (member,) = _call(f"{metadata}/relationships?{urlencode({'name': 'member_of'})}")
+    relation = {"project": PROJECT, "relationship": member["uuid"]}
+    for table, column, value in (
+        ("project_instrument", "instrument", INSTRUMENT),
+        ("project_user", "user", USER),
+    ):
+        _put(metadata, table, {**relation, column: value, "uuid": str(uuid4())})
+
+
+def _put(metadata: str, table: str, row: dict[str, Any]) -> None:
+    _call(f"{metadata}/{table}", "PUT", json.dumps(row).encode())
+
+
+def _call(url: str, method: str = "GET", body: bytes | None = None) -> Any:
+    request = Request(url, body, {"Content-Type": "application/json"}, method=method)  # noqa: S310 our own
+    deadline = time.monotonic() + ANSWER
+    while True:
+        try:
+            with urlopen(request, timeout=ANSWER) as answer:  # noqa: S310
+                text = answer.read()
+            return json.loads(text) if text else None
+        except URLError as error:
+            # The line that says that a server has started comes just before it answers.
+            if not isinstance(error.reason, ConnectionError) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
