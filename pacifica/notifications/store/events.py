@@ -87,7 +87,7 @@ def claim_events(limit: int, most_bytes: int, lease: float) -> list[Event]:
     return _claim_in_steps(limit, most_bytes, lease)
 
 
-@stating
+@writing
 def _claim_at_once(limit: int, most_bytes: int, lease: float) -> list[Event]:
     now = utcnow()
     leased = now + timedelta(seconds=lease)
