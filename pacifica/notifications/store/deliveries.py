@@ -140,7 +140,10 @@ def _ask_again(ruling: Ruling, now: datetime) -> None:
 
 
 def _record_verdict(ruling: Ruling, now: datetime) -> None:
+    # Who may still be sending what is allowed, as it is after a release, goes on being known.
+    over: dict[str, Any] = {"leased": None} if ruling.state is State.DENIED else {}
     EventLogMatch.update(
+        **over,
         state=ruling.state,
         due=ruling.due,
         attempts=0,

@@ -71,9 +71,10 @@ def record_dispatched(
     `rulings` are on the intended deliveries of these events. Of those allowed, `most` are the
     caller's for `lease` seconds. An event whose dispatch somebody else ended stays as it is.
     """
-    dispatched = _record(events, intent.idle, rulings, lease, most)
-    record_rulings([ruling for ruling in rulings if ruling.state is State.HELD])
-    idle = {subscription for event, subscription in intent.idle if event in events}
+    dispatched, ended = _record(events, intent.idle, rulings, lease, most)
+    held = [ruling for ruling in rulings if ruling.state is State.HELD]
+    record_rulings([ruling for ruling in held if ruling.deliveries[0].event in ended])
+    idle = {subscription for event, subscription in intent.idle if event in ended}
     if idle:
         hold_for_disabled(idle)
     if current_revision() == intent.revision:
@@ -88,7 +89,8 @@ def _record(
     rulings: Iterable[Ruling],
     lease: float,
     most: int,
-) -> Dispatched:
+) -> tuple[Dispatched, set[UUID]]:
+    """Return what may be sent, and the events whose dispatch this ended."""
     open_ = _end_dispatch(events)
     now = utcnow()
     leased = now + timedelta(seconds=lease)
@@ -107,7 +109,7 @@ def _record(
             rows.append(_ruled(delivery, ruling, now, leased if is_taken else None))
     rows += [_matched(uuid4(), event, uuid, now) for event, uuid in idle if event in open_]
     insert_rows(EventLogMatch, rows)
-    return Dispatched(taken, left)
+    return Dispatched(taken, left), open_
 
 
 def _ruled(

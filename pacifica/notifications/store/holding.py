@@ -63,16 +63,21 @@ def hold_for_disabled(uuids: Collection[UUID]) -> None:
     """Hold what is under way for those of the subscriptions that are disabled, but their probes.
 
     Their rows are locked first: one that its owner enables at the same moment either is seen as
-    enabled here, or has what is held here released.
+    enabled here, or has what is held here released. For one that was deleted, all is dropped.
     """
-    query = EventMatch.select(EventMatch.uuid).where(
+    query = EventMatch.select(EventMatch.uuid, EventMatch.deleted).where(
         EventMatch.uuid.in_(uuids), EventMatch.disabled.is_null(False)
     )
     if DB.for_update:
         query = query.for_update()
-    disabled = [row.uuid for row in query]
+    rows = list(query)
+    now = utcnow()
+    for row in rows:
+        if row.deleted is not None:
+            drop_all(row.uuid, now)
+    disabled = [row.uuid for row in rows if row.deleted is None]
     if disabled:
-        _hold(disabled, utcnow())
+        _hold(disabled, now)
 
 
 def drop_all(subscription: UUID, now: datetime) -> None:

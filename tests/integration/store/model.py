@@ -306,9 +306,10 @@ class Model:
 
     def _hold(self, subscription: UUID) -> None:
         probe = self.subscribers[subscription].probe
+        state = State.DROPPED if self.subscribers[subscription].deleted else State.HELD
         for uuid, match in self.matches.items():
             if match.subscription == subscription and match.state in UNDER_WAY and uuid != probe:
-                match.go(State.HELD)
+                match.go(state)
 
     def _take_up(self, uuids: list[UUID]) -> None:
         for uuid in uuids:

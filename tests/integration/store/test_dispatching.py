@@ -1,0 +1,71 @@
+"""Recording a dispatch after something else has happened to its events or subscriptions."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from pacifica.notifications.clock import utcnow
+from pacifica.notifications.flow import Matched, Ruling, State
+from pacifica.notifications.orm import EventLogMatch, EventMatch
+from pacifica.notifications.settings import Settings
+from pacifica.notifications.store import deliveries, holding, subscriptions
+from pacifica.notifications.store.dispatching import Intended, intended, record_dispatched
+from pacifica.notifications.store.revisions import current_revision
+from pacifica.notifications.store.serving import KnownSubscriptions
+from tests.integration.store.recovering import rule, sweep, take_matched
+from tests.support.stored import (
+    LEASE,
+    allowed,
+    claim_events,
+    deliveries_of,
+    let_leases_run_out,
+    receive,
+    row,
+    state,
+    subscribe,
+)
+
+
+def begun(subscription: UUID) -> tuple[UUID, Intended]:
+    """Receive an event and begin its dispatch to a subscription."""
+    receive()
+    (event,) = claim_events()
+    matched = [Matched(event, (subscription,))]
+    return event.uuid, intended(matched, current_revision(), KnownSubscriptions(10))
+
+
+def test_delivery_is_dropped_when_its_disabled_subscription_was_deleted_meanwhile() -> None:
+    subscription = subscribe()
+    holding.disable(subscription, "an outage")
+    event, intent = begun(subscription)
+    subscriptions.delete("alice", subscription)
+    record_dispatched([event], intent, [], lease=LEASE, most=0)
+    (delivery,) = deliveries_of(event)
+    assert state(delivery)[0] == State.DROPPED
+
+
+def test_subscription_waits_for_policy_only_when_a_delivery_of_it_was_recorded() -> None:
+    subscription = subscribe()
+    event, intent = begun(subscription)
+    later = utcnow() + timedelta(hours=1)
+    ruling = Ruling(tuple(intent.deliveries), State.HELD, None, "", "no answer", later)
+    record_dispatched([event], intent, [], lease=LEASE, most=0)
+    record_dispatched([event], intent, [ruling], lease=LEASE, most=0)
+    assert deliveries_of(event) == []
+    found = row(EventMatch, subscription)
+    assert (found.held_due, found.probes) == (None, 0)
+
+
+def test_delivery_that_policy_denies_after_a_release_is_nobodys_any_more(
+    settings: Settings,
+) -> None:
+    subscription = subscribe()
+    _event, (delivery,) = allowed(subscription)
+    (claimed,) = deliveries.claim_allowed([delivery], LEASE, 1)
+    holding.disable(subscription, "an outage")
+    subscriptions.update("alice", subscription, lambda _stored: {"disabled": None, "error": None})
+    sweep(settings)
+    assert row(EventLogMatch, delivery).leased == claimed.leased
+    let_leases_run_out(EventLogMatch, [delivery])
+    rule(take_matched(delivery), State.DENIED)
+    found = row(EventLogMatch, delivery)
+    assert (found.state, found.leased) == (State.DENIED, None)
