@@ -1,7 +1,6 @@
 """The web server of `pacifica-notifications`: CherryPy's own, around the application."""
 
 import signal
-import socket
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +9,7 @@ import cherrypy
 from cherrypy import _cpwsgi_server
 
 from pacifica.notifications.errors import ConfigError
+from pacifica.notifications.ports import why_not_free
 from pacifica.notifications.rest.caller import REPEATED
 from pacifica.notifications.rest.root import application
 from pacifica.notifications.rest.text import encode_text
@@ -130,10 +130,6 @@ def _run_until_told() -> None:
 
 def _require_free(host: str, port: int) -> None:
     """Raise ConfigError where nothing can listen; CherryPy would print a traceback."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        # Python adds the address, which is named already.
-        reason = str(error.strerror).partition(" (while")[0]
-        raise ConfigError(f"cannot listen on {host}:{port}: {reason}") from error
+    reason = why_not_free(host, port)
+    if reason:
+        raise ConfigError(f"cannot listen on {host}:{port}: {reason}")

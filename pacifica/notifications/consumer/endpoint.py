@@ -4,7 +4,6 @@ import hmac
 import ipaddress
 import json
 import logging
-import socket
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import cherrypy
 from pacifica.notifications.consumer.errors import ConsumerError
 from pacifica.notifications.consumer.ledger import Run
 from pacifica.notifications.consumer.workfolder import WorkFolder
+from pacifica.notifications.ports import why_not_free
 
 _LOG = logging.getLogger(__name__)
 _SHOWN = 100
@@ -158,13 +158,9 @@ def stop() -> None:
 
 def _require_free(host: str, port: int) -> None:
     """Raise ConsumerError where nothing can listen; CherryPy would print a traceback."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        # Python adds the address, which is named already.
-        reason = str(error.strerror).partition(" (while")[0]
-        raise ConsumerError(f"cannot listen on {host}:{port}: {reason}") from error
+    reason = why_not_free(host, port)
+    if reason:
+        raise ConsumerError(f"cannot listen on {host}:{port}: {reason}")
 
 
 def _later(reason: str) -> cherrypy.HTTPError:
