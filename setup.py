@@ -27,13 +27,18 @@ EXTRAS = {
 }
 EXTRAS["test"] = [
     *(requirement for needed in EXTRAS.values() for requirement in needed),
+    "bandit",
+    "cloudevents>=2.2,<3",
     "hypothesis",
     "import-linter",
     "mypy",
+    "pip-audit",
     "pytest",
     "pytest-cov",
     "requests",
     "ruff",
+    "schemathesis>=4,<5",
+    "standardwebhooks",
 ]
 
 setup(

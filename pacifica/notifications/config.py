@@ -40,10 +40,11 @@ def load_settings() -> Settings:
         try:
             values[item.name] = key.kind.read(text)
         except ValueError as error:
+            shown = "***" if key.kind.secret else without_password(text)
             raise ConfigError(
-                f"{_source(key)}: [{key.section}] {key.name} = {without_password(text)!r}: "
+                f"{_source(key)}: [{key.section}] {key.name} = {shown!r}: "
                 f"must be {key.kind.accepts}"
-            ) from error
+            ) from (None if key.kind.secret else error)
     settings = Settings(**values)
     _require_lease(settings)
     return settings

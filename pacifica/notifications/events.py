@@ -23,12 +23,14 @@ HOPS_HEADER = "Pacifica-Notifications-Hops"
 class Event:
     """One received event: the id it is found by, and its JSON text (ASCII).
 
-    `hops` is how many services like this one it came through, as their header says.
+    `hops` is how many services like this one it came through, as their header says; `version` that
+    of CloudEvents in which it came, empty where it names none.
     """
 
     uuid: UUID
     text: str
     hops: int = 0
+    version: str = ""
 
     @cached_property
     def encoded(self) -> bytes:
@@ -57,7 +59,7 @@ def parse_event(body: bytes, max_depth: int, hops: int = 0) -> Event:
         if not _is_sound(document):
             _SCHEMA.check(document)
         document["extensions"] = document.get("extensions") or {}
-    return Event(uuid4(), write_json(document), hops)
+    return Event(uuid4(), write_json(document), hops, document.get("cloudEventsVersion", ""))
 
 
 def _is_sound(document: dict[str, Any]) -> bool:

@@ -3,16 +3,23 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
+
+Network: TypeAlias = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a value must be: `accepts` says it in words, `read` converts or raises ValueError."""
+    """What a value must be: `accepts` says it in words, `read` converts or raises ValueError.
+
+    A `secret` value is not repeated in errors.
+    """
 
     accepts: str
     read: Callable[[str], Any]
+    secret: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,29 @@ def _waits(text: str) -> tuple[float, ...]:
     return waits
 
 
+def _flag(text: str) -> bool:
+    value = _FLAGS.get(text.lower())
+    if value is None:
+        raise ValueError(text)
+    return value
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ip_network(word) for word in text.split())
+
+
+def _words(text: str) -> tuple[str, ...]:
+    if not text.isascii():
+        raise ValueError(text)
+    return tuple(text.split())
+
+
+def _fernet_keys(text: str) -> tuple[str, ...]:
+    if not all(re.fullmatch("[A-Za-z0-9_-]{43}=", word) for word in text.split()):
+        raise ValueError(text)
+    return tuple(text.split())
+
+
 def _filled(text: str) -> str:
     if not text:
         raise ValueError(text)
@@ -76,6 +106,12 @@ def _header_name(text: str) -> str:
     return text
 
 
+_FLAGS = {"yes": True, "true": True, "on": True, "1": True} | {
+    "no": False,
+    "false": False,
+    "off": False,
+    "0": False,
+}
 _ENGINES = ("sqlite", "sqliteext", "postgres", "postgresql", "mysql")
 
 
@@ -90,6 +126,20 @@ DATABASE_URL = Kind(
 )
 SECONDS = Kind("a number of seconds, 0 or more", _at_least(float, 0))
 COUNT = Kind("a whole number, 1 or more", _at_least(int, 1))
+RATE = Kind("a number, 0 or more", _at_least(float, 0))
+FLAG = Kind("yes or no", _flag)
+NETWORKS = Kind(
+    "addresses and networks such as 192.0.2.10, 10.0.0.0/8 or fe80::/10, with blanks between them, "
+    "or nothing",
+    _networks,
+)
+SECRET = Kind("any text, or nothing", str, secret=True)
+TOKENS = Kind("ASCII words with blanks between them, or nothing", _words, secret=True)
+FERNET_KEYS = Kind(
+    "keys of 32 bytes in URL-safe Base64, with blanks between them, or nothing",
+    _fernet_keys,
+    secret=True,
+)
 WAITS = Kind("numbers of seconds, each 0 or more, with blanks between them", _waits)
 
 
@@ -128,6 +178,74 @@ class Settings:
         NAME,
         "Request header in which the authenticating proxy names the caller.",
         environment="USER_HEADER",
+    )
+    trusted_proxies: tuple[Network, ...] = _key(
+        "notifications",
+        "trusted_proxies",
+        "",
+        NETWORKS,
+        "From where requests for /eventmatch may come: the addresses of the authenticating proxy; "
+        "nothing: from anywhere.",
+    )
+    proxy_secret: str = _key(
+        "notifications",
+        "proxy_secret",
+        "",
+        SECRET,
+        "What the proxy must send in proxy_secret_header for its user header to count; nothing: no "
+        "such header is needed.",
+    )
+    proxy_secret_header: str = _key(
+        "notifications",
+        "proxy_secret_header",
+        "Pacifica-Proxy-Secret",
+        NAME,
+        "Request header in which the proxy sends proxy_secret.",
+    )
+    security_key: tuple[str, ...] = _key(
+        "security",
+        "key",
+        "",
+        FERNET_KEYS,
+        "Keys by which the auth of subscriptions is encrypted in the database: the first encrypts, "
+        "all decrypt; nothing: it is stored as it is.",
+    )
+    mask_auth: bool = _key(
+        "security",
+        "mask_auth",
+        "no",
+        FLAG,
+        "Whether owners read asterisks in place of the secrets in the auth of their subscriptions.",
+    )
+    web_header_timeout: float = _key(
+        "web",
+        "header_timeout",
+        10,
+        SECONDS,
+        "How long the head of a request may take to arrive (seconds).",
+    )
+    web_body_timeout: float = _key(
+        "web",
+        "body_timeout",
+        60,
+        SECONDS,
+        "How long the body of a request may take to arrive after its head (seconds).",
+    )
+    web_gathered_bytes: int = _key(
+        "web",
+        "gathered_bytes",
+        2**20,
+        COUNT,
+        "Largest body that is gathered before a thread takes its request (bytes); a thread waits "
+        "for one that is larger.",
+    )
+    web_connections: int = _key(
+        "web",
+        "connections",
+        1000,
+        COUNT,
+        "Most connections whose request is still arriving; past them the one that has waited "
+        "longest is closed.",
     )
     broker_url: str = _key(
         "celery",
@@ -282,6 +400,31 @@ class Settings:
         "How many services like this one an event may have come through; past them /receive "
         "answers 508, which ends loops.",
     )
+    receive_max_batch: int = _key("receive", "max_batch", 1000, COUNT, "Most events of one batch.")
+    receive_deduplicate: float = _key(
+        "receive",
+        "deduplicate",
+        0,
+        SECONDS,
+        "How long after an event another one of the same source and id is taken for the same and "
+        "not stored again (seconds); 0: never.",
+    )
+    receive_token: tuple[str, ...] = _key(
+        "receive",
+        "token",
+        "",
+        TOKENS,
+        "Bearer tokens with any of which events may be sent from anywhere; nothing: there are "
+        "none.",
+    )
+    receive_allow_addresses: tuple[Network, ...] = _key(
+        "receive",
+        "allow_addresses",
+        "",
+        NETWORKS,
+        "From where events may be sent without a token; nothing: from anywhere where there is no "
+        "token, from nowhere where there is one.",
+    )
     receive_group: int = _key(
         "receive",
         "group",
@@ -312,6 +455,36 @@ class Settings:
     )
     jsonpath_max_length: int = _key(
         "eventmatch", "jsonpath_max_length", 4096, COUNT, "Longest JSONPath (characters)."
+    )
+    eventmatch_most: int = _key(
+        "eventmatch",
+        "most",
+        100_000,
+        COUNT,
+        "Most subscriptions that one user may have; past them creating one is answered with 403.",
+    )
+    eventmatch_rate: float = _key(
+        "eventmatch",
+        "rate",
+        0,
+        RATE,
+        "How many requests for /eventmatch one user may send each second to one web server "
+        "process; past them 429 is answered. 0: any number.",
+    )
+    eventmatch_burst: int = _key(
+        "eventmatch",
+        "burst",
+        50,
+        COUNT,
+        "How many requests a user who sent none for a while may send at once, where there is a "
+        "rate.",
+    )
+    eventmatch_rate_users: int = _key(
+        "eventmatch",
+        "rate_users",
+        10_000,
+        COUNT,
+        "Of how many users a web server process remembers how much they sent.",
     )
     matching_known: int = _key(
         "matching",
@@ -468,6 +641,53 @@ class Settings:
         COUNT,
         "Most requests that one worker process has in flight to one host; a host that is new, or "
         "gave no answer, starts with one.",
+    )
+    delivery_allow_networks: tuple[Network, ...] = _key(
+        "delivery",
+        "allow_networks",
+        "",
+        NETWORKS,
+        "Addresses to which events may be sent although deny_networks, or strict, has them.",
+    )
+    delivery_deny_networks: tuple[Network, ...] = _key(
+        "delivery",
+        "deny_networks",
+        "0.0.0.0/8 169.254.0.0/16 224.0.0.0/4 255.255.255.255/32 100.100.100.200/32 "
+        "168.63.129.16/32 192.0.0.192/32 ::/128 fe80::/10 ff00::/8 fd00:ec2::254/128 "
+        "fd20:ce::254/128",
+        NETWORKS,
+        "Addresses to which no event is sent. The default has those that are unspecified, "
+        "link-local, multicast or broadcast, and those where clouds answer their machines.",
+    )
+    delivery_strict: bool = _key(
+        "delivery",
+        "strict",
+        "no",
+        FLAG,
+        "Whether events are sent by https only, and to no address that is private, loopback, "
+        "shared (CGNAT) or otherwise not of the public internet.",
+    )
+    delivery_handshake: bool = _key(
+        "delivery",
+        "handshake",
+        "no",
+        FLAG,
+        "Whether a target is asked by OPTIONS to agree before a subscription may name it.",
+    )
+    delivery_origin: str = _key(
+        "delivery",
+        "origin",
+        "",
+        TEXT,
+        "As whom the service asks then: a DNS name; nothing: the name of its machine.",
+    )
+    delivery_pauses: int = _key(
+        "delivery",
+        "pauses",
+        10_000,
+        COUNT,
+        "Of how many subscriptions a worker process remembers until when their target asked it to "
+        "wait.",
     )
     recovery_waits: tuple[float, ...] = _key(
         "recovery",

@@ -1,7 +1,7 @@
 """Subscriptions: what one holds, and what its owner may change about it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from json import dumps
 from typing import Any
@@ -21,14 +21,20 @@ _SCHEMA = Schema(SUBSCRIPTION)
 
 @dataclass(frozen=True)
 class Subscription:
-    """What delivering to one subscription takes; `revision` tells its states apart."""
+    """What delivering to one subscription takes; `revision` tells its states apart.
+
+    `specversion` is the version of CloudEvents that it wants, empty for each event's own, and
+    `mode` structured or binary. What may be secret stays out of its `repr`.
+    """
 
     uuid: UUID
     user: str
-    target_url: str
+    target_url: str = field(repr=False)
     extensions: Mapping[str, Any]
-    auth: Mapping[str, Any]
+    auth: Mapping[str, Any] = field(repr=False)
     revision: int
+    specversion: str = ""
+    mode: str = "structured"
 
 
 def new_subscription(body: Any, user: str, max_jsonpath: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.orm.database import open_database
 from pacifica.notifications.settings import KEYS, Key, Settings
 
+KEY = "3Q5rM2bXQPBLFpUqQyO3Yc0R3V3W6dC2JtVd1mJ8q0s="
 GOOD = {
     keys.TEXT: ("somebody", "somebody else", "nobody"),
     keys.NAME: ("X-User", "X-Forwarded-User", "Remote"),
@@ -30,6 +31,12 @@ GOOD = {
     ),
     keys.SECONDS: ("0", "2.5", "1e3"),
     keys.COUNT: ("1", "7", "1000000"),
+    keys.RATE: ("0", "2.5", "100"),
+    keys.FLAG: ("yes", "Off", "1"),
+    keys.NETWORKS: ("", "192.0.2.10", "10.0.0.0/8 fe80::/10  ::1"),
+    keys.SECRET: ("", "hunter2", "a b % c"),
+    keys.TOKENS: ("", "one", "one two"),
+    keys.FERNET_KEYS: ("", KEY, f"{KEY}  {KEY}"),
     keys.WAITS: ("0", "30 300.5", "1 2 3"),
 }
 EXPECTED = {
@@ -177,6 +184,13 @@ BAD = [
     *(("connect_wait", text) for text in ("", "-1", "nan", "inf", "20 s")),
     *(("max_body", text) for text in ("0", "64 MB")),
     *(("waits", text) for text in ("", "30, 60", "-1 2", "soon")),
+    *(("rate", text) for text in ("", "-1", "inf")),
+    *(("strict", text) for text in ("", "2", "perhaps")),
+    *(("deny_networks", text) for text in ("10.0.0.1/8", "localhost", "10.0.0.0/8, ::1")),
+]
+BAD_SECRETS = [
+    *(("key", text) for text in ("canary", KEY[:-4], f"{KEY},{KEY}", f"{KEY} canary")),
+    ("token", "canär"),
 ]
 
 
@@ -195,6 +209,16 @@ def test_bad_value_is_refused_in_one_line_that_says_all(
     named = str(file) if source == "file" else key.environment
     for part in (named, f"[{key.section}]", key.name, repr(text), key.kind.accepts):
         assert part in line
+
+
+@pytest.mark.parametrize(("name", "text"), BAD_SECRETS)
+def test_bad_secret_is_refused_without_being_repeated(name: str, text: str, file: Path) -> None:
+    key = next(key for key in KEYS if key.name == name)
+    file.write_text(f"[{key.section}]\n{name} = {text}\n", encoding="utf-8")
+    line = refused()
+    for part in (str(file), f"[{key.section}]", key.name, key.kind.accepts):
+        assert part in line
+    assert not any(word in line for word in text.split())
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,9 @@ class EventMatch(BaseModel):
     # The held delivery that is tried on behalf of all of them, and how many such tries there were.
     probe = peewee.UUIDField(null=True)
     probes = peewee.IntegerField(default=0)
+    # The version of CloudEvents and the mode in which events are sent; empty: each event's own.
+    specversion = peewee.CharField(8, default="")
+    mode = peewee.CharField(16, default="structured")
     # Advanced by every change, so that workers read only what changed since they last looked.
     revision = peewee.BigIntegerField(default=0, index=True)
 
@@ -106,7 +109,7 @@ class EventLog(BaseModel):
     """A received event; `due` is when it may be dispatched, and null once that is done.
 
     `attempts` counts the workers that took it to dispatch it, `hops` the services like this one
-    that it came through.
+    that it came through, `specversion` the version of CloudEvents that it names.
     """
 
     uuid = peewee.UUIDField(primary_key=True, default=uuid4)
@@ -115,6 +118,7 @@ class EventLog(BaseModel):
     due = peewee.DateTimeField(null=True, index=True)
     attempts = peewee.IntegerField(default=0)
     hops = peewee.IntegerField(default=0)
+    specversion = peewee.CharField(8, default="")
 
 
 class EventLogMatch(BaseModel):
@@ -171,6 +175,19 @@ class Lease(BaseModel):
 
     name = peewee.CharField(64, primary_key=True)
     expires = peewee.DateTimeField()
+
+
+class Identity(BaseModel):
+    """Which event was the first of its source and id; `digest` is of both, in hexadecimal."""
+
+    class Meta:
+        """Name the table for the service, whose database others may share."""
+
+        table_name = "notificationidentity"
+
+    digest = peewee.CharField(64, primary_key=True)
+    event = peewee.UUIDField()
+    created = peewee.DateTimeField(default=utcnow, index=True)
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -77,8 +77,9 @@ def add_work_to_do(tables: Tables) -> None:
         due="{moment}",  # null: old events count as dispatched
         attempts="INTEGER NOT NULL DEFAULT 0",
         hops="INTEGER NOT NULL DEFAULT 0",
+        specversion="VARCHAR(8) NOT NULL DEFAULT ''",  # those of 0.5.2 had no other than 0.1
     )
-    tables.drop_defaults("eventlog", "attempts", "hops")
+    tables.drop_defaults("eventlog", "attempts", "hops", "specversion")
     tables.add_indexes("eventlog", "due")
     _add_states(tables)
     tables.create(
@@ -96,6 +97,13 @@ def add_work_to_do(tables: Tables) -> None:
         name="VARCHAR(64) NOT NULL PRIMARY KEY",
         expires="{moment} NOT NULL",
     )
+    tables.create(
+        "notificationidentity",
+        digest="VARCHAR(64) NOT NULL PRIMARY KEY",
+        event="{uuid} NOT NULL",
+        created="{moment} NOT NULL",
+    )
+    tables.add_indexes("notificationidentity", "created")
 
 
 def _widen(tables: Tables) -> None:
@@ -120,13 +128,15 @@ def _add_revisions(tables: Tables) -> None:
         held_due="{moment}",
         probe="{uuid}",
         probes="INTEGER NOT NULL DEFAULT 0",
+        specversion="VARCHAR(8) NOT NULL DEFAULT ''",
+        mode="VARCHAR(16) NOT NULL DEFAULT 'structured'",
     )
     tables.execute("UPDATE eventmatch SET auth = '{}' WHERE auth IS NULL")
     tables.execute(
         "UPDATE eventmatch SET holding = TRUE "
         "WHERE disabled IS NOT NULL AND error IS NOT NULL AND deleted IS NULL"
     )
-    tables.drop_defaults("eventmatch", "holding", "revision", "probes")
+    tables.drop_defaults("eventmatch", "holding", "revision", "probes", "specversion", "mode")
     tables.add_indexes("eventmatch", "revision", "held_due")
 
 

@@ -61,10 +61,9 @@ def due_allowed(limit: int) -> list[UUID]:
 def events_of(deliveries: Iterable[Delivery]) -> dict[UUID, Event]:
     """Return the events of deliveries, without those that were purged a moment ago."""
     uuids = {delivery.event for delivery in deliveries}
-    rows = EventLog.select(EventLog.uuid, EventLog.jsondata, EventLog.hops).where(
-        EventLog.uuid.in_(uuids)
-    )
-    return {row.uuid: Event(row.uuid, row.jsondata, row.hops) for row in rows}
+    columns = (EventLog.uuid, EventLog.jsondata, EventLog.hops, EventLog.specversion)
+    rows: Any = EventLog.select(*columns).where(EventLog.uuid.in_(uuids)).tuples()
+    return {uuid: Event(uuid, *others) for uuid, *others in rows}
 
 
 def record_rulings(rulings: Sequence[Ruling]) -> None:

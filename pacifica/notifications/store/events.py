@@ -28,7 +28,7 @@ _CLAIM_AT_ONCE = """
     )
     UPDATE eventlog SET due = %s, attempts = attempts + 1 FROM fitting
     WHERE eventlog.uuid = fitting.uuid AND (place = 1 OR total <= %s)
-    RETURNING place, eventlog.uuid, jsondata, hops
+    RETURNING place, eventlog.uuid, jsondata, hops, specversion
 """
 # One attempt that did not end is any worker that was told to stop, or killed.
 _SUSPECT = 2
@@ -51,6 +51,7 @@ def record_all(events: Sequence[Event]) -> None:
             "due": now,
             "attempts": 0,
             "hops": event.hops,
+            "specversion": event.version,
         }
         for event in events
     ]
@@ -93,7 +94,7 @@ def _claim_at_once(limit: int, most_bytes: int, lease: float) -> list[Event]:
     leased = now + timedelta(seconds=lease)
     values = (now, _SUSPECT, limit, leased, most_bytes)
     rows = sorted(DB.execute_sql(_CLAIM_AT_ONCE, values).fetchall())
-    return [Event(uuid, text, hops) for _place, uuid, text, hops in rows]
+    return [Event(*columns) for _place, *columns in rows]
 
 
 @writing
@@ -133,9 +134,9 @@ def _claim(
         fits=fits,
     )
     uuids = [uuid for uuid, _size in rows]
-    columns = (EventLog.uuid, EventLog.jsondata, EventLog.hops)
-    texts: Any = EventLog.select(*columns).where(EventLog.uuid.in_(uuids)).tuples()
-    events = {uuid: Event(uuid, text, hops) for uuid, text, hops in texts}
+    columns = (EventLog.uuid, EventLog.jsondata, EventLog.hops, EventLog.specversion)
+    found: Any = EventLog.select(*columns).where(EventLog.uuid.in_(uuids)).tuples()
+    events = {uuid: Event(uuid, *others) for uuid, *others in found}
     return [events[uuid] for uuid in uuids]
 
 

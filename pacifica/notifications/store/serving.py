@@ -118,24 +118,31 @@ def _read(uuids: Collection[UUID]) -> dict[UUID, Known]:
         EventMatch.extensions,
         EventMatch.auth,
         EventMatch.revision,
+        EventMatch.specversion,
+        EventMatch.mode,
         EventMatch.disabled,
         EventMatch.deleted,
         EventMatch.probe,
     )
     rows: Any = EventMatch.select(*columns).where(EventMatch.uuid.in_(uuids)).tuples()
     return {
-        uuid: Known(
-            _value(uuid, user, target, extensions, auth, revision),
+        columns[0]: Known(
+            _value(*columns),
             disabled is not None,
             deleted is not None,
             probe,
         )
-        for uuid, user, target, extensions, auth, revision, disabled, deleted, probe in rows
+        for *columns, disabled, deleted, probe in rows
     }
 
 
 def _value(
-    uuid: UUID, user: str, target: str, extensions: str | None, auth: str | None, revision: int
+    uuid: UUID,
+    user: str,
+    target: str,
+    extensions: str | None,
+    auth: str | None,
+    *others: Any,
 ) -> Subscription | None:
     try:
         objects = json.loads(extensions or "{}"), json.loads(auth or "{}")
@@ -143,7 +150,7 @@ def _value(
         return None
     if not all(isinstance(each, dict) for each in objects):
         return None
-    return Subscription(uuid, user, target, *objects, revision)
+    return Subscription(uuid, user, target, *objects, *others)
 
 
 @writing
