@@ -17,6 +17,14 @@ class InvalidInput(NotificationsError):
         self.problems = problems
 
 
+class BatchTooLong(NotificationsError):
+    """A batch of more than `most` events."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"a batch must not have more than {most} events")
+        self.most = most
+
+
 class ExpressionError(NotificationsError):
     """A JSONPath that cannot be parsed, or that raised on an event."""
 
@@ -34,6 +42,14 @@ class TooLarge(NotificationsError):
 
     def __init__(self, most: int) -> None:
         super().__init__(f"the database takes no statement of {most} bytes or more")
+        self.most = most
+
+
+class TooMany(NotificationsError):
+    """A user has as many subscriptions as one may have: `most`."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"you have as many subscriptions as one user may have: {most}")
         self.most = most
 
 

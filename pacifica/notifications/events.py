@@ -7,14 +7,19 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID, uuid4
 
-from pacifica.notifications.errors import InvalidInput
+from pacifica.notifications.cloudevents.binary import binary_event
+from pacifica.notifications.cloudevents.conversion import converted, with_extensions
+from pacifica.notifications.cloudevents.messages import (
+    BINARY,
+    STRUCTURED,
+    Message,
+    binary_message,
+    structured_message,
+)
+from pacifica.notifications.cloudevents.structured import structured_batch, structured_event
+from pacifica.notifications.errors import BatchTooLong, InvalidInput
 from pacifica.notifications.jsontext import read_json, write_json
-from pacifica.notifications.schemas import EVENT_0_1, Schema
 
-_SCHEMA = Schema(EVENT_0_1)
-_REQUIRED = EVENT_0_1["required"]
-_OPTIONAL = ("eventTypeVersion", "eventTime", "schemaURL", "contentType")
-_OTHER_VERSION = "specversion"
 #: The request header that counts the services like this one on an event's way.
 HOPS_HEADER = "Pacifica-Notifications-Hops"
 
@@ -37,49 +42,86 @@ class Event:
         """The text as bytes, which all requests that carry it unchanged share."""
         return self.text.encode()
 
+    @cached_property
+    def _messages(self) -> dict[tuple[str, str], Message]:
+        """The messages that were made of it, by version and mode."""
+        return {}
+
+    def message(
+        self, wanted: str = "", mode: str = STRUCTURED, extensions: Mapping[str, Any] | None = None
+    ) -> Message:
+        """Return what carries the event in a version of CloudEvents, empty for its own, and a mode.
+
+        An object that names no version is sent as it is. `extensions` are a subscription's, which
+        are laid over the event's own; without any, all requests share what is returned. Raises
+        ValueError for extensions that the version does not allow.
+        """
+        if extensions:
+            return self._made(wanted, mode, extensions)
+        if (message := self._messages.get((wanted, mode))) is None:
+            message = self._messages[wanted, mode] = self._made(wanted, mode, {})
+        return message
+
+    def _made(self, wanted: str, mode: str, extensions: Mapping[str, Any]) -> Message:
+        version = self.version and (wanted or self.version)
+        unchanged = version == self.version and not extensions
+        if unchanged and (mode != BINARY or not version):
+            return structured_message(version, self.encoded)
+        event = converted(self.document(), self.version, version)
+        event = with_extensions(event, version, extensions)
+        if version and mode == BINARY and (made := binary_message(version, event)):
+            return made
+        return structured_message(version, write_json(event).encode())
+
     def document(self) -> dict[str, Any]:
         """Return the event as JSON values, a fresh copy each time."""
         return json.loads(self.text)
 
 
-def parse_event(body: bytes, max_depth: int, hops: int = 0) -> Event:
-    """Return the event of a request body.
+def parse_event(
+    body: bytes, max_depth: int, hops: int = 0, *, names_version: bool = False
+) -> Event:
+    """Return the event of a request body: a CloudEvent of 0.1, 0.3 or 1.0 in structured mode.
 
-    An object that names `cloudEventsVersion` must be a CloudEvent of version 0.1 (its required
-    attributes are eventType, source and eventID) and gets empty `extensions` where it has none; one
-    that names no version is taken as it is.
-    Raises InvalidInput with the field that is wrong.
+    An object that names no version is taken as it is, unless `names_version`.
+    Raises InvalidInput with each field that is wrong.
     """
     document = read_json(body, max_depth)
-    if not isinstance(document, dict):
-        raise InvalidInput(("body", "must be a JSON object"))
-    if _OTHER_VERSION in document:
-        raise InvalidInput((_OTHER_VERSION, "is not supported; send cloudEventsVersion 0.1"))
-    if "cloudEventsVersion" in document:
-        if not _is_sound(document):
-            _SCHEMA.check(document)
-        document["extensions"] = document.get("extensions") or {}
-    return Event(uuid4(), write_json(document), hops, document.get("cloudEventsVersion", ""))
+    return _event(*structured_event(document, names_version=names_version), hops)
 
 
-def _is_sound(document: dict[str, Any]) -> bool:
-    """Tell at a glance that an event breaks no rule; the schema takes ten times as long to."""
-    return (
-        document["cloudEventsVersion"] == "0.1"
-        and all(isinstance(text := document.get(name), str) and text for name in _REQUIRED)
-        and all(isinstance(document.get(name), str | None) for name in _OPTIONAL)
-        and isinstance(document.get("extensions"), dict | None)
-    )
+def parse_binary(
+    headers: Mapping[str, str], content_type: str, body: bytes, max_depth: int, hops: int = 0
+) -> Event:
+    """Return the event of a request in binary mode, as it is in structured mode.
 
-
-def delivered_text(event_text: str, extensions: Mapping[str, Any]) -> str:
-    """Return an event's text with a subscription's extensions laid over its own.
-
-    The merge is shallow, and the subscription's win. Without any, the text is the stored one.
+    `headers` are the values of those that begin with `ce-`, by the rest of their names in lower
+    case. Raises InvalidInput with each header that is wrong.
     """
-    if not extensions:
-        return event_text
-    document = json.loads(event_text)
-    own = document.get("extensions")
-    merged = {**own, **extensions} if isinstance(own, dict) else dict(extensions)
-    return write_json({**document, "extensions": merged})
+    return _event(*binary_event(headers, content_type, body, max_depth), hops)
+
+
+def parse_batch(body: bytes, max_depth: int, most: int, hops: int = 0) -> list[Event]:
+    """Return the events of a batch, in order; each must name its version.
+
+    Raises BatchTooLong where there are more than `most`, and InvalidInput with each field that is
+    wrong, whose name begins with the number of its event.
+    """
+    documents = read_json(body, max_depth + 1)
+    if not isinstance(documents, list):
+        raise InvalidInput(("body", "must be a JSON array of events"))
+    if len(documents) > most:
+        raise BatchTooLong(most)
+    return [_event(*accepted, hops) for accepted in structured_batch(documents)]
+
+
+def identity(event: Event) -> tuple[str, str] | None:
+    """Return source and id of an event, which no other event has; None where it has no version."""
+    if not event.version:
+        return None
+    document = event.document()
+    return document["source"], document["eventID" if event.version == "0.1" else "id"]
+
+
+def _event(document: dict[str, Any], version: str, hops: int) -> Event:
+    return Event(uuid4(), write_json(document), hops, version)

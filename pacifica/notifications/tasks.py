@@ -28,7 +28,7 @@ from pacifica.notifications.errors import ConfigError, NotificationsError
 from pacifica.notifications.orm import DB, OrmSync, check_safe
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.pipeline import Pipeline
-from pacifica.notifications.store import holding
+from pacifica.notifications.store import holding, identities
 from pacifica.notifications.store.deliveries import due_allowed, due_matched
 from pacifica.notifications.store.events import due_events, suspect_events
 from pacifica.notifications.store.leases import take_lease
@@ -89,6 +89,8 @@ def sweep() -> None:
     settings = _settings()
     if take_lease("sweep", settings.sweep_interval / 2):
         _bound_holding(settings)
+        if settings.receive_deduplicate:
+            identities.forget(settings.receive_deduplicate, settings.sweep_limit)
         for subscription in due_held(settings.sweep_limit):
             hand_on_held(subscription, settings)
         nudge_dispatch(due_events(settings.sweep_limit))
@@ -131,7 +133,8 @@ def event_auth_to_requests(
     """Return keyword arguments for `requests` that carry a subscription's `auth`.
 
     `eventmatch` is a subscription as `to_hash` gives it. Basic credentials are returned as `auth`;
-    a header is added to `headers`, which is changed in place.
+    a header is added to `headers`, which is changed in place. Signatures, which are of a body, are
+    neither.
     """
     auth = eventmatch.get("auth") or {}
     if auth.get("type") == "basic":

@@ -1,7 +1,6 @@
 """`/receive` as a producer of events sees it, over HTTP."""
 
 import base64
-import gzip
 import json
 import signal
 import socket
@@ -152,7 +151,8 @@ def test_event_is_taken_when_content_type_is_json(service: Service, kind: str) -
     "kind",
     [
         *("text/plain", "application/xml", "application/x-www-form-urlencoded", ";", ","),
-        *("multipart/form-data; boundary=x", "application/cloudevents-batch+json"),
+        *("multipart/form-data; boundary=x", "application/cloudevents+avro"),
+        *("application/cloudevents-batch+xml", "application/cloudevents"),
         *("application/json; charset=latin-1", "application/json; charset=utf-16"),
     ],
 )
@@ -160,22 +160,10 @@ def test_event_is_415_when_content_type_is_another(service: Service, kind: str) 
     assert_error(post(service, EVENT, headers={"Content-Type": kind}), 415)
 
 
-def test_event_is_415_when_it_comes_in_binary_mode(service: Service) -> None:
-    headers = {"ce-specversion": "1.0", "ce-type": "a", "ce-source": "b", "ce-id": "c"}
-    assert_error(post(service, {"a": 1}, headers=headers), 415, "binary")
-
-
 def test_event_is_taken_when_its_body_is_chunked(service: Service) -> None:
     halves = iter([b'{"a": ', b'"chunked"}'])
     response = service.session.post(service.url + "/receive", data=halves, timeout=20)
     assert stored(service, response.text) == {"a": "chunked"}
-
-
-def test_event_is_refused_when_it_is_compressed(service: Service) -> None:
-    headers = {"Content-Encoding": "gzip"}
-    answer = post(service, gzip.compress(json.dumps(EVENT).encode()), headers=headers)
-    assert 400 <= answer.status_code < 500
-    assert_error(answer, answer.status_code)
 
 
 @pytest.mark.parametrize("absent", ["eventType", "source", "eventID"])

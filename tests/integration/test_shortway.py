@@ -16,6 +16,7 @@ pytestmark = pytest.mark.endtoend
 EVENT = (Path(__file__).parents[1] / "captures" / "ingest.json").read_bytes()
 #: Says nothing new, but CherryPy's own way is then the only one.
 NO_SHORT_WAY = "[/receive]\nrequest.throw_errors: False\n"
+OF_1_0 = b'{"specversion": "1.0", "id": "i", "source": "s", "type": "t", "subject": null}'
 ID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -61,12 +62,17 @@ def as_seen(answer: Raw) -> tuple[int, list[tuple[str, str]], bytes]:
     "sent",
     [
         *(request(), request(b"{}"), request(kind="application/cloudevents+json")),
+        request(b"{}", kind="application/cloudevents+json"),
         *(request(kind="application/json; charset=utf-8"), request(kind="text/plain")),
         *(request(b""), request(b"[]"), request(b"{"), request(b'{"a": NaN}'), request(b"\xff")),
         request(json.dumps({"cloudEventsVersion": "0.1", "source": 1}).encode()),
         *(request(EVENT, "Cookie: a=b"), request(EVENT, "Ce-Specversion: 1.0")),
         *(request(EVENT, "Pacifica-Notifications-Hops: 9"), request(EVENT, "User-Agent: a\tb")),
         request(EVENT, 'User-Agent: a "b" c', "Referer: http://example.org/\xe9"),
+        *(request(OF_1_0), request(OF_1_0, kind="application/cloudevents+json")),
+        request(b"[" + OF_1_0 + b"]", kind="application/cloudevents-batch+json"),
+        *(request(OF_1_0, "Content-Encoding: gzip"), request(OF_1_0.replace(b'"i"', b"5"))),
+        request(b"x", "Ce-Specversion: 1.0", "Ce-Id: 1", "Ce-Source: s", "Ce-Type: t", kind="a/b"),
         *(request(length=10**12), request().replace(b"Host: localhost\r\n", b"")),
         request().replace(b"HTTP/1.1", b"HTTP/1.0"),
         request().replace(b"/receive ", b"/receive?a=b "),

@@ -1,17 +1,23 @@
 """Events: what is accepted as one, and what is sent on."""
 
 import json
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacifica.notifications import events
-from pacifica.notifications.errors import InvalidInput
-from pacifica.notifications.events import delivered_text, parse_event
-from pacifica.notifications.schemas import EVENT_0_1, Schema
+from pacifica.notifications.errors import BatchTooLong, InvalidInput
+from pacifica.notifications.events import (
+    Event,
+    identity,
+    parse_batch,
+    parse_binary,
+    parse_event,
+)
 
 CAPTURES = sorted((Path(__file__).parents[1] / "captures").glob("*.json"))
 EVENT = {"cloudEventsVersion": "0.1", "eventType": "t", "source": "s", "eventID": "i"}
@@ -80,34 +86,110 @@ def test_event_is_refused_when_attribute_is_wrong(wrong: dict[str, Any]) -> None
     assert [field for field, _ in problems({**EVENT, **wrong})] == list(wrong)
 
 
-@given(
-    st.fixed_dictionaries(
-        {"cloudEventsVersion": st.sampled_from(["0.1", "0.2", 0.1, None])},
-        optional={
-            name: st.sampled_from([None, "", "x", 0, True, [], {}, {"a": 1}])
-            for name in (*EVENT_0_1["properties"], "data")
-            if name != "cloudEventsVersion"
-        },
-    )
+OF_1_0 = {"specversion": "1.0", "type": "t", "source": "s", "id": "i", "own": 1}
+BATCH = [{**OF_1_0, "id": "another"}, OF_1_0]
+
+
+def test_batch_is_its_events_in_order() -> None:
+    events = parse_batch(json.dumps(BATCH).encode(), 100, 2, 1)
+    assert [event.document() for event in events] == BATCH
+    assert [(event.version, event.hops) for event in events] == [("1.0", 1)] * 2
+    assert len({event.uuid for event in events}) == 2
+
+
+def test_batch_may_be_empty() -> None:
+    assert parse_batch(b"[]", 1, 1) == []
+
+
+def test_batch_is_refused_when_it_has_too_many_events() -> None:
+    with pytest.raises(BatchTooLong) as refusal:
+        parse_batch(b"[{}, {}, {}]", 100, 2)
+    assert refusal.value.most == 2
+
+
+@pytest.mark.parametrize("body", [b"{}", b"1", b"null", b'"x"', b""])
+def test_batch_is_refused_when_it_is_no_array(body: bytes) -> None:
+    with pytest.raises(InvalidInput, match="body"):
+        parse_batch(body, 100, 2)
+
+
+def test_depth_of_an_event_is_the_same_in_a_batch_and_in_every_mode() -> None:
+    event = {"specversion": "1.0", "type": "t", "source": "s", "id": "i"}
+    headers = {name: str(value) for name, value in event.items()}
+    for deep, is_refused in (("[[]]", False), ("[[[]]]", True)):
+        text = json.dumps(event)[:-1] + f', "data": {deep}}}'
+        for parse in (
+            lambda text=text: parse_event(text.encode(), 3),
+            lambda text=text: parse_batch(f"[{text}]".encode(), 3, 1),
+            lambda deep=deep: parse_binary(headers, "application/json", deep.encode(), 3),
+        ):
+            with pytest.raises(InvalidInput, match="deep") if is_refused else nullcontext():
+                parse()
+
+
+def test_event_has_the_same_form_and_identity_in_either_mode() -> None:
+    event = {"specversion": "1.0", "type": "t", "source": "s", "id": "é", "data": [1]}
+    one = parse_event(json.dumps(event).encode(), 100, 2, names_version=True)
+    headers = {"specversion": "1.0", "type": "t", "source": "s", "id": "%C3%A9"}
+    other = parse_binary(headers, "", b"[1]", 100, 2)
+    assert one.document() == other.document() == event
+    assert (one.version, one.hops) == (other.version, other.hops) == ("1.0", 2)
+    assert identity(one) == identity(other) == ("s", "é")
+    assert one.text.isascii()
+
+
+def test_identity_is_source_and_id_where_an_event_names_its_version() -> None:
+    assert identity(parse_event(json.dumps(EVENT).encode(), 100)) == ("s", "i")
+    assert identity(parse_event(b'{"source": "s", "id": "i"}', 100)) is None
+
+
+ALMOST = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=6,
 )
-def test_event_is_sound_at_a_glance_exactly_when_it_breaks_no_rule(
-    document: dict[str, Any],
+NAMES = st.sampled_from(
+    [*EVENT, "specversion", "id", "type", "time", "data", "data_base64", "datacontentencoding"]
+)
+DOCUMENTS = st.dictionaries(NAMES | st.text(), st.sampled_from(["0.1", "0.3", "1.0"]) | ALMOST)
+BODIES = st.binary() | (DOCUMENTS | st.lists(DOCUMENTS) | ALMOST).map(
+    lambda value: json.dumps(value).encode()
+)
+HEADERS = st.dictionaries(
+    NAMES.map(str.lower) | st.text(),
+    st.sampled_from(["0.1", '"0.1"', "0.3", "1.0", "x"])
+    | st.text(st.characters(max_codepoint=255)),
+)
+KINDS = st.sampled_from(["", "application/json", "text/plain", "text/plain; charset=x"]) | st.text(
+    st.characters(max_codepoint=255)
+)
+
+
+@given(BODIES, st.booleans(), HEADERS, KINDS)
+def test_event_is_taken_or_refused_whatever_comes(
+    body: bytes, strict: bool, headers: dict[str, str], kind: str
 ) -> None:
-    try:
-        Schema(EVENT_0_1).check(document)
-        breaks_none = True
-    except InvalidInput:
-        breaks_none = False
-    assert events._is_sound(document) == breaks_none
+    for parse in (
+        lambda: [parse_event(body, 20, names_version=strict)],
+        lambda: parse_batch(body, 20, 3),
+        lambda: [parse_binary(headers, kind, body, 20)],
+    ):
+        events: list[Event] = []
+        with suppress(BatchTooLong, InvalidInput):
+            events = parse()
+        for event in events:
+            assert event.text.isascii()
+            again = parse_event(event.text.encode(), 20, names_version=bool(event.version))
+            assert (again.text, again.version) == (event.text, event.version)
 
 
 def test_events_have_ids_of_their_own() -> None:
     assert parse_event(b"{}", 1).uuid != parse_event(b"{}", 1).uuid
 
 
-def test_delivered_text_is_the_stored_one_when_subscription_has_no_extensions() -> None:
-    text = '{"a":1, "extensions": {"b": 2}}'
-    assert delivered_text(text, {}) is text
+def test_event_is_sent_as_it_is_stored_when_subscription_has_no_extensions() -> None:
+    event = Event(UUID(int=1), '{"a":1, "extensions": {"b": 2}}')
+    assert event.message("", "structured", {}).body is event.encoded
 
 
 @pytest.mark.parametrize(
@@ -121,14 +203,15 @@ def test_delivered_text_is_the_stored_one_when_subscription_has_no_extensions() 
     ],
     ids=str,
 )
-def test_delivered_text_has_subscriptions_extensions_over_the_events(
+def test_event_is_sent_with_subscriptions_extensions_over_its_own(
     own: Any, subscriptions: dict[str, Any], merged: dict[str, Any]
 ) -> None:
     event = {**EVENT, "extensions": own, "data": "é"}
-    text = delivered_text(json.dumps(event), subscriptions)
-    assert json.loads(text) == {**event, "extensions": merged}
-    assert text.isascii()
+    body = Event(UUID(int=1), json.dumps(event)).message(extensions=subscriptions).body
+    assert json.loads(body) == {**event, "extensions": merged}
+    assert body.isascii()
 
 
-def test_delivered_text_gains_extensions_when_event_has_none() -> None:
-    assert json.loads(delivered_text('{"a": 1}', {"b": 2})) == {"a": 1, "extensions": {"b": 2}}
+def test_event_is_sent_with_extensions_when_it_has_none() -> None:
+    message = Event(UUID(int=1), '{"a": 1}').message(extensions={"b": 2})
+    assert json.loads(message.body) == {"a": 1, "extensions": {"b": 2}}

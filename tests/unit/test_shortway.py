@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,8 +11,9 @@ from uuid import UUID
 import cherrypy
 import pytest
 
-from pacifica.notifications.errors import StoreUnavailable
-from pacifica.notifications.rest import shortway
+from pacifica.notifications.errors import InvalidInput, StoreUnavailable
+from pacifica.notifications.events import Event
+from pacifica.notifications.rest import service, shortway
 from pacifica.notifications.rest.accesslog import AccessLog
 from pacifica.notifications.rest.receive import FAILURE
 from pacifica.notifications.rest.shortway import ShortWay
@@ -19,6 +21,7 @@ from pacifica.notifications.rest.shortway import ShortWay
 ROOT = Path(__file__).parents[2]
 TAKEN = UUID("00000000-0000-4000-8000-000000000001")
 BODY = b'{"a": 1}'
+EVENT = b'{"specversion": "1.0", "id": "i", "source": "s", "type": "t"}'
 USUAL = [b"by the usual way"]
 #: Prints the names of what a request passes on its way into CherryPy.
 PARTS = """
@@ -52,7 +55,7 @@ class Way:
     """A short way whose events are taken by the test, and what comes after it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.taken: list[tuple[bytes, int, bool]] = []
+        self.taken: list[tuple[str, int, bool]] = []
         self.statuses: list[str] = []
         self.passed_on: list[dict[str, Any]] = []
         self.failure: Exception | None = None
@@ -65,8 +68,8 @@ class Way:
             self._way(environ_of(**changed), lambda status, _: self.statuses.append(status))
         )
 
-    def _take(self, body: bytes, hops: int, multithread: bool) -> UUID:
-        self.taken.append((body, hops, multithread))
+    def _take(self, event: Event, multithread: bool) -> UUID:
+        self.taken.append((event.text, event.hops, multithread))
         if self.failure is not None:
             raise self.failure
         return TAKEN
@@ -86,7 +89,6 @@ def way(monkeypatch: pytest.MonkeyPatch) -> Way:
     "changed",
     [
         {},
-        {"CONTENT_TYPE": "application/cloudevents+json"},
         {"SERVER_PROTOCOL": "HTTP/1.0"},
         {"HTTP_ACCEPT": "*/*", "HTTP_HTTP_REMOTE_USER": "=?utf-8?q?a?="},
         {"HTTP_USER_AGENT": None, "HTTP_REFERER": "http://example.org/"},
@@ -97,7 +99,7 @@ def test_event_takes_the_short_way_when_its_request_is_plain(
     way: Way, changed: dict[str, Any]
 ) -> None:
     assert way(**changed) == [str(TAKEN).encode()]
-    assert (way.taken, way.statuses, way.passed_on) == ([(BODY, 0, True)], ["200 OK"], [])
+    assert (way.taken, way.statuses, way.passed_on) == ([(BODY.decode(), 0, True)], ["200 OK"], [])
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,9 @@ def test_event_takes_the_short_way_when_its_request_is_plain(
         *({"CONTENT_TYPE": kind} for kind in ("application/JSON", "text/plain", "", None)),
         *({"CONTENT_LENGTH": length} for length in ("", "-1", "1.5", "9" * 15, "9" * 5000, None)),
         *({"HTTP_HOST": ""}, {"HTTP_HOST": None}, {"HTTP_COOKIE": "a=b"}),
-        *({"HTTP_TRANSFER_ENCODING": "chunked"}, {"HTTP_CE_SPECVERSION": "1.0"}),
+        *({"HTTP_TRANSFER_ENCODING": "chunked"}, {"HTTP_CONTENT_ENCODING": "gzip"}),
+        *({f"HTTP_CE_{name}": "x"} for name in ("SPECVERSION", "ID", "SOURCE", "TYPE")),
+        *({f"HTTP_CE_{name}": "x"} for name in ("CLOUDEVENTSVERSION", "EVENTTYPE", "EVENTID")),
         {"HTTP_PACIFICA_NOTIFICATIONS_HOPS": "0"},
         *({"HTTP_USER_AGENT": 'a "b"'}, {"HTTP_REFERER": "\xe9"}, {"REMOTE_USER": "a\tb"}),
     ],
@@ -121,6 +125,87 @@ def test_request_is_left_to_the_usual_way_untouched_when_it_is_not_plain(
     assert way(**changed) == USUAL
     (environ,) = way.passed_on
     assert (way.taken, way.statuses, FAILURE in environ) == ([], [], False)
+    assert environ["wsgi.input"].read() == BODY
+
+
+def test_event_takes_the_short_way_when_it_is_said_to_be_one_and_is(way: Way) -> None:
+    kind = {"CONTENT_TYPE": "application/cloudevents+json", "CONTENT_LENGTH": str(len(EVENT))}
+    assert way(**kind, **{"wsgi.input": io.BytesIO(EVENT)}) == [str(TAKEN).encode()]
+    assert way.taken == [(EVENT.decode(), 0, True)]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"CONTENT_TYPE": "application/cloudevents+json"},
+        {"wsgi.input": io.BytesIO(b'{"a" 1 }')},
+    ],
+    ids=["without version", "not JSON"],
+)
+def test_failure_is_left_to_the_usual_way_to_answer_when_an_event_is_wrong(
+    way: Way, changed: dict[str, Any]
+) -> None:
+    assert way(**changed) == USUAL
+    assert isinstance(way.passed_on[0][FAILURE], InvalidInput)
+    assert way.taken == []
+
+
+TOKEN = "s3cret"  # noqa: S105 one of the tests'
+NEAR = "192.0.2.0/24 2001:db8::/32"
+
+
+@pytest.fixture
+def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
+    """Give a short way of a service that knows who may send events."""
+    monkeypatch.setenv("NOTIFICATIONS_CONFIG", "/nonexistent/config.ini")
+    monkeypatch.setenv("RECEIVE_TOKEN", f"another {TOKEN}")
+    monkeypatch.setenv("RECEIVE_ALLOW_ADDRESSES", NEAR)
+    service.settings.cache_clear()
+    yield Way(monkeypatch)
+    service.settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"REMOTE_ADDR": "192.0.2.255"},
+        {"REMOTE_ADDR": "::ffff:192.0.2.1"},
+        {"REMOTE_ADDR": "2001:db8::1"},
+        {"REMOTE_ADDR": "198.51.100.1", "HTTP_AUTHORIZATION": f"Bearer {TOKEN}"},
+        {"REMOTE_ADDR": "", "HTTP_AUTHORIZATION": f"bearer  {TOKEN} "},
+        {"REMOTE_ADDR": None, "HTTP_AUTHORIZATION": "Bearer another"},
+    ],
+    ids=str,
+)
+def test_event_takes_the_short_way_when_its_sender_may_send_it(
+    guarded: Way, changed: dict[str, Any]
+) -> None:
+    assert guarded(**changed) == [str(TAKEN).encode()]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"REMOTE_ADDR": "192.0.3.1"},
+        {"REMOTE_ADDR": "::ffff:192.0.3.1"},
+        {"REMOTE_ADDR": ""},
+        {"REMOTE_ADDR": None},
+        {"REMOTE_ADDR": "unix:"},
+        {"REMOTE_ADDR": "198.51.100.1", "HTTP_X_FORWARDED_FOR": "192.0.2.1"},
+        {"REMOTE_ADDR": "198.51.100.1", "HTTP_AUTHORIZATION": f"Basic {TOKEN}"},
+        {"REMOTE_ADDR": "198.51.100.1", "HTTP_AUTHORIZATION": f"Digest {TOKEN}"},
+        {"REMOTE_ADDR": "198.51.100.1", "HTTP_AUTHORIZATION": f"Bearer {TOKEN}x"},
+        {"REMOTE_ADDR": "198.51.100.1", "HTTP_AUTHORIZATION": f"Bearer {TOKEN}\0Bearer {TOKEN}"},
+        {"REMOTE_ADDR": "198.51.100.1", "HTTP_AUTHORIZATION": "Bearer \xff"},
+    ],
+    ids=ascii,
+)
+def test_request_is_left_to_the_usual_way_untouched_when_its_sender_may_not_send(
+    guarded: Way, changed: dict[str, Any]
+) -> None:
+    assert guarded(**changed) == USUAL
+    (environ,) = guarded.passed_on
+    assert (guarded.taken, FAILURE in environ) == ([], False)
     assert environ["wsgi.input"].read() == BODY
 
 

@@ -9,8 +9,8 @@ from pacifica.notifications.orm.database import DB
 from pacifica.notifications.orm.models import BaseModel
 
 _VALUES_PER_STATEMENT = 5000
-_UNLESS_STORED = "ON CONFLICT (uuid) DO NOTHING"
-_UNLESS_STORED_MYSQL = "ON DUPLICATE KEY UPDATE uuid = uuid"
+_UNLESS_STORED = "ON CONFLICT ({key}) DO NOTHING"
+_UNLESS_STORED_MYSQL = "ON DUPLICATE KEY UPDATE {key} = {key}"
 
 
 def insert_rows(
@@ -18,7 +18,7 @@ def insert_rows(
 ) -> None:
     """Insert rows that all name the same columns; defaults are not filled in.
 
-    With `unless_stored`, a row whose `uuid` is stored already changes nothing.
+    With `unless_stored`, a row whose primary key is stored already changes nothing.
     """
     if not rows:
         return
@@ -30,6 +30,7 @@ def insert_rows(
     if unless_stored:
         mysql = isinstance(database, peewee.MySQLDatabase)
         unless = _UNLESS_STORED_MYSQL if mysql else _UNLESS_STORED
+        unless = unless.format(key=meta.primary_key.column_name)
     row = f"({', '.join([database.param] * len(fields))})"
     at_once = max(_VALUES_PER_STATEMENT // len(fields), 1)
     for start in range(0, len(rows), at_once):

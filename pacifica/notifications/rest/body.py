@@ -1,18 +1,93 @@
-"""Reading request bodies: bounded, and JSON whatever the server in front makes of them."""
+"""Reading request bodies: bounded, whatever the server in front makes of them."""
 
+from collections.abc import Collection
 from typing import Any
 
 import cherrypy
 from cheroot.errors import MaxSizeExceeded
 
+from pacifica.notifications.cloudevents.mediatypes import charset, media_type
+from pacifica.notifications.cloudevents.structured import EVENT_TYPE
 from pacifica.notifications.rest.errors import ApiError
+from pacifica.notifications.rest.inflation import inflated
 
-JSON_TYPES = ("application/json", "application/cloudevents+json")
+#: The content types of one JSON object.
+JSON_TYPES = ("application/json", EVENT_TYPE)
+#: What a body of JSON may be in.
+CHARSETS = ("", "utf-8", "us-ascii")
+
+_GZIP = ("gzip", "x-gzip")
+# What is left unread of a small body the server reads before it answers; a larger one it must not.
+_LITTLE = 64 * 2**10
 
 
 def read_body(most: int) -> bytes:
-    """Return the request's body; answers 413 past `most` bytes and 415 for another type."""
-    _require_json()
+    """Return a body of JSON; answers 413 past `most` bytes, and 415 for another type or coding."""
+    require_type(JSON_TYPES)
+    if _coding():
+        raise ApiError(415, "the body must not be compressed", headers=unread())
+    return _read_all(most)
+
+
+def read_event_body(most: int) -> bytes:
+    """Return a body as it was before gzip; answers 413 past `most` bytes, 415 for other codings."""
+    coding = _coding()
+    if coding and coding not in _GZIP:
+        headers = {"Accept-Encoding": "gzip", **unread()}
+        raise ApiError(415, "the content coding must be gzip, or none", headers=headers)
+    body = _read_all(most)
+    if not coding:
+        return body
+    plain = inflated(body, most)
+    if plain is None:
+        raise _too_large(most)
+    return plain
+
+
+def content_type() -> str:
+    """Return the content type that a request names, as it is; empty: none."""
+    return cherrypy.request.headers.get("Content-Type", "").strip()
+
+
+def require_type(allowed: Collection[str]) -> None:
+    """Answer 415 to a content type that is none of those, or in a charset other than UTF-8."""
+    given = content_type()
+    if not given:
+        return
+    if media_type(given) not in allowed:
+        raise ApiError(415, f"the content type must be {' or '.join(allowed)}", headers=unread())
+    require_utf8(given)
+
+
+def require_utf8(content_type: str) -> None:
+    """Answer 415 to a charset of JSON other than UTF-8."""
+    if charset(content_type) not in CHARSETS:
+        raise ApiError(415, "the charset must be utf-8", headers=unread())
+
+
+def unread() -> dict[str, str]:
+    """Return the headers of an answer to who sent a body that is not read."""
+    length = cherrypy.request.headers.get("Content-Length", "")
+    is_little = length.isdecimal() and int(length[:16]) <= _LITTLE
+    chunked = "Transfer-Encoding" in cherrypy.request.headers
+    # What was not read must not be taken for a request.
+    return {"Connection": "close"} if chunked or (length and not is_little) else {}
+
+
+def read_exactly(stream: Any, length: int) -> bytes:
+    """Return a body of a known length; answers 400 where it ends before."""
+    body = _read(stream, length)
+    if len(body) < length:
+        raise ApiError(400, "the body is shorter than its Content-Length")
+    return body
+
+
+def _coding() -> str:
+    coding = cherrypy.request.headers.get("Content-Encoding", "").strip().lower()
+    return "" if coding == "identity" else coding
+
+
+def _read_all(most: int) -> bytes:
     length = cherrypy.request.headers.get("Content-Length", "")
     if length.isdecimal() and int(length) > most:
         raise _too_large(most)
@@ -25,24 +100,6 @@ def read_body(most: int) -> bytes:
     if len(body) > most:
         raise _too_large(most)
     return body
-
-
-def read_exactly(stream: Any, length: int) -> bytes:
-    """Return a body of a known length; answers 400 where it ends before."""
-    body = _read(stream, length)
-    if len(body) < length:
-        raise ApiError(400, "the body is shorter than its Content-Length")
-    return body
-
-
-def _require_json() -> None:
-    given = cherrypy.request.headers.elements("Content-Type")
-    if not given:
-        return
-    if given[0].value.lower() not in JSON_TYPES:
-        raise ApiError(415, f"the content type must be {' or '.join(JSON_TYPES)}")
-    if given[0].params.get("charset", "utf-8").strip('"').lower() not in ("utf-8", "us-ascii"):
-        raise ApiError(415, "the charset must be utf-8")
 
 
 def _read_chunks(most: int) -> bytes:

@@ -1,21 +1,44 @@
 """`/receive`: events come in, and are on disk before they are answered."""
 
+from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
 import cherrypy
 
-from pacifica.notifications.events import HOPS_HEADER, parse_event
-from pacifica.notifications.rest.body import read_body
+from pacifica.notifications.cloudevents.binary import TELLING
+from pacifica.notifications.cloudevents.headers import PREFIX
+from pacifica.notifications.cloudevents.mediatypes import is_json_type, media_type
+from pacifica.notifications.cloudevents.structured import BATCH_TYPE, EVENT_TYPE
+from pacifica.notifications.errors import BatchTooLong
+from pacifica.notifications.events import (
+    HOPS_HEADER,
+    Event,
+    parse_batch,
+    parse_binary,
+    parse_event,
+)
+from pacifica.notifications.rest.body import (
+    JSON_TYPES,
+    content_type,
+    read_event_body,
+    require_type,
+    require_utf8,
+)
 from pacifica.notifications.rest.errors import ApiError, answering_errors
 from pacifica.notifications.rest.paths import require_known
+from pacifica.notifications.rest.senders import require_sender
 from pacifica.notifications.rest.service import intake, nudger, settings
 from pacifica.notifications.rest.text import encode_text
 from pacifica.notifications.schemas import EVENT_0_1
+from pacifica.notifications.store import identities
+from pacifica.notifications.store.events import record_batch
 from pacifica.notifications.tasks import nudge_dispatch
 
 # Where the WSGI environment has what an event failed with that took the short way.
 FAILURE = "pacifica.notifications.failure"
+# What the content types begin with that decide the mode, whatever headers there are.
+_CLOUDEVENTS = "application/cloudevents"
 
 
 class ReceiveEvent:
@@ -27,28 +50,76 @@ class ReceiveEvent:
 
     @answering_errors
     def POST(self) -> bytes:  # noqa: N802 CherryPy dispatches on it
-        """Store an event and return the id by which it can be found again."""
+        """Store an event, or those of a batch, and return the ids by which they can be found."""
+        require_sender()
         if (failure := cherrypy.request.wsgi_environ.get(FAILURE)) is not None:
             raise failure
-        if "Ce-Specversion" in cherrypy.request.headers:
-            raise ApiError(415, "CloudEvents in binary mode are not supported")
         hops = _hops()
-        body = read_body(settings().receive_max_body)
-        return encode_text(str(take(body, hops, cherrypy.request.multithread)))
+        multithread = cherrypy.request.multithread
+        if media_type(content_type()) == BATCH_TYPE:
+            return encode_text([str(uuid) for uuid in take_all(_batch(hops), multithread)])
+        return encode_text(str(take(_event(hops), multithread)))
 
 
-def take(body: bytes, hops: int, multithread: bool) -> UUID:
-    """Store the event of a body, have a worker told of it, and return its id.
+def take(event: Event, multithread: bool) -> UUID:
+    """Store an event, have a worker told of it, and return its id.
 
-    `multithread` says whether other threads run while this process has no request.
+    Where duplicates are suppressed, the id may be that of an earlier event. `multithread` says
+    whether other threads run while this process has no request.
     """
-    event = parse_event(body, settings().receive_max_depth, hops)
+    if settings().receive_deduplicate:
+        return take_all([event], multithread)[0]
     intake().take(event)
-    if multithread:
-        nudger().nudge(event.uuid)
-    else:
-        nudge_dispatch([event.uuid])
+    _tell([event.uuid], multithread)
     return event.uuid
+
+
+def take_all(events: Sequence[Event], multithread: bool) -> list[UUID]:
+    """Store all of some events or none, have workers told of them, and return their ids."""
+    if settings().receive_deduplicate:
+        uuids = identities.record_first(events, settings().receive_deduplicate)
+    else:
+        record_batch(events)
+        uuids = [event.uuid for event in events]
+    stored = [event.uuid for event, uuid in zip(events, uuids, strict=True) if event.uuid == uuid]
+    _tell(stored, multithread)
+    return uuids
+
+
+def _tell(uuids: Sequence[UUID], multithread: bool) -> None:
+    if not multithread:
+        nudge_dispatch(uuids)
+        return
+    for uuid in uuids:
+        nudger().nudge(uuid)
+
+
+def _event(hops: int) -> Event:
+    """Return the event of a request that has one: in binary mode, or in structured mode."""
+    declared = content_type()
+    depth = settings().receive_max_depth
+    headers = {
+        name[len(PREFIX) :].lower(): value
+        for name, value in cherrypy.request.headers.items()
+        if name.lower().startswith(PREFIX)
+    }
+    if TELLING.isdisjoint(headers) or declared.lower().startswith(_CLOUDEVENTS):
+        require_type(JSON_TYPES)
+        body = read_event_body(settings().receive_max_body)
+        return parse_event(body, depth, hops, names_version=media_type(declared) == EVENT_TYPE)
+    if is_json_type(declared):
+        require_utf8(declared)
+    body = read_event_body(settings().receive_max_body)
+    return parse_binary(headers, declared, body, depth, hops)
+
+
+def _batch(hops: int) -> list[Event]:
+    require_type((BATCH_TYPE,))
+    body = read_event_body(settings().receive_max_body)
+    try:
+        return parse_batch(body, settings().receive_max_depth, settings().receive_max_batch, hops)
+    except BatchTooLong as error:
+        raise ApiError(413, str(error)) from error
 
 
 def _hops() -> int:

@@ -13,10 +13,14 @@ from uuid import UUID
 import cherrypy
 from cherrypy.lib import httputil
 
-from pacifica.notifications.events import HOPS_HEADER
+from pacifica.notifications.cloudevents.binary import TELLING
+from pacifica.notifications.cloudevents.headers import PREFIX
+from pacifica.notifications.cloudevents.structured import EVENT_TYPE
+from pacifica.notifications.events import HOPS_HEADER, parse_event
 from pacifica.notifications.rest.accesslog import AccessLog
 from pacifica.notifications.rest.body import JSON_TYPES, read_exactly
 from pacifica.notifications.rest.receive import FAILURE, take
+from pacifica.notifications.rest.senders import may_send
 from pacifica.notifications.rest.service import settings
 
 Environ = dict[str, Any]
@@ -29,7 +33,10 @@ _PROTOCOLS = ("HTTP/1.1", "HTTP/1.0")
 # Headers that the usual way looks at, beside those below.
 _UNUSUAL = frozenset(
     f"HTTP_{name.upper().replace('-', '_')}"
-    for name in ("Ce-Specversion", "Cookie", "Transfer-Encoding", HOPS_HEADER)
+    for name in (
+        *("Content-Encoding", "Cookie", "Transfer-Encoding", HOPS_HEADER),
+        *(f"{PREFIX}{name}" for name in TELLING),
+    )
 )
 # How long the id is that the answer consists of.
 _LENGTH = len(str(UUID(int=0)))
@@ -49,7 +56,9 @@ class ShortWay:
             return self._following(environ, start_response)
         try:
             body = read_exactly(environ["wsgi.input"], int(environ["CONTENT_LENGTH"]))
-            uuid = take(body, 0, environ["wsgi.multithread"])
+            strict = environ["CONTENT_TYPE"] == EVENT_TYPE
+            event = parse_event(body, settings().receive_max_depth, names_version=strict)
+            uuid = take(event, environ["wsgi.multithread"])
         except Exception as error:  # noqa: BLE001 raised again where it is answered
             environ[FAILURE] = error
             return self._following(environ, start_response)
@@ -80,6 +89,7 @@ def _is_plain(environ: Environ) -> bool:
         and length.isdecimal()
         and int(length) <= settings().receive_max_body
         and _UNUSUAL.isdisjoint(environ)
+        and may_send(environ)
     )
 
 

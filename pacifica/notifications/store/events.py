@@ -17,6 +17,8 @@ from pacifica.notifications.orm.transaction import reading, stating, writing
 from pacifica.notifications.store.claims import claim
 
 _EVENTS_PER_PURGE = 500
+# A server bounds what one statement may have.
+_BYTES_PER_STATEMENT = 2**17
 # What `claim` does in four statements and a transaction, for events that come one by one.
 _CLAIM_AT_ONCE = """
     WITH found AS (
@@ -56,6 +58,20 @@ def record_all(events: Sequence[Event]) -> None:
         for event in events
     ]
     insert_rows(EventLog, rows, unless_stored=True)
+
+
+@writing
+def record_batch(events: Sequence[Event]) -> None:
+    """Store events as `record_all` does, all of them or none, whatever their number and size."""
+    some: list[Event] = []
+    size = 0
+    for event in events:
+        size += len(event.text)
+        if some and size > _BYTES_PER_STATEMENT:
+            record_all(some)
+            some, size = [], len(event.text)
+        some.append(event)
+    record_all(some)
 
 
 @reading
