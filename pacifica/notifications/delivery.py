@@ -4,39 +4,58 @@ from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cache
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
 from pacifica.notifications.answers import answered, shown
-from pacifica.notifications.events import HOPS_HEADER, Event, delivered_text
+from pacifica.notifications.events import HOPS_HEADER, Event
 from pacifica.notifications.flow import Delivery, Outcome
+from pacifica.notifications.handshake import origin_headers
+from pacifica.notifications.masks import without_secrets
 from pacifica.notifications.recovery import jittered, next_probe
 from pacifica.notifications.settings import Settings
+from pacifica.notifications.signature import signature_headers
 from pacifica.notifications.transport import Answer, NoAnswer, Request
 
 # The target may recover by itself (RFC 9110, 8470 and 6585); any other 4xx and 3xx will not.
 _TRANSIENT = frozenset({408, 425, 429})
 # The event came back to where it was: it would do so again (RFC 5842, section 7.2).
 _LOOP = 508
-_HEADERS = (("Content-Type", "application/json"), ("User-Agent", "pacifica-notifications"))
+# What an owner may not know by heart: that a target is retired, and that it takes another form.
+_MEANINGS = {410: ", gone", 415: ", the form of the event is not understood"}
+#: Headers by which a target knows a delivery again, and how often it was tried.
+DELIVERY_HEADER = "Pacifica-Notifications-Delivery"
+ATTEMPT_HEADER = "Pacifica-Notifications-Attempt"
 
 
 def delivery_request(
     delivery: Delivery, event: Event, now: datetime, settings: Settings
 ) -> Request:
-    """Return the request of a delivery; raises ValueError for a target that cannot be used."""
+    """Return the request of a delivery, in the form that its subscription wants.
+
+    Raises ValueError for a target that cannot be used, and for extensions and auth that the
+    event's form does not allow.
+    """
     subscription = delivery.subscription
-    body = event.encoded
-    if subscription.extensions:
-        body = delivered_text(event.text, subscription.extensions).encode()
-    hops = (HOPS_HEADER, str(event.hops + 1))
-    headers = (*_HEADERS, hops, *authorization(subscription.auth))
+    message = event.message(subscription.specversion, subscription.mode, subscription.extensions)
+    headers = (
+        *message.headers,
+        ("User-Agent", _user_agent()),
+        (DELIVERY_HEADER, str(delivery.uuid)),
+        (ATTEMPT_HEADER, str(delivery.attempts)),
+        (HOPS_HEADER, str(event.hops + 1)),
+        *origin_headers(settings),
+        *authorization(subscription.auth),
+        *_signature(delivery, message.body, now),
+    )
     timeout = _time_left(delivery, now, settings)
-    return Request("POST", subscription.target_url, headers, body, timeout)
+    return Request("POST", subscription.target_url, headers, message.body, timeout)
 
 
 def authorization(auth: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return a subscription's `auth` as headers; none where it asks for none.
+    """Return a subscription's `auth` as headers; none where it asks for none, or for signatures.
 
     Raises ValueError for one that lacks what its type needs, as the API once let pass.
     """
@@ -54,6 +73,21 @@ def authorization(auth: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return ()
 
 
+def _signature(delivery: Delivery, body: bytes, now: datetime) -> tuple[tuple[str, str], ...]:
+    auth = delivery.subscription.auth
+    if auth.get("type") != "signature":
+        return ()
+    try:
+        return signature_headers(delivery.uuid, body, auth["signature"]["secrets"], now)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError("its auth of type signature is not complete") from error
+
+
+@cache
+def _user_agent() -> str:
+    return f"pacifica-notifications/{version('pacifica-notifications')}"
+
+
 def outcome(
     delivery: Delivery, result: Answer | NoAnswer, now: datetime, settings: Settings
 ) -> Outcome:
@@ -62,21 +96,37 @@ def outcome(
     2xx: delivered. No connection, no answer in time, 408, 425, 429 and 5xx (but 508): again a
     little later, until `attempts` are used up or `horizon` has passed since the first failure. Then
     the subscription is disabled, to be probed on a slow schedule; a failing probe is not repeated.
-    Any other status: it is disabled, and its owner must act.
+    What the target asks for by Retry-After goes before the waits that are ours (HTTP webhook,
+    section 2.2): one of more than `retry_after_most` disables at once.
+    Any other status, and a target that the rules about networks do not permit: it is disabled, and
+    its owner must act.
     """
     status, body = answered(result)
+    # Some answer with the request that they got.
+    body = without_secrets(body, delivery.subscription.auth)
     if isinstance(result, Answer) and 200 <= result.status < 300:
         return Outcome(delivery, True, None, status, body)
     if isinstance(result, NoAnswer) and result.ours:
         later = now + timedelta(seconds=settings.delivery_busy_wait)
         return Outcome(delivery, False, later, status, body, tried=False)
-    transient = _is_transient(result)
-    again = _next_try(delivery, result, now, settings) if transient else None
+    if not _is_transient(result):
+        error = _error(delivery, result, now, body)
+        return Outcome(delivery, False, now, status, body, error)
+    asked = _asked(result, now, settings)
+    again = _next_try(delivery, asked, now, settings)
     if again is not None:
-        return Outcome(delivery, False, again, status, body)
-    probe_due = next_probe(1, now, now, settings) if transient else None
+        return Outcome(delivery, False, again, status, body, not_before=asked)
     error = _error(delivery, result, now, body)
-    return Outcome(delivery, False, now, status, body, error, probe_due)
+    probe_due = next_probe(1, now, now, settings)
+    if probe_due is not None and asked is not None:
+        probe_due = max(probe_due, asked)
+    return Outcome(delivery, False, now, status, body, error, probe_due, not_before=asked)
+
+
+def postponed(delivery: Delivery, until: datetime) -> Outcome:
+    """Return the outcome of a delivery that is not sent, as its target has asked to wait."""
+    reason = "waits, as its target has asked for"
+    return Outcome(delivery, False, until, "", reason, tried=False)
 
 
 def _time_left(delivery: Delivery, now: datetime, settings: Settings) -> float | None:
@@ -97,20 +147,33 @@ def unusable(delivery: Delivery, reason: str, now: datetime) -> Outcome:
 
 
 def _is_transient(result: Answer | NoAnswer) -> bool:
-    if isinstance(result, NoAnswer) or result.status in _TRANSIENT:
+    if isinstance(result, NoAnswer):
+        return not result.refused
+    if result.status in _TRANSIENT:
         return True
     return result.status >= 500 and result.status != _LOOP
 
 
+def _asked(result: Answer | NoAnswer, now: datetime, settings: Settings) -> datetime | None:
+    """Return the moment before which a target wants no other request, if it has named one.
+
+    It is no later than a subscription is probed at all.
+    """
+    seconds = retry_after(result.retry_after, now) if isinstance(result, Answer) else None
+    if seconds is None:
+        return None
+    return now + timedelta(seconds=min(seconds, settings.recovery_horizon))
+
+
 def _next_try(
-    delivery: Delivery, result: Answer | NoAnswer, now: datetime, settings: Settings
+    delivery: Delivery, asked: datetime | None, now: datetime, settings: Settings
 ) -> datetime | None:
-    """Return when to try again: as the target asks, within bounds, or soon; None: no more."""
+    """Return when to try again: when the target asks for it, or soon; None: no more."""
     if delivery.probe or delivery.attempts >= settings.delivery_attempts:
         return None
-    asked = retry_after(result.retry_after, now) if isinstance(result, Answer) else None
     if asked is not None:
-        return now + timedelta(seconds=min(asked, settings.delivery_retry_after_most))
+        most = now + timedelta(seconds=settings.delivery_retry_after_most)
+        return asked if asked <= most else None
     due = now + jittered(
         delivery.attempts, settings.delivery_retry_first, settings.delivery_retry_most
     )
@@ -138,7 +201,9 @@ def retry_after(value: str | None, now: datetime) -> float | None:
 def _error(delivery: Delivery, result: Answer | NoAnswer, now: datetime, body: str) -> str:
     """Say in one line what was tried, when, how often, and what came of it."""
     tries = "1 attempt" if delivery.attempts == 1 else f"{delivery.attempts} attempts"
-    answer = f"status {result.status}: {shown(body)}" if isinstance(result, Answer) else body
+    answer = body
+    if isinstance(result, Answer):
+        answer = f"status {result.status}{_MEANINGS.get(result.status, '')}: {shown(body)}"
     return (
         f"{now.isoformat(timespec='seconds')}Z: POST of event {delivery.event} to "
         f"{_place(delivery.subscription.target_url)} failed after {tries}: {answer}"

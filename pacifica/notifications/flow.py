@@ -70,7 +70,7 @@ class Outcome:
 
     `error` is given exactly where it disables the subscription, and `probe_due`, when it is tried
     again by itself, where the failure may pass. Not `tried` is what the target had no chance to
-    answer; it is no attempt.
+    answer; it is no attempt. `not_before` is until when the target wants no other request.
     """
 
     delivery: Delivery
@@ -81,3 +81,4 @@ class Outcome:
     error: str | None = None
     probe_due: datetime | None = None
     tried: bool = True
+    not_before: datetime | None = None

@@ -5,6 +5,7 @@ from enum import Enum, auto
 from urllib.parse import quote
 
 from pacifica.notifications.answers import answered
+from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery, Ruling, State
 from pacifica.notifications.recovery import jittered, next_probe
 from pacifica.notifications.settings import Settings
@@ -21,8 +22,13 @@ class Verdict(Enum):
     UNKNOWN = auto()  # nothing about the user: Policy could not tell, or was not there
 
 
+def policy_body(event: Event) -> bytes:
+    """Return an event as Policy reads it: in its 0.1 form, or as it is without a version."""
+    return event.message("0.1").body
+
+
 def verdict_request(policy_url: str, user: str, event: bytes) -> Request:
-    """Return the question whether a user may see an event (in its 0.1 form)."""
+    """Return the question whether a user may see an event, given by `policy_body`."""
     return Request("POST", f"{policy_url}/events/{quote(user, safe='')}", _JSON, event)
 
 

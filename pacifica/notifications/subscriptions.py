@@ -8,15 +8,18 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from pacifica.notifications.cloudevents.attributes import quoted
+from pacifica.notifications.cloudevents.conversion import extension_problems
 from pacifica.notifications.errors import ExpressionError, InvalidInput
 from pacifica.notifications.jsonpath import parse
-from pacifica.notifications.schemas import SUBSCRIPTION, Schema
+from pacifica.notifications.schemas import DELIVERY, SUBSCRIPTION, Schema
 
 VERSION = "v0.1"
 REQUIRED = ("name", "jsonpath", "target_url")
 _SETTABLE = frozenset(SUBSCRIPTION["properties"])
 _ONLY_ON_UPDATE = frozenset({"disabled", "error"})
 _SCHEMA = Schema(SUBSCRIPTION)
+_DELIVERY_SCHEMA = Schema(DELIVERY)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,33 @@ def changes_to(stored: Mapping[str, Any], body: Any, max_jsonpath: int) -> dict[
     if isinstance(changes.get("disabled"), str):
         changes["disabled"] = _moment(changes["disabled"])
     return changes
+
+
+def delivery_changes(body: Any) -> dict[str, str]:
+    """Return the checked columns that a request body changes in how a subscription is delivered.
+
+    Raises InvalidInput with every field that is wrong.
+    """
+    if not isinstance(body, dict):
+        raise InvalidInput(("body", "must be a JSON object"))
+    refused = [(quoted(name), "cannot be set") for name in body.keys() - DELIVERY["properties"]]
+    if refused:
+        raise InvalidInput(*sorted(refused))
+    _DELIVERY_SCHEMA.check(body)
+    return {name: value or "" for name, value in body.items()}
+
+
+def require_extensions(extensions: Mapping[str, Any], specversion: str) -> None:
+    """Raise InvalidInput with every extension that a version of CloudEvents does not allow.
+
+    Where a subscription wants each event's own version, empty, that shows when one comes.
+    """
+    refused = [
+        (f"extensions.{quoted(name)}", f"{problem} (CloudEvents {specversion})")
+        for name, problem in extension_problems(extensions, specversion)
+    ]
+    if refused:
+        raise InvalidInput(*refused)
 
 
 def _checked(

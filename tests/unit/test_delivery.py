@@ -1,24 +1,30 @@
 """Deliveries: the request that is made, and what each kind of answer means."""
 
-import json
+import base64
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from standardwebhooks import Webhook, WebhookVerificationError
 
+from pacifica.notifications.clock import utcnow
 from pacifica.notifications.delivery import (
+    ATTEMPT_HEADER,
+    DELIVERY_HEADER,
     authorization,
     delivery_request,
     outcome,
+    postponed,
     retry_after,
     unusable,
 )
-from pacifica.notifications.events import HOPS_HEADER, Event, delivered_text
+from pacifica.notifications.events import HOPS_HEADER, Event, parse_event
 from pacifica.notifications.flow import Delivery, Outcome
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.subscriptions import Subscription
@@ -32,17 +38,12 @@ SETTINGS = Settings(
     }
 )
 TRANSIENT = [408, 425, 429, 500, 502, 503, 504, 599]
-PERMANENT = [300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 410, 413, 418, 451, 499]
+PERMANENT = [
+    *(300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 410, 413, 415, 418, 451, 499)
+]
 NO_ANSWER = NoAnswer("no answer within 10 s", 10.0)
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
-    max_leaves=5,
-)
-OBJECTS = st.dictionaries(st.text(max_size=5), JSON, max_size=4)
+SECRET, OTHER_SECRET = (f"whsec_{base64.b64encode(bytes([each]) * 24).decode()}" for each in (1, 2))
 
 
 def delivery(attempts: int = 1, **subscription: Any) -> Delivery:
@@ -79,10 +80,76 @@ def test_request_posts_the_event_as_json() -> None:
     assert (request.method, request.url) == ("POST", "https://t.invalid/x?y=1")
     assert request.headers == (
         ("Content-Type", "application/json"),
-        ("User-Agent", "pacifica-notifications"),
+        ("User-Agent", f"pacifica-notifications/{version('pacifica-notifications')}"),
+        ("Pacifica-Notifications-Delivery", "00000000-0000-0000-0000-000000000001"),
+        ("Pacifica-Notifications-Attempt", "1"),
         ("Pacifica-Notifications-Hops", "1"),
     )
     assert request.body == b'{"a": "\\u00e9"}'
+
+
+def test_request_names_the_delivery_and_how_often_it_was_tried() -> None:
+    event = Event(UUID(int=2), "{}")
+    first, third = (delivery_request(delivery(each), event, NOW, SETTINGS) for each in (1, 3))
+    assert {dict(each.headers)[DELIVERY_HEADER] for each in (first, third)} == {str(UUID(int=1))}
+    assert [dict(each.headers)[ATTEMPT_HEADER] for each in (first, third)] == ["1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "mode", "content_type", "header"),
+    [
+        ("", "structured", "application/json", None),
+        ("1.0", "structured", "application/cloudevents+json", None),
+        ("1.0", "binary", "text/plain", ("ce-id", "i")),
+        ("", "binary", "text/plain", ("CE-EventID", '"i"')),
+    ],
+)
+def test_request_has_the_form_that_the_subscription_wants(
+    wanted: str, mode: str, content_type: str, header: tuple[str, str] | None
+) -> None:
+    event = parse_event(
+        b'{"cloudEventsVersion": "0.1", "eventType": "t", "source": "s", "eventID": "i", '
+        b'"contentType": "text/plain", "data": "d"}',
+        10,
+    )
+    wish = delivery(specversion=wanted, mode=mode)
+    request = delivery_request(wish, event, NOW, SETTINGS)
+    assert ("Content-Type", content_type) in request.headers
+    assert header is None or header in request.headers
+    assert (request.body == b"d") == (mode == "binary")
+
+
+def test_request_is_refused_when_an_extension_is_none_of_the_events_version() -> None:
+    event = parse_event(b'{"specversion": "1.0", "type": "t", "source": "s", "id": "i"}', 10)
+    with pytest.raises(ValueError, match="its extension Color must be lower-case"):
+        delivery_request(delivery(extensions={"Color": "red"}), event, NOW, SETTINGS)
+
+
+@pytest.mark.parametrize("mode", ["structured", "binary"])
+def test_request_is_signed_with_each_secret_over_the_bytes_that_are_sent(mode: str) -> None:
+    event = parse_event(
+        b'{"specversion": "1.0", "type": "t", "source": "s", "id": "i", "data": "\xc3\xa9"}', 10
+    )
+    auth = {"type": "signature", "signature": {"secrets": [SECRET, OTHER_SECRET]}}
+    now = utcnow()
+    request = delivery_request(delivery(auth=auth, mode=mode), event, now, SETTINGS)
+    headers = dict(request.headers)
+    assert "Authorization" not in headers
+    assert headers["webhook-id"] == headers[DELIVERY_HEADER]
+    for secret in (SECRET, OTHER_SECRET):
+        Webhook(secret).verify(request.body, headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(request.body + b" ", headers)
+
+
+def test_request_names_the_origin_exactly_when_targets_are_asked_to_agree() -> None:
+    asking = replace(SETTINGS, delivery_handshake=True, delivery_origin="events.example.org")
+    event = Event(UUID(int=2), "{}")
+    asked, not_asked = (
+        dict(delivery_request(delivery(), event, NOW, each).headers) for each in (asking, SETTINGS)
+    )
+    assert asked["WebHook-Request-Origin"] == "events.example.org"
+    assert "WebHook-Request-Origin" not in not_asked
 
 
 def test_request_carries_extensions_and_credentials_of_the_subscription() -> None:
@@ -112,6 +179,7 @@ def test_request_counts_one_hop_more_than_the_event_came_through(hops: int) -> N
     [
         ({}, None),
         ({"type": None}, None),
+        ({"type": "signature", "signature": {"secrets": [SECRET]}}, None),
         ({"type": "basic", "basic": {"username": "bob", "password": "pw"}}, "Basic Ym9iOnB3"),
         ({"type": "basic", "basic": {"username": "ü", "password": ":"}}, "Basic w7w6Og=="),
         ({"type": "basic", "basic": {"username": "", "password": ""}}, "Basic Og=="),
@@ -131,11 +199,18 @@ def test_authorization_is_the_header_that_auth_asks_for(auth: Any, header: str |
         {"type": "header"},
         {"type": "header", "header": {"type": "Bearer"}},
         {"type": "header", "header": "Bearer t"},
+        {"type": "signature"},
+        {"type": "signature", "signature": {}},
+        {"type": "signature", "signature": {"secrets": None}},
+        {"type": "signature", "signature": {"secrets": [1]}},
+        {"type": "signature", "signature": {"secrets": ["whsec_sesame"]}},
+        {"type": "signature", "signature": {"secrets": []}},
     ],
 )
-def test_authorization_is_refused_when_it_lacks_what_its_type_needs(auth: Any) -> None:
-    with pytest.raises(ValueError, match="is not complete"):
-        authorization(auth)
+def test_request_is_refused_when_auth_lacks_what_its_type_needs(auth: Any) -> None:
+    with pytest.raises(ValueError, match="is not complete") as refusal:
+        delivery_request(delivery(auth=auth), Event(UUID(int=2), "{}"), NOW, SETTINGS)
+    assert "sesame" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("credentials", ["a\r\nX-Other: b", "a\0b", "é"])
@@ -143,49 +218,6 @@ def test_request_is_refused_when_a_credential_could_write_headers(credentials: s
     auth = {"type": "header", "header": {"type": "Bearer", "credentials": credentials}}
     with pytest.raises(ValueError, match="Authorization"):
         delivery_request(delivery(auth=auth), Event(UUID(int=2), "{}"), NOW, SETTINGS)
-
-
-# Extensions
-
-
-@pytest.mark.parametrize(
-    ("event", "extensions", "delivered"),
-    [
-        (
-            {"a": 1, "extensions": {"x": 1, "y": 2}},
-            {"x": 3},
-            {"a": 1, "extensions": {"x": 3, "y": 2}},
-        ),
-        (
-            {"extensions": {"x": {"deep": 1}}},
-            {"x": {"other": 2}},
-            {"extensions": {"x": {"other": 2}}},
-        ),
-        ({"a": 1}, {"x": 3}, {"a": 1, "extensions": {"x": 3}}),
-        ({"extensions": None}, {"x": 3}, {"extensions": {"x": 3}}),
-        ({"extensions": "odd"}, {"x": 3}, {"extensions": {"x": 3}}),
-    ],
-)
-def test_extensions_of_the_subscription_are_laid_over_the_events_own(
-    event: Any, extensions: Any, delivered: Any
-) -> None:
-    assert json.loads(delivered_text(json.dumps(event), extensions)) == delivered
-
-
-def test_text_is_delivered_as_it_is_stored_when_there_are_no_extensions() -> None:
-    stored = '{ "a":1.50, "b": 1e400,"extensions":{}}'
-    assert delivered_text(stored, {}) == stored
-
-
-@settings(max_examples=50)
-@given(OBJECTS, OBJECTS, OBJECTS)
-def test_merging_changes_the_extensions_only_and_twice_is_as_once(
-    event: dict[str, Any], own: dict[str, Any], extensions: dict[str, Any]
-) -> None:
-    stored = json.dumps({**event, "extensions": own})
-    once = delivered_text(stored, extensions)
-    assert json.loads(once) == {**event, "extensions": {**own, **extensions}}
-    assert delivered_text(once, extensions) == once
 
 
 # The outcome
@@ -202,8 +234,10 @@ def test_outcome_is_delivered_when_the_target_answers_2xx(status: int) -> None:
 def test_outcome_is_an_error_at_once_when_the_target_refuses_for_good(status: int) -> None:
     result = ruled(answer(status, b"go away", after="5"))
     assert not result.delivered
+    meaning = {410: ", gone", 415: ", the form of the event is not understood"}.get(status, "")
     assert result.error is not None
-    assert result.error.endswith(f"failed after 1 attempt: status {status}: go away")
+    assert result.error.endswith(f"failed after 1 attempt: status {status}{meaning}: go away")
+    assert (result.probe_due, result.not_before) == (None, None)
 
 
 @pytest.mark.parametrize("result", [*map(answer, TRANSIENT), NO_ANSWER])
@@ -362,12 +396,52 @@ def test_outcome_does_not_recover_when_the_target_refuses_for_good(status: int) 
 def test_wait_is_what_the_target_asks_for_within_bounds(status: int) -> None:
     assert wait(answer(status, after="7")) == 7
     assert wait(answer(status, after="0")) == 0
-    assert wait(answer(status, after="301")) == 300
-    assert wait(answer(status, after="9" * 5000), delivery_retry_after_most=20) == 20
+    assert wait(answer(status, after="300")) == 300
     assert wait(answer(status, after=http_date(NOW + timedelta(seconds=90)))) == 90
     assert wait(answer(status, after=http_date(NOW - timedelta(days=1)))) == 0
-    assert wait(answer(status, after=http_date(NOW + timedelta(days=400)))) == 300
     assert 0 < wait(answer(status, after="tomorrow")) <= 0.5
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+@pytest.mark.parametrize("after", ["301", "86400", "date"])
+def test_outcome_disables_until_the_target_wants_requests_again_when_that_is_far(
+    attempts: int, after: str
+) -> None:
+    asked = NOW + timedelta(seconds=400 if after == "date" else int(after))
+    after = http_date(asked) if after == "date" else after
+    result = ruled(answer(429, b"slow down", after), attempts)
+    assert result.error is not None
+    assert (result.probe_due, result.not_before) == (asked, asked)
+
+
+def test_outcome_is_not_probed_before_the_target_wants_it_when_all_tries_are_used_up() -> None:
+    asked = NOW + timedelta(seconds=200)
+    result = ruled(answer(503, after="200"), attempts=4)
+    assert result.error is not None
+    assert (result.probe_due, result.not_before) == (asked, asked)
+    sooner = ruled(answer(503, after="7"), attempts=4)
+    assert sooner.probe_due == NOW + timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("after", ["9" * 5000, "date"])
+def test_outcome_is_probed_within_the_horizon_whatever_the_target_wants(after: str) -> None:
+    after = http_date(NOW + timedelta(days=400)) if after == "date" else after
+    result = ruled(answer(429, after=after), recovery_horizon=3600.0)
+    assert result.probe_due == NOW + timedelta(hours=1)
+
+
+def test_outcome_tells_until_when_the_target_wants_no_other_request() -> None:
+    assert ruled(answer(429, after="7")).not_before == NOW + timedelta(seconds=7)
+    assert ruled(answer(429)).not_before is None
+    assert ruled(NO_ANSWER).not_before is None
+    probe = outcome(replace(delivery(), probe=True), answer(429, after="7"), NOW, SETTINGS)
+    assert probe.not_before == NOW + timedelta(seconds=7)
+
+
+def test_outcome_of_what_is_postponed_is_no_attempt() -> None:
+    until = NOW + timedelta(seconds=7)
+    result = postponed(delivery(3), until)
+    assert (result.delivered, result.due, result.error, result.tried) == (False, until, None, False)
 
 
 def http_date(moment: datetime) -> str:

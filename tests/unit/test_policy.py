@@ -1,15 +1,18 @@
 """Policy: the questions that are asked, and what each kind of answer means."""
 
+import json
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
 
+from pacifica.notifications.events import parse_event
 from pacifica.notifications.flow import Delivery, State
 from pacifica.notifications.policy import (
     Verdict,
     is_unknown_user,
+    policy_body,
     ruling,
     user_request,
     verdict,
@@ -44,6 +47,42 @@ def test_verdict_request_carries_the_event_as_json() -> None:
     assert (request.method, request.url) == ("POST", f"{POLICY}/events/alice")
     assert request.headers == (("Content-Type", "application/json"),)
     assert request.body == b'{"a": "\\u00e9"}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"any": "thing"}',
+        b'{"cloudEventsVersion": "0.1", "eventType": "t", "source": "s", "eventID": "i"}',
+    ],
+)
+def test_policy_gets_an_event_as_it_is_stored_when_it_is_0_1_or_has_no_version(body: bytes) -> None:
+    event = parse_event(body, 10)
+    assert policy_body(event) is event.encoded
+
+
+@pytest.mark.parametrize("specversion", ["0.3", "1.0"])
+def test_policy_gets_the_0_1_form_of_an_event_made_once_when_its_version_is_later(
+    specversion: str,
+) -> None:
+    document = {"specversion": specversion, "type": "t", "source": "s", "id": "i", "data": [1]}
+    event = parse_event(json.dumps(document).encode(), 10)
+    assert json.loads(policy_body(event)) == {
+        "cloudEventsVersion": "0.1",
+        "eventType": "t",
+        "source": "s",
+        "eventID": "i",
+        "extensions": {},
+        "data": [1],
+    }
+    assert policy_body(event) is policy_body(event)
+
+
+def test_policy_gets_json_as_json_when_it_came_as_bytes() -> None:
+    document = {"specversion": "1.0", "type": "t", "source": "s", "id": "i"}
+    document |= {"datacontenttype": "application/json", "data_base64": "WzFd"}
+    event = parse_event(json.dumps(document).encode(), 10)
+    assert json.loads(policy_body(event))["data"] == [1]
 
 
 def test_user_request_asks_for_the_user_alone() -> None:

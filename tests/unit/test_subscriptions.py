@@ -1,5 +1,6 @@
 """Subscriptions: what a body may set, and what it changes."""
 
+from base64 import b64encode
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,12 @@ from hypothesis import strategies as st
 
 from pacifica.notifications.errors import InvalidInput
 from pacifica.notifications.schemas import SUBSCRIPTION as SCHEMA
-from pacifica.notifications.subscriptions import changes_to, new_subscription
+from pacifica.notifications.subscriptions import (
+    changes_to,
+    delivery_changes,
+    new_subscription,
+    require_extensions,
+)
 
 LONGEST = 4096
 BODY = {"name": "n", "jsonpath": "data", "target_url": "http://h/"}
@@ -134,3 +140,114 @@ def test_secrets_are_not_repeated_when_they_are_refused() -> None:
         new_subscription({**BODY, "auth": auth}, "alice", LONGEST)
     assert "sesame" not in str(refusal.value)
     assert "bob" not in str(refusal.value)
+
+
+def secret(length: int = 24, byte: bytes = b"x") -> str:
+    return f"whsec_{b64encode(byte * length).decode()}"
+
+
+def signing(*secrets: Any) -> dict[str, Any]:
+    return {"type": "signature", "signature": {"secrets": list(secrets)}}
+
+
+@pytest.mark.parametrize("length", range(24, 65))
+def test_auth_may_be_secrets_of_24_to_64_bytes_that_sign(length: int) -> None:
+    auth = signing(secret(length), secret(24, b"y"))
+    assert new_subscription({**BODY, "auth": auth}, "alice", LONGEST)["auth"] == auth
+
+
+@pytest.mark.parametrize(
+    ("auth", "field"),
+    [
+        ({"type": "signature"}, "auth.signature"),
+        ({"signature": {"secrets": [secret()]}}, "auth"),
+        ({"type": "signature", "signature": None}, "auth.signature"),
+        ({"type": "signature", "signature": {}}, "auth.signature.secrets"),
+        ({"type": "signature", "signature": {"secrets": secret()}}, "auth.signature.secrets"),
+        ({"type": "signature", "signature": {"secrets": [secret()], "x": 1}}, "auth.signature"),
+        (signing(), "auth.signature.secrets"),
+        (signing(secret(), secret()), "auth.signature.secrets"),
+        (signing(*(secret(24, bytes([each])) for each in range(5))), "auth.signature.secrets"),
+        *(
+            (signing(secret(), each), "auth.signature.secrets.1")
+            for each in (
+                *(None, 1, "", secret()[6:], secret()[:-1]),
+                *(secret(length) for length in (*range(24), *range(65, 70), 96)),
+                *(f"{secret()}=", f"{secret(25)[:-1]}", f"{secret()}\n", f" {secret()}"),
+                *(secret().upper(), f"whsec_{'-' * 32}", f"whsec_{'é' * 32}"),
+            )
+        ),
+    ],
+    ids=ascii,
+)
+def test_auth_that_signs_is_refused_when_it_is_not_one_to_four_secrets(
+    auth: Any, field: str
+) -> None:
+    assert problems({**BODY, "auth": auth}) == [field]
+
+
+def test_signing_secret_is_not_repeated_when_it_is_refused() -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        new_subscription({**BODY, "auth": signing("whsec_sesame")}, "alice", LONGEST)
+    assert str(refusal.value) == (
+        "auth.signature.secrets.0: must be whsec_ and the Base64 of 24 to 64 bytes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "columns"),
+    [
+        ({}, {}),
+        ({"specversion": None}, {"specversion": ""}),
+        ({"specversion": "1.0"}, {"specversion": "1.0"}),
+        ({"specversion": "0.1", "mode": "binary"}, {"specversion": "0.1", "mode": "binary"}),
+        ({"mode": "structured"}, {"mode": "structured"}),
+    ],
+)
+def test_wish_is_the_version_and_the_mode_that_a_body_names(
+    body: dict[str, Any], columns: dict[str, str]
+) -> None:
+    assert delivery_changes(body) == columns
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        (None, ["body"]),
+        ([], ["body"]),
+        ("x", ["body"]),
+        ({"specversion": "0.2"}, ["specversion"]),
+        ({"specversion": ""}, ["specversion"]),
+        ({"specversion": 1.0}, ["specversion"]),
+        ({"specversion": True, "mode": "batch"}, ["specversion", "mode"]),
+        ({"mode": None}, ["mode"]),
+        ({"mode": "BINARY"}, ["mode"]),
+        ({"uuid": 1, "mode": "binary"}, ["uuid"]),
+        ({"x" * 99: 1, "\n": 1}, ["\\n", "x" * 64]),
+    ],
+    ids=ascii,
+)
+def test_wish_is_refused_when_it_names_anything_else(body: Any, fields: list[str]) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        delivery_changes(body)
+    assert [field for field, _ in refusal.value.problems] == fields
+
+
+@pytest.mark.parametrize("specversion", ["", "0.1"])
+def test_any_extensions_are_allowed_when_the_version_is_0_1_or_each_events_own(
+    specversion: str,
+) -> None:
+    require_extensions({"Any-Name": {"deep": [1.5]}, "id": None}, specversion)
+
+
+def test_extensions_are_refused_each_by_name_when_a_version_does_not_allow_them() -> None:
+    extensions = {"fine": 1, "Any-Name": 1, "id": "x", "deep": {}, "é" * 99: 1}
+    with pytest.raises(InvalidInput) as refusal:
+        require_extensions(extensions, "1.0")
+    assert [field for field, _ in refusal.value.problems] == [
+        "extensions.Any-Name",
+        "extensions.id",
+        "extensions.deep",
+        f"extensions.{ascii('é')[1:-1] * 64}",
+    ]
+    assert all(reason.endswith("(CloudEvents 1.0)") for _, reason in refusal.value.problems)

@@ -15,6 +15,7 @@ from pacifica.notifications.flow import Delivery, Matched, Ruling, State
 from pacifica.notifications.policy import (
     Verdict,
     is_unknown_user,
+    policy_body,
     ruling,
     user_request,
     verdict,
@@ -135,7 +136,7 @@ class Authoriser:
         url = self._settings.policy_url
         answers = self._answers(
             {
-                (event, user): verdict_request(url, user, events[event].encoded)
+                (event, user): verdict_request(url, user, policy_body(events[event]))
                 for event, user in groups
             }
         )

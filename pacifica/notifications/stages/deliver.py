@@ -10,10 +10,11 @@ from functools import partial
 from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.delivery import delivery_request, outcome, unusable
+from pacifica.notifications.delivery import delivery_request, outcome, postponed, unusable
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery
 from pacifica.notifications.settings import Settings
+from pacifica.notifications.stages.pauses import Pauses
 from pacifica.notifications.stages.record import Recorder
 from pacifica.notifications.store.deliveries import claim_allowed, events_of
 from pacifica.notifications.transport import (
@@ -40,6 +41,7 @@ class Deliverer:
         self._room = _Room(settings.delivery_unfinished, settings.delivery_unfinished_bytes)
         self._longest = settings.delivery_connect_timeout + settings.delivery_timeout
         self._waiting = _Waiting()
+        self._pauses = Pauses(settings.delivery_pauses, settings.delivery_retry_after_most)
 
     def room(self) -> int:
         """Return how many deliveries more may be under way, waiting a little for the first."""
@@ -64,6 +66,9 @@ class Deliverer:
         sent = []
         for delivery in deliveries:
             if delivery.event not in events:
+                continue
+            if (until := self._pauses.until(delivery.subscription)) is not None:
+                self._recorder.put(postponed(delivery, until))
                 continue
             try:
                 request = delivery_request(
@@ -100,6 +105,7 @@ class Deliverer:
         except (TransportBusy, TransportClosed):
             self._room.leave(size)
             raise
+        self._pauses.entered(delivery.subscription, future)
         future.add_done_callback(partial(self._answered, delivery, size))
         return future
 
@@ -107,12 +113,20 @@ class Deliverer:
         """Have an answer recorded; runs in the transport's thread, before others get their turn."""
         try:
             self._waiting.give_up()
-            self._settle(delivery, _NO_TURN if future.cancelled() else future.result())
+            self._pauses.left(delivery.subscription, future)
+            if not future.cancelled():
+                self._settle(delivery, future.result())
+            elif (until := self._pauses.until(delivery.subscription)) is not None:
+                self._recorder.put(postponed(delivery, until))
+            else:
+                self._settle(delivery, _NO_TURN)
         finally:
             self._room.leave(size)
 
     def _settle(self, delivery: Delivery, result: Answer | NoAnswer) -> None:
         ruled = outcome(delivery, result, utcnow(), self._settings)
+        if ruled.not_before is not None:
+            self._pauses.begin(delivery.subscription, ruled.not_before)
         # What arrived is on record, and a line for each would cost as much as matching it.
         level = logging.DEBUG if ruled.delivered else logging.WARNING
         _LOG.log(

@@ -93,7 +93,12 @@ def record_outcomes(outcomes: Sequence[Outcome]) -> None:
 def _fail(outcome: Outcome, error: str) -> None:
     delivery = outcome.delivery
     subscription = delivery.subscription
-    if delivery.probe and probe_failed(delivery, error, for_good=outcome.probe_due is None):
+    if delivery.probe and probe_failed(
+        delivery,
+        error,
+        for_good=outcome.probe_due is None,
+        not_before=outcome.not_before,
+    ):
         return
     if not disable(
         subscription.uuid, error, revision=subscription.revision, probe_due=outcome.probe_due

@@ -86,9 +86,12 @@ def probe_was_ruled(probe: Delivery, *, allowed: bool) -> None:
 
 
 @writing
-def probe_failed(probe: Delivery, error: str, *, for_good: bool) -> bool:
+def probe_failed(
+    probe: Delivery, error: str, *, for_good: bool, not_before: datetime | None = None
+) -> bool:
     """Hold a probe that could not be delivered; after a failure `for_good`, its owner must act.
 
+    The next one is not `not_before`, where the target has asked for that.
     False where it is not the probe of a disabled subscription, or not any more.
     """
     row = _probed(probe)
@@ -97,6 +100,8 @@ def probe_failed(probe: Delivery, error: str, *, for_good: bool) -> bool:
     row.error, row.updated, row.probe = error.replace("\0", "\ufffd"), utcnow(), None
     if for_good:
         row.held_due, row.probes = None, 0
+    elif not_before is not None and row.held_due is not None:
+        row.held_due = max(row.held_due, not_before)
     row.save()
     hold_for_disabled([row.uuid])
     return True
