@@ -7,11 +7,17 @@ from functools import cache, wraps
 from typing import TypeVar
 
 from pacifica.notifications.config import load_settings
+from pacifica.notifications.networks import delivery_rules
 from pacifica.notifications.nudges import Nudger
+from pacifica.notifications.rest.limits import Rates
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.intake import Intake
 from pacifica.notifications.store import events
 from pacifica.notifications.tasks import nudge_dispatch
+from pacifica.notifications.transport import Limits, Lookups, Transport
+
+# Names that are looked up at once; for each, a thread of the web server waits.
+_LOOKUPS = 3
 
 R = TypeVar("R")
 
@@ -57,3 +63,31 @@ def nudger() -> Nudger:
     )
     atexit.register(made.close, settings().publish_flush)
     return made
+
+
+@_made_once
+def rates() -> Rates:
+    """Return what counts the requests that users send to this process."""
+    return Rates(
+        settings().eventmatch_rate, settings().eventmatch_burst, settings().eventmatch_rate_users
+    )
+
+
+@_made_once
+def to_targets() -> Transport:
+    """Return what asks targets whether they agree to be sent events."""
+    return Transport(
+        Limits(
+            connect_timeout=settings().delivery_connect_timeout,
+            total_timeout=settings().delivery_timeout,
+            read_timeout=settings().delivery_read_timeout,
+            response_bytes=settings().delivery_response_bytes,
+        ),
+        rules=delivery_rules(settings()),
+    )
+
+
+@_made_once
+def lookups() -> Lookups:
+    """Return what looks up the names of targets."""
+    return Lookups(_LOOKUPS, delivery_rules(settings()))

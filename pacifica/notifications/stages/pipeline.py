@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from pacifica.notifications.networks import delivery_rules
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.authorise import Authoriser
 from pacifica.notifications.stages.deliver import Deliverer
@@ -36,7 +37,8 @@ class Pipeline:
                 connections_per_host=settings.delivery_connections_per_host,
                 connections=settings.delivery_connections,
                 queue=settings.delivery_unfinished,
-            )
+            ),
+            rules=delivery_rules(settings),
         )
         self.dispatcher = Dispatcher(settings)
         self.authoriser = Authoriser(settings, self._to_policy)

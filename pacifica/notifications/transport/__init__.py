@@ -19,10 +19,12 @@ from pacifica.notifications.transport.exchange import (
     TransportBusy,
     TransportClosed,
 )
+from pacifica.notifications.transport.lookup import Lookups
 
 __all__ = [
     "Answer",
     "Limits",
+    "Lookups",
     "NoAnswer",
     "Outcome",
     "Request",

@@ -6,6 +6,7 @@ from typing import Self
 
 import certifi
 
+from pacifica.notifications.networks import NO_RULES, Rules
 from pacifica.notifications.transport.desk import Desk
 from pacifica.notifications.transport.exchange import (
     Limits,
@@ -25,11 +26,15 @@ class Transport:
 
     Its thread starts with the first request. A process that was forked gets a thread and
     connections of its own; futures from before the fork stay with the parent. `ca_file` names the
-    certificates to trust, in PEM form, where they are not certifi's.
+    certificates to trust, in PEM form, where they are not certifi's. Where a request may go is up
+    to `rules`: they are asked about each address that a connection is opened to.
     """
 
-    def __init__(self, limits: Limits = _DEFAULTS, ca_file: str | None = None) -> None:
+    def __init__(
+        self, limits: Limits = _DEFAULTS, ca_file: str | None = None, rules: Rules = NO_RULES
+    ) -> None:
         self._limits = limits
+        self._rules = rules
         self._ca_file = ca_file or certifi.where()
         self._closed = False
         self._desks: dict[int, Desk] = {}
@@ -47,6 +52,8 @@ class Transport:
         address = address_of(request.url) if len(request.url) <= URL_LENGTH else None
         if address is None:
             future.set_result(NoAnswer(BAD_URL, 0.0))
+        elif (broken := self._rules.refusal_of_scheme(address.scheme)) is not None:
+            future.set_result(NoAnswer(broken, 0.0, refused=True))
         else:
             self._desk().accept(Parcel(request, address, future))
         return future
@@ -72,5 +79,5 @@ class Transport:
         # to close it would say goodbye on TLS connections that the parent still uses.
         pid = os.getpid()
         return self._desks.get(pid) or self._desks.setdefault(
-            pid, Desk(self._limits, self._ca_file)
+            pid, Desk(self._limits, self._rules, self._ca_file)
         )

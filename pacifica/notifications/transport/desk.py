@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 
+from pacifica.notifications.networks import Rules
 from pacifica.notifications.transport.engine import Engine
 from pacifica.notifications.transport.exchange import (
     Limits,
@@ -12,7 +13,8 @@ from pacifica.notifications.transport.exchange import (
     TransportBusy,
     TransportClosed,
 )
-from pacifica.notifications.transport.parcels import Found, Parcel
+from pacifica.notifications.transport.lookup import Found
+from pacifica.notifications.transport.parcels import Parcel
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,8 +29,9 @@ _FAILED = "transport failed"
 class Desk:
     """Where other threads hand parcels to the one thread that sends, in one process."""
 
-    def __init__(self, limits: Limits, ca_file: str) -> None:
+    def __init__(self, limits: Limits, rules: Rules, ca_file: str) -> None:
         self._limits = limits
+        self._rules = rules
         self._ca_file = ca_file
         self._lock = threading.Lock()
         self._inbox: list[Parcel] = []
@@ -76,7 +79,7 @@ class Desk:
         bell, ear = socket.socketpair()
         bell.setblocking(False)
         ear.setblocking(False)
-        engine = Engine(self._limits, self._ca_file, ear, self.report)
+        engine = Engine(self._limits, self._rules, self._ca_file, ear, self.report)
         thread = threading.Thread(
             target=self._run, args=(engine, bell, ear), name="transport", daemon=True
         )

@@ -9,9 +9,11 @@ from dataclasses import replace
 
 import pycurl
 
+from pacifica.notifications.networks import Rules
 from pacifica.notifications.transport.exchange import Limits, NoAnswer
+from pacifica.notifications.transport.lookup import Found
 from pacifica.notifications.transport.names import Names
-from pacifica.notifications.transport.parcels import Found, Parcel
+from pacifica.notifications.transport.parcels import Parcel
 from pacifica.notifications.transport.transfer import BAD_URL, SILENT, Transfer
 from pacifica.notifications.transport.turns import Turns
 
@@ -26,11 +28,17 @@ class Engine:
     """The transfers under way in libcurl, with the sockets and the alarm they wait for."""
 
     def __init__(
-        self, limits: Limits, ca_file: str, ear: socket.socket, report: Callable[[Found], None]
+        self,
+        limits: Limits,
+        rules: Rules,
+        ca_file: str,
+        ear: socket.socket,
+        report: Callable[[Found], None],
     ) -> None:
         self._limits = limits = _affordable(limits)
+        self._rules = rules
         self._ca_file = ca_file
-        self._names = Names(limits, report)
+        self._names = Names(limits, rules, report)
         self._turns = Turns(limits)
         self._transfers: dict[pycurl.Curl, Transfer] = {}
         self._spare: list[Transfer] = []
@@ -65,6 +73,8 @@ class Engine:
             for parcel in self._names.learn(answer):
                 if answer.addresses:
                     self._turns.join(parcel)
+                elif answer.refusal is not None:
+                    parcel.refuse(NoAnswer(answer.refusal, 0.0, refused=True))
                 else:
                     parcel.refuse(NoAnswer("host not found", 0.0))
         for parcel in parcels:
@@ -113,7 +123,7 @@ class Engine:
 
     def _start(self) -> None:
         while (parcel := self._turns.take()) is not None:
-            transfer = self._spare.pop() if self._spare else Transfer(self._limits, self._ca_file)
+            transfer = self._spare.pop() if self._spare else self._new_transfer()
             try:
                 transfer.begin(parcel, self._names.addresses(parcel.address.name))
                 self._multi.add_handle(transfer.curl)
@@ -124,6 +134,9 @@ class Engine:
                 parcel.future.set_result(unusable)
             else:
                 self._transfers[transfer.curl] = transfer
+
+    def _new_transfer(self) -> Transfer:
+        return Transfer(self._limits, self._rules, self._ca_file)
 
     def _settle(self) -> bool:
         ended: list[tuple[pycurl.Curl, int]] = []

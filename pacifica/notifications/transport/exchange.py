@@ -19,8 +19,9 @@ class TransportClosed(NotificationsError):
 class Request:
     """One request that can be sent as it stands; its credentials stay out of its `repr`.
 
-    Raise ValueError for a method other than GET and POST, a GET with a body, and for anything in
-    the URL or a header that would let its value write further headers (RFC 9110, section 5.5).
+    Raise ValueError for a method other than GET, POST and OPTIONS, a GET or OPTIONS with a body,
+    and for anything in the URL or a header that would let its value write further headers (RFC
+    9110, section 5.5).
     User and password in the URL are not sent. `timeout`, in seconds, is for a request that may take
     less than `Limits.total_timeout` says: at most so long for a lookup, and so long from then on.
     """
@@ -33,10 +34,10 @@ class Request:
 
     def __post_init__(self) -> None:
         """Refuse what could not be sent as it stands."""
-        if self.method not in ("GET", "POST"):
-            raise ValueError(f"method {self.method!r} is neither GET nor POST")
-        if self.method == "GET" and self.body:
-            raise ValueError("a GET has no body")
+        if self.method not in ("GET", "POST", "OPTIONS"):
+            raise ValueError(f"method {self.method!r} is not GET, POST or OPTIONS")
+        if self.method != "POST" and self.body:
+            raise ValueError(f"{self.method} has no body")
         if not _PRINTABLE.fullmatch(self.url):
             raise ValueError("the URL has characters that are not printable ASCII")
         for name, value in self.headers:
@@ -93,7 +94,8 @@ class Limits:
 class Answer:
     """What a server answered; `truncated` when its body went on past `Limits.response_bytes`.
 
-    `retry_after` is that header as it came; `seconds` is how long the transfer took.
+    `retry_after` is that header as it came, `allowed_origin` WebHook-Allowed-Origin, which is
+    looked for in answers to OPTIONS; `seconds` is how long the transfer took.
     """
 
     status: int
@@ -101,6 +103,7 @@ class Answer:
     truncated: bool
     retry_after: str | None
     seconds: float
+    allowed_origin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,12 +112,14 @@ class NoAnswer:
 
     `seconds` is how long the transfer took, 0 when none began. `ours` when the reason lies here
     (the transport was closed, or failed) and nothing can be concluded about the server, not
-    even whether it got the request.
+    even whether it got the request. `refused` when the rules do not let a request go there; the
+    reason is the rule.
     """
 
     reason: str
     seconds: float
     ours: bool = False
+    refused: bool = False
 
 
 Outcome: TypeAlias = Answer | NoAnswer

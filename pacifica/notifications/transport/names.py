@@ -5,14 +5,15 @@ Libcurl's own lookups share a few threads, each of which a silent name server ho
 
 import heapq
 import itertools
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
 
+from pacifica.notifications.networks import Rules
 from pacifica.notifications.transport.exchange import Limits
-from pacifica.notifications.transport.parcels import Found, Parcel
+from pacifica.notifications.transport.lookup import Found, look_up
+from pacifica.notifications.transport.parcels import Parcel
 
 # So many names are remembered.
 _NAMES = 10_000
@@ -25,8 +26,9 @@ class Names:
     waiting that was found before.
     """
 
-    def __init__(self, limits: Limits, report: Callable[[Found], None]) -> None:
+    def __init__(self, limits: Limits, rules: Rules, report: Callable[[Found], None]) -> None:
         self._limits = limits
+        self._rules = rules
         self.waiting = 0
         self._report = report
         self._known: dict[str, tuple[float, tuple[str, ...]]] = {}  # with since when
@@ -74,6 +76,8 @@ class Names:
             if len(self._known) >= _NAMES:
                 self._known.clear()
             self._known[found.name] = (time.monotonic(), found.addresses)
+        elif found.refusal is not None:
+            self._known.pop(found.name, None)
         parcels = self._asking.pop(found.name, {})
         self.waiting -= len(parcels)
         for name in self._asking:
@@ -104,15 +108,5 @@ class Names:
         if name not in self._looking and len(self._looking) < self._limits.lookups:
             self._looking.add(name)
             threading.Thread(
-                target=lambda: self._report(_look_up(name)), name="lookup", daemon=True
+                target=lambda: self._report(look_up(name, self._rules)), name="lookup", daemon=True
             ).start()
-
-
-def _look_up(name: str) -> Found:
-    try:
-        infos = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # the latter for labels that no name can have
-        return Found(name, ())
-    # Libcurl cannot parse an address with a zone here.
-    addresses = dict.fromkeys(str(info[4][0]) for info in infos)
-    return Found(name, tuple(address for address in addresses if "%" not in address))

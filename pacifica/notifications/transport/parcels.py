@@ -20,6 +20,11 @@ class Address:
     port: int
     url: str
 
+    @property
+    def scheme(self) -> str:
+        """The scheme of the URL, in lower case."""
+        return self.host.partition(" ")[0]
+
 
 @functools.lru_cache(maxsize=4096)
 def address_of(url: str) -> Address | None:
@@ -49,11 +54,3 @@ class Parcel:
         """Settle a request that has not started."""
         if self.future.set_running_or_notify_cancel():
             self.future.set_result(outcome)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What the lookup of a name came to; no addresses when it failed."""
-
-    name: str
-    addresses: tuple[str, ...]

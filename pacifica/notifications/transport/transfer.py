@@ -5,8 +5,10 @@ from math import inf
 
 import pycurl
 
+from pacifica.notifications.networks import Rules
 from pacifica.notifications.transport.exchange import Answer, Limits, NoAnswer, Outcome
 from pacifica.notifications.transport.parcels import Parcel
+from pacifica.notifications.transport.sockets import Opener
 
 # One header section is allowed this many bytes, interim answers included.
 _HEADER_BYTES = 65536
@@ -45,9 +47,10 @@ _REASONS = {
 class Transfer:
     """One of libcurl's handles, used for one request after another, and what comes back on it."""
 
-    def __init__(self, limits: Limits, ca_file: str) -> None:
+    def __init__(self, limits: Limits, rules: Rules, ca_file: str) -> None:
         self._limits = limits
         self._parcel: Parcel
+        self._opener = Opener(rules)
         self.curl = curl = pycurl.Curl()
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
@@ -64,12 +67,14 @@ class Transfer:
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(limits.connect_timeout * 1000)))
         curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
         curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
+        self._opener.serve(curl)
 
     def begin(self, parcel: Parcel, addresses: tuple[str, ...]) -> None:
         """Point the handle at a new request."""
         self._parcel = parcel
         self._header_bytes = 0
         self._retry_after: str | None = None
+        self._allowed_origin: str | None = None
         self._body: list[bytes] = []
         self._room = self._limits.response_bytes
         self._truncated = False
@@ -77,6 +82,7 @@ class Transfer:
         self._total = min(self._limits.total_timeout, request.timeout or inf)
         self._began = self._moved = time.monotonic()
         self._progress: tuple[float, ...] = ()
+        self._opener.begin()
         # To libcurl, 0 would mean no time-out.
         curl.setopt(pycurl.TIMEOUT_MS, max(1, round(self._total * 1000)))
         # What libcurl would add by itself is left out by naming it without a value.
@@ -89,11 +95,16 @@ class Transfer:
         found = [f"+{address.name}:{address.port}:{','.join(known)}"] if known else []
         curl.setopt(pycurl.RESOLVE, found)
         curl.setopt(pycurl.HTTPHEADER, headers)
+        self._asks_options = request.method == "OPTIONS"
         if request.method == "POST":
             curl.setopt(pycurl.POST, 1)
             curl.setopt(pycurl.POSTFIELDS, request.body)
         else:
             curl.setopt(pycurl.HTTPGET, 1)
+        if self._asks_options:
+            curl.setopt(pycurl.CUSTOMREQUEST, request.method)
+        else:
+            curl.unsetopt(pycurl.CUSTOMREQUEST)
 
     def end(self, code: int) -> tuple[Parcel, Outcome]:
         """Give the request and what came of it, `code` being libcurl's word on it."""
@@ -101,7 +112,11 @@ class Transfer:
         if code == pycurl.E_OK or self._truncated:
             status = self.curl.getinfo(pycurl.RESPONSE_CODE)
             body = b"".join(self._body)
-            return self._parcel, Answer(status, body, self._truncated, self._retry_after, seconds)
+            return self._parcel, Answer(
+                status, body, self._truncated, self._retry_after, seconds, self._allowed_origin
+            )
+        if (broken := self._opener.refusal) is not None:
+            return self._parcel, NoAnswer(broken, seconds, refused=True)
         if code == pycurl.E_OPERATION_TIMEDOUT:
             reason = f"no answer within {self._total:g} s"
             if seconds < self._total:
@@ -126,9 +141,11 @@ class Transfer:
         if self._header_bytes > _HEADER_BYTES:
             return -1
         if line.startswith(b"HTTP/"):
-            self._retry_after = None
+            self._retry_after = self._allowed_origin = None
         elif line[:12].lower() == b"retry-after:":
             self._retry_after = line[12:].strip().decode("latin-1")
+        elif self._asks_options and line[:23].lower() == b"webhook-allowed-origin:":
+            self._allowed_origin = line[23:].strip().decode("latin-1")
         return len(line)
 
     def _take_body(self, chunk: bytes) -> int:
