@@ -44,7 +44,7 @@ def load_settings() -> Settings:
             raise ConfigError(
                 f"{_source(key)}: [{key.section}] {key.name} = {shown!r}: "
                 f"must be {key.kind.accepts}"
-            ) from (None if key.kind.secret else error)
+            ) from (error if shown == text else None)  # which would say what is not shown
     settings = Settings(**values)
     _require_lease(settings)
     return settings

@@ -93,8 +93,16 @@ def _fernet_keys(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-def _filled(text: str) -> str:
+def _broker_url(text: str) -> str:
     if not text:
+        raise ValueError(text)
+    for each in text.split(";"):  # Celery takes several, of which it uses one that works
+        _ = urlsplit(each).port  # what is not one may be a password; kombu would repeat it
+    return text
+
+
+def _origin(text: str) -> str:
+    if not re.fullmatch("[0-9A-Za-z._-]{0,253}", text):
         raise ValueError(text)
     return text
 
@@ -117,8 +125,11 @@ _ENGINES = ("sqlite", "sqliteext", "postgres", "postgresql", "mysql")
 
 TEXT = Kind("any text, or nothing", str)
 NAME = Kind("a header name of letters, digits and hyphens", _header_name)
+ORIGIN = Kind("a DNS name of letters, digits, hyphens and dots, or nothing", _origin)
 HTTP_URL = Kind("an http or https URL with a host", _http_url)
-BROKER_URL = Kind("a URL that Celery knows, such as amqp://, redis:// or filesystem://", _filled)
+BROKER_URL = Kind(
+    "a URL that Celery knows, such as amqp://, redis:// or filesystem://", _broker_url
+)
 DATABASE_URL = Kind(
     f"a {', '.join(_ENGINES[:-1])} or {_ENGINES[-1]} URL (also with +pool) with a database's name, "
     "such as sqliteext:///db.sqlite3 or postgresql://user@host/name",
@@ -148,7 +159,8 @@ def _key(
 ) -> Any:
     variable = environment or f"{section}_{name}".upper()
     key = Key(section, name, variable, str(default), kind, meaning)
-    return field(metadata={"key": key})
+    shows_secrets = kind.secret or kind in (BROKER_URL, DATABASE_URL)
+    return field(metadata={"key": key}, repr=not shows_secrets)
 
 
 @dataclass(frozen=True)
@@ -229,7 +241,8 @@ class Settings:
         "body_timeout",
         60,
         SECONDS,
-        "How long the body of a request may take to arrive after its head (seconds).",
+        "How long the body of a request may take to arrive after its head, and a client to take "
+        "its answer (seconds).",
     )
     web_gathered_bytes: int = _key(
         "web",
@@ -246,6 +259,14 @@ class Settings:
         COUNT,
         "Most connections whose request is still arriving; past them the one that has waited "
         "longest is closed.",
+    )
+    web_held_bytes: int = _key(
+        "web",
+        "held_bytes",
+        256 * 2**20,
+        COUNT,
+        "Most bytes of requests that are arriving and of answers that their clients have not taken "
+        "yet, together; past them the connection that has waited longest is closed.",
     )
     broker_url: str = _key(
         "celery",
@@ -591,7 +612,8 @@ class Settings:
         "retry_after_most",
         300,
         SECONDS,
-        "The longest Retry-After of a target that is honoured (seconds).",
+        "The longest Retry-After of a target that a delivery waits for; a longer one disables its "
+        "subscription until then (seconds).",
     )
     delivery_batch: int = _key(
         "delivery", "batch", 50, COUNT, "Most deliveries that one task sends."
@@ -678,8 +700,9 @@ class Settings:
         "delivery",
         "origin",
         "",
-        TEXT,
-        "As whom the service asks then: a DNS name; nothing: the name of its machine.",
+        ORIGIN,
+        "As whom the service asks then, and sends events: a DNS name; nothing: the name of its "
+        "machine.",
     )
     delivery_pauses: int = _key(
         "delivery",

@@ -1,21 +1,26 @@
 """Who is calling: the one header that an authenticating proxy sets."""
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from tests.integration.webservice import (
+    SUBSCRIPTION,
     Service,
     assert_error,
     exchange,
     raw_get,
     running,
+    some_user,
 )
 
 pytestmark = pytest.mark.endtoend
 
 HEADER = b"Http-Remote-User: "
+EnvironmentIn = Callable[[Path], dict[str, str]]
 
 
 @pytest.mark.parametrize(
@@ -103,3 +108,60 @@ def test_configured_header_names_caller_and_none_is_401_when_there_is_no_default
         assert (named.status_code, named.json()) == (200, [])
         twice = raw_get("/eventmatch", b"X-Forwarded-User: a", b"x-forwarded-user: b")
         assert_error(exchange(service.port, twice), 400, "once")
+
+
+# How many requests one user may send.
+
+
+@pytest.fixture(scope="module")
+def limited(
+    tmp_path_factory: pytest.TempPathFactory, environment_in: EnvironmentIn, migrated: Path
+) -> Iterator[Service]:
+    """Run a server that lets three requests through at once, and another one in minutes."""
+    folder = tmp_path_factory.mktemp("limited")
+    environment = environment_in(folder)
+    (folder / "db.sqlite3").write_bytes(migrated.read_bytes())
+    limits = {"EVENTMATCH_RATE": "0.005", "EVENTMATCH_BURST": "3"}
+    with running({**environment, **limits}, folder) as service:
+        yield service
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE"])
+def test_request_is_429_with_retry_after_when_its_user_sent_too_many(
+    limited: Service, user: str, method: str
+) -> None:
+    path = "/eventmatch" if method in ("GET", "HEAD", "POST") else f"/eventmatch/{uuid4()}"
+    for body in (None, b"no json", {}):
+        assert limited.call(method, path, user, body).status_code in (200, 400, 403)
+    for _ in range(2):
+        answer = limited.call(method, path, user, SUBSCRIPTION)
+        assert answer.status_code == 429
+        assert 190 <= int(answer.headers["Retry-After"]) <= 200
+    if method != "HEAD":
+        assert_error(answer, 429, "0.005 requests a second")
+    assert limited.call(method, path, some_user()).status_code != 429
+
+
+def test_requests_count_together_when_one_user_sends_different_ones(
+    limited: Service, user: str
+) -> None:
+    limited.create(user)
+    limited.call("GET", f"/eventmatch/{uuid4()}/delivery", user)
+    limited.call("PATCH", "/eventmatch", user)
+    assert limited.call("GET", "/eventmatch", user).status_code == 429
+
+
+def test_default_user_is_counted_and_who_has_no_valid_name_is_not(limited: Service) -> None:
+    for _ in range(5):
+        assert limited.call("GET", "/eventmatch", "a/b").status_code == 400
+    answers = [limited.call("GET", "/eventmatch").status_code for _ in range(5)]
+    assert answers == [200, 200, 200, 429, 429]
+
+
+def test_events_are_taken_when_their_sender_sent_too_many_requests(
+    limited: Service, user: str
+) -> None:
+    for _ in range(5):
+        assert limited.call("POST", "/receive", user, {"data": 1}).status_code == 200
+        last = limited.call("GET", "/eventmatch", user).status_code
+    assert last == 429

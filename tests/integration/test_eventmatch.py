@@ -2,14 +2,18 @@
 
 import json
 import re
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from cryptography.fernet import Fernet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pacifica.notifications.orm.secrets import Keyring
 from pacifica.notifications.schemas import SUBSCRIPTION as SCHEMA
 from tests.integration.webservice import (
     SUBSCRIPTION,
@@ -18,7 +22,9 @@ from tests.integration.webservice import (
     assert_nothing_from_inside,
     exchange,
     raw_get,
+    running,
 )
+from tests.support import databases
 
 pytestmark = pytest.mark.endtoend
 
@@ -27,6 +33,7 @@ KEYS = [
     *("version", "extensions", "auth", "created", "updated", "deleted"),
 ]
 MICROSECONDS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}")
+EnvironmentIn = Callable[[Path], dict[str, str]]
 BASIC = {"type": "basic", "basic": {"username": "bob", "password": "sesame"}}
 BEARER = {"type": "header", "header": {"type": "Bearer", "credentials": "tok.en=="}}
 
@@ -587,6 +594,8 @@ def test_answers_are_json_when_request_is_not_even_http(service: Service) -> Non
         b"GET /eventmatch HTTP/1.1\r\nConnection: close\r\n\r\n",
         b"GET /eventmatch HTTP/1.1\r\nHost: x\r\nnocolon\r\n\r\n",
         b"GET /eventmatch HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
+        b"GET /eventmatch HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"GET /eventmatch HTTP/1.1\r\nHost: x\r\n: x\r\n\r\n",
     ):
         assert_error(exchange(service.port, request), 400)
     assert_error(exchange(service.port, b"GET / HTTP/9.9\r\nHost: x\r\n\r\n"), 505)
@@ -600,7 +609,7 @@ def test_answers_are_json_when_request_is_not_even_http(service: Service) -> Non
     [
         *(b"X-Other: =?nonsense?q?alice?=", b"X-Other: =?utf-8?q?=ff?=", b"Cookie: \xff=\xff; a"),
         *(b"Cookie: [x]=1; $Path=1", b"Accept: x;q=zz", b"Range: bytes=-1", b"Expect: nothing"),
-        *(b"If-Match: x", b"Authorization: Digest x", b": x", b"Content-Length: -5"),
+        *(b"If-Match: x", b"Authorization: Digest x"),
     ],
     ids=shown,
 )
@@ -612,3 +621,100 @@ def test_request_is_answered_when_header_makes_no_sense(
         service.port, raw_get("/eventmatch", b"Http-Remote-User: " + user.encode(), header)
     )
     assert (answer.status, json.loads(answer.body)) == (200, [created])
+
+
+# How many subscriptions one user may have, and masks for what is secret in them.
+
+
+@pytest.fixture(scope="module")
+def discreet(
+    tmp_path_factory: pytest.TempPathFactory, environment_in: EnvironmentIn, migrated: Path
+) -> Iterator[Service]:
+    """Run a server that encrypts and masks secrets, and lets a user have three subscriptions."""
+    folder = tmp_path_factory.mktemp("discreet")
+    (folder / "db.sqlite3").write_bytes(migrated.read_bytes())
+    told = {
+        "SECURITY_KEY": Fernet.generate_key().decode(),
+        "SECURITY_MASK_AUTH": "yes",
+        "EVENTMATCH_MOST": "3",
+    }
+    with running({**environment_in(folder), **told}, folder) as service:
+        yield service
+
+
+def test_post_is_403_and_says_how_many_when_a_user_has_as_many_as_one_may(
+    discreet: Service, user: str
+) -> None:
+    created = [discreet.create(user) for _ in range(3)]
+    answer = discreet.call("POST", "/eventmatch", user, SUBSCRIPTION)
+    assert_error(answer, 403, "as many subscriptions as one user may have: 3")
+    assert discreet.call("GET", "/eventmatch", user).json() == created
+    discreet.create(f"{user}-other")
+    discreet.call("DELETE", f"/eventmatch/{created[0]['uuid']}", user)
+    discreet.create(user)
+
+
+def test_owner_reads_masks_and_a_masked_body_changes_nothing_when_it_is_put_back(
+    discreet: Service, user: str
+) -> None:
+    created = discreet.create(user, auth=BASIC)
+    shown = {"type": "basic", "basic": {"username": "bob", "password": "***"}}
+    path = f"/eventmatch/{created['uuid']}"
+    assert created["auth"] == shown
+    assert discreet.call("GET", path, user).json() == created
+    assert discreet.call("GET", "/eventmatch", user).json() == [created]
+    before = stored_auth(discreet, created)
+    put = discreet.call("PUT", path, user, created)
+    assert (put.status_code, put.json()["auth"]) == (200, shown)
+    put = discreet.call("PUT", path, user, {**put.json(), "name": "changed"})
+    assert (put.json()["name"], put.json()["auth"]) == ("changed", shown)
+    assert stored_auth(discreet, created) == before == BASIC
+
+
+def test_auth_is_changed_when_its_secret_is_given_beside_masks_elsewhere(
+    discreet: Service, user: str
+) -> None:
+    created = discreet.create(user, auth=BASIC)
+    path = f"/eventmatch/{created['uuid']}"
+    other = {"type": "basic", "basic": {"username": "eve", "password": "open"}}
+    put = discreet.call("PUT", path, user, {"auth": other})
+    assert put.json()["auth"]["basic"] == {"username": "eve", "password": "***"}
+    assert stored_auth(discreet, created) == other
+    assert discreet.call("PUT", path, user, {"auth": BEARER}).json()["auth"] == {
+        "type": "header",
+        "header": {"type": "Bearer", "credentials": "***"},
+    }
+    assert discreet.call("PUT", path, user, {"auth": None}).json()["auth"] == {}
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_mask_is_400_and_names_its_field_when_it_stands_beside_something_new(
+    discreet: Service, user: str, method: str
+) -> None:
+    created = discreet.create(user, auth=BASIC)
+    path = "/eventmatch" if method == "POST" else f"/eventmatch/{created['uuid']}"
+    auth = {"type": "basic", "basic": {"username": "eve", "password": "***"}}
+    answer = discreet.call(method, path, user, {**SUBSCRIPTION, "auth": auth})
+    assert_error(answer, 400)
+    assert answer.json()["fields"] == [
+        {"field": "auth.basic.password", "reason": "is masked; give the password again"}
+    ]
+    assert stored_auth(discreet, created) == BASIC
+
+
+def test_mask_is_a_password_like_any_other_when_nothing_is_masked(
+    service: Service, user: str
+) -> None:
+    auth = {"type": "basic", "basic": {"username": "bob", "password": "***"}}
+    assert service.create(user, auth=auth)["auth"] == auth
+
+
+def stored_auth(service: Service, subscription: dict[str, Any]) -> Any:
+    """Return what is stored, decrypted; it must not be there in plain."""
+    uuid = UUID(subscription["uuid"]).hex
+    rows = databases.execute(
+        service.environment["PEEWEE_URL"],
+        f"SELECT auth FROM eventmatch WHERE uuid = '{uuid}'",  # noqa: S608
+    )
+    assert "sesame" not in rows[0][0]
+    return json.loads(Keyring([service.environment["SECURITY_KEY"]]).decrypted(rows[0][0]))

@@ -34,6 +34,7 @@ GOOD = {
     keys.RATE: ("0", "2.5", "100"),
     keys.FLAG: ("yes", "Off", "1"),
     keys.NETWORKS: ("", "192.0.2.10", "10.0.0.0/8 fe80::/10  ::1"),
+    keys.ORIGIN: ("", "notifications.example.org", "localhost"),
     keys.SECRET: ("", "hunter2", "a b % c"),
     keys.TOKENS: ("", "one", "one two"),
     keys.FERNET_KEYS: ("", KEY, f"{KEY}  {KEY}"),
@@ -187,6 +188,7 @@ BAD = [
     *(("rate", text) for text in ("", "-1", "inf")),
     *(("strict", text) for text in ("", "2", "perhaps")),
     *(("deny_networks", text) for text in ("10.0.0.1/8", "localhost", "10.0.0.0/8, ::1")),
+    *(("origin", text) for text in ("a b", "*", "https://a.example", "é", "a" * 254)),
 ]
 BAD_SECRETS = [
     *(("key", text) for text in ("canary", KEY[:-4], f"{KEY},{KEY}", f"{KEY} canary")),

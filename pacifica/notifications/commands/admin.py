@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.commands import demo, together
+from pacifica.notifications.commands import demo, reencrypt, together
 from pacifica.notifications.commands.shown import printable, shown_event
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import NotificationsError
@@ -50,6 +50,8 @@ def add_commands(commands: Any) -> None:
         )
     retry = _add(commands, eventretry, "Dispatch recorded events again.")
     retry.add_argument("events", nargs="+", metavar="UUID", help="events to dispatch")
+    rewrite = _add(commands, reencrypt.reencrypt, "Rewrite stored auth by the first key.")
+    reencrypt.add_options(rewrite)
     together.add_options(_add(commands, together.serve, "Serve web and worker together."))
     demo.add_options(_add(commands, demo.demo, "Show a delivery from subscription to target."))
 

@@ -9,6 +9,7 @@ from pacifica.notifications.orm.models import (
     EventMatch,
     Lease,
 )
+from pacifica.notifications.orm.reencryption import decrypt_all, encrypt_all
 from pacifica.notifications.orm.schema import OrmSync
 from pacifica.notifications.orm.version import (
     SCHEMA_MAJOR,
@@ -30,4 +31,6 @@ __all__ = [
     "NotificationSystem",
     "OrmSync",
     "check_safe",
+    "decrypt_all",
+    "encrypt_all",
 ]

@@ -5,6 +5,7 @@ needs to be safe among threads, processes and outages (time-outs, write-ahead lo
 set here and nowhere else.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -83,6 +84,7 @@ def open_database(settings: Settings, *, statement_timeout: float | None) -> pee
 
     `statement_timeout` (seconds) bounds each SQL statement; None leaves migrations unbounded.
     """
+    logging.getLogger("peewee").addFilter(_without_parameters)
     url = settings.peewee_url
     scheme = urlsplit(url).scheme
     engine = scheme.removesuffix("+pool").replace("sqliteext", "sqlite")
@@ -102,6 +104,13 @@ def open_database(settings: Settings, *, statement_timeout: float | None) -> pee
     # connects to a server that hangs, or closes what it had.
     database._lock = nullcontext()
     return database
+
+
+def _without_parameters(record: logging.LogRecord) -> bool:
+    """Have peewee log statements without what they store, some of which is secret."""
+    if isinstance(record.msg, tuple):
+        record.msg = record.msg[0]
+    return True
 
 
 def _kind(engine: str) -> Any:

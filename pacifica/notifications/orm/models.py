@@ -14,6 +14,7 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import ExpressionError
 from pacifica.notifications.jsonpath import parse
 from pacifica.notifications.orm.database import DB
+from pacifica.notifications.orm.secrets import SecretField
 from pacifica.notifications.subscriptions import VERSION
 
 
@@ -52,6 +53,11 @@ class BaseModel(peewee.Model):
 class EventMatch(BaseModel):
     """A subscription: which events (`jsonpath`) go to which `target_url`, for which `user`."""
 
+    class Meta:
+        """Count what a user has without what that user has deleted."""
+
+        indexes = ((("user", "deleted"), False),)
+
     uuid = peewee.UUIDField(primary_key=True, default=uuid4)
     name = peewee.CharField(255, index=True)
     jsonpath = LongTextField()
@@ -61,7 +67,7 @@ class EventMatch(BaseModel):
     target_url = LongTextField()
     version = peewee.CharField(255, default=VERSION)
     extensions = LongTextField(default="{}")
-    auth = LongTextField(null=True, default="{}")
+    auth = SecretField(null=True, default="{}")
     created = peewee.DateTimeField(default=utcnow, index=True)
     updated = peewee.DateTimeField(default=utcnow, index=True)
     deleted = peewee.DateTimeField(null=True, index=True)

@@ -11,6 +11,7 @@ from pacifica.notifications.config import load_settings, without_password
 from pacifica.notifications.errors import SchemaMismatch, StoreUnavailable
 from pacifica.notifications.orm import steps
 from pacifica.notifications.orm.database import DB
+from pacifica.notifications.orm.reencryption import encrypt_plain
 from pacifica.notifications.orm.session import migration_session, step_transaction
 from pacifica.notifications.orm.tables import Tables
 from pacifica.notifications.orm.translation import reason, translated
@@ -61,17 +62,15 @@ class OrmSync:
     def update_tables(cls) -> bool:
         """Create or migrate the tables; True when they are at this code's version.
 
-        Of several callers at once, in any process, one does it while the others wait. Raises
-        SchemaMismatch when the database is newer than this code, or StoreUnavailable.
+        Of several callers at once, in any process, one does it while the others wait. Where there
+        is a key for it, secrets that are stored in plain are encrypted. Raises SchemaMismatch when
+        the database is newer than this code, or StoreUnavailable.
         """
         with translated("the database was not migrated"):
-            if not cls._steps_from(NotificationSystem.get_version()):
-                return True
-            with migration_session():
-                for found, wanted in cls._steps_from(recorded_version()):
-                    _log.info("migrating the database from %d.%d to %d.%d", *found, *wanted)
-                    getattr(cls, "update_{}_{}_to_{}_{}".format(*found, *wanted))()
-                    record_version(wanted)
+            if cls._steps_from(NotificationSystem.get_version()):
+                cls._migrate()
+        with translated("not all auth was encrypted"):
+            encrypt_plain()
         return True
 
     @classmethod
@@ -97,6 +96,14 @@ class OrmSync:
         """Add what is due and when, and what workers agree on."""
         with step_transaction():
             steps.add_work_to_do(Tables(DB.bound()))
+
+    @classmethod
+    def _migrate(cls) -> None:
+        with migration_session():
+            for found, wanted in cls._steps_from(recorded_version()):
+                _log.info("migrating the database from %d.%d to %d.%d", *found, *wanted)
+                getattr(cls, "update_{}_{}_to_{}_{}".format(*found, *wanted))()
+                record_version(wanted)
 
     @classmethod
     def _steps_from(cls, found: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:

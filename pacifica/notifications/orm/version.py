@@ -4,6 +4,7 @@ import peewee
 
 from pacifica.notifications.errors import SchemaMismatch
 from pacifica.notifications.orm.models import BaseModel
+from pacifica.notifications.orm.reencryption import require_keys
 from pacifica.notifications.orm.transaction import reading, writing
 from pacifica.notifications.orm.translation import translated
 
@@ -44,9 +45,13 @@ class NotificationSystem(BaseModel):
 
 
 def check_safe() -> None:
-    """Raise SchemaMismatch, which says what to do, unless the database is safe for this code."""
+    """Raise SchemaMismatch, which says what to do, unless the database is safe for this code.
+
+    Raises StoreUnavailable where it holds what is encrypted by a key that is not configured.
+    """
     found = NotificationSystem.get_version()
     if found[0] == SCHEMA_MAJOR:
+        require_keys()
         return
     if found > (SCHEMA_MAJOR, SCHEMA_MINOR):
         raise SchemaMismatch(mismatch(found, "upgrade the program"))

@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import cherrypy
 
-from pacifica.notifications.errors import InvalidInput, StoreUnavailable, TooLarge
+from pacifica.notifications.errors import InvalidInput, StoreUnavailable, TooLarge, TooMany
 from pacifica.notifications.rest.text import encode_text
 
 P = ParamSpec("P")
@@ -57,7 +57,7 @@ def error_page_default(**kwargs: Any) -> bytes:
 
 
 def answering_errors(handler: Callable[P, R]) -> Callable[P, R]:
-    """Turn what a handler raises into an HTTP error: bad input 400 or 413, database away 503."""
+    """Turn what a handler raises into an HTTP error: 400, 403 or 413, and 503 for an outage."""
 
     @wraps(handler)
     def answer(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -68,6 +68,8 @@ def answering_errors(handler: Callable[P, R]) -> Callable[P, R]:
             raise ApiError(400, str(error), fields=fields) from error
         except TooLarge as error:
             raise ApiError(413, str(error)) from error
+        except TooMany as error:
+            raise ApiError(403, str(error)) from error
         except StoreUnavailable as error:
             cherrypy.log(f"answering 503: {error}", traceback=False)
             raise ApiError(
