@@ -18,6 +18,8 @@ CHECKS = {
     "format": [*PYTHON, "ruff", "format", "--check", "."],
     "lint": [*PYTHON, "ruff", "check", "."],
     "types": [*PYTHON, "mypy"],
+    "security": [*PYTHON, "bandit", "-q", "-r", "pacifica", "-c", "pyproject.toml"],
+    "vulnerabilities": [*PYTHON, "tests.audit"],
     "imports": [shutil.which("lint-imports", path=str(BIN)) or "lint-imports", "--no-cache"],
     "docs": [*PYTHON, "sphinx", "-W", "-n", "-q", "-b", "html", "docs", "docs/_build/html"],
     "tests": [*PYTHON, "pytest", "-rs", "--cov", "--cov-report=term:skip-covered"],

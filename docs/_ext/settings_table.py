@@ -52,7 +52,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def _row(key: Key) -> tuple[str, ...]:
-    literals = (f"``{text}``" for text in (key.name, key.environment, key.default))
+    # Without a text, the marks alone would be the line below a title.
+    default = f"``{key.default}``" if key.default else "nothing"
+    literals = (f"``{key.name}``", f"``{key.environment}``", default)
     return (*literals, key.kind.accepts, key.meaning)
 
 

@@ -209,6 +209,8 @@ def test_every_call_of_the_api_is_among_the_examples() -> None:
         ("GET", "/eventmatch/UUID"),
         ("PUT", "/eventmatch/UUID"),
         ("DELETE", "/eventmatch/UUID"),
+        ("GET", "/eventmatch/UUID/delivery"),
+        ("PUT", "/eventmatch/UUID/delivery"),
         ("POST", "/receive"),
     }
 
@@ -266,17 +268,31 @@ def test_a_printed_uuid_or_date_that_stands_for_another_one_is_noticed(
         compare(printed(), Answer.of(REAL), Bindings(known))
 
 
-def rows() -> list[tuple[str, str]]:
+def rows() -> list[tuple[str, str, str]]:
+    """Return the event that each example is about, its JSONPath, and whether it matches."""
     page = (DOCS / "subscriptions.rst").read_text(encoding="utf-8")
-    return [(row["jsonpath"], row["matches"]) for row in ROW.finditer(page)]
+    events = [block for block in BLOCK.finditer(page) if block["language"] == "json"]
+    return [
+        (
+            [event["caption"] for event in events if event.start() < row.start()][-1],
+            row["jsonpath"],
+            row["matches"],
+        )
+        for row in ROW.finditer(page)
+    ]
 
 
 def test_the_page_on_subscriptions_has_examples_of_both_outcomes() -> None:
-    assert len(rows()) >= 15
-    assert {matches for _, matches in rows()} == {"yes", "no"}
+    assert len(rows()) >= 25
+    outcomes = {(event, matches) for event, _, matches in rows()}
+    assert outcomes == {
+        (event, matches) for event in ("ingest.json", "sample.json") for matches in ("yes", "no")
+    }
 
 
-@pytest.mark.parametrize(("jsonpath", "matches"), rows())
-def test_an_example_of_a_jsonpath_matches_as_the_page_says(jsonpath: str, matches: str) -> None:
-    (event,) = (block for block in blocks("subscriptions.rst") if block.caption == "ingest.json")
+@pytest.mark.parametrize(("caption", "jsonpath", "matches"), rows())
+def test_an_example_of_a_jsonpath_matches_as_the_page_says(
+    caption: str, jsonpath: str, matches: str
+) -> None:
+    (event,) = (block for block in blocks("subscriptions.rst") if block.caption == caption)
     assert find(parse(jsonpath), json.loads(event.text)) is (matches == "yes")

@@ -295,6 +295,7 @@ def test_disable_eventmatch_disables_with_its_error(kind: type) -> None:
             {},
             {"Authorization": "Bearer tok"},
         ),
+        ({"type": "signature", "signature": {"secrets": ["whsec_"]}}, {}, {}),
     ],
     ids=str,
 )

@@ -79,7 +79,7 @@ def test_a_section_s_table_says_everything_of_a_key(key: Key, settings_table: Mo
     start = lines.index(f"``{key.name}``")
     assert lines[start + 1 : start + 5] == [
         f"``{key.environment}``",
-        f"``{key.default}``",
+        f"``{key.default}``" if key.default else "nothing",
         key.kind.accepts,
         key.meaning,
     ]

@@ -10,6 +10,7 @@ from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.rest.accesslog import AccessLog
 from pacifica.notifications.rest.errors import error_page_default
 from pacifica.notifications.rest.eventmatch import EventMatch
+from pacifica.notifications.rest.openapi import OpenApi
 from pacifica.notifications.rest.receive import ReceiveEvent
 from pacifica.notifications.rest.request import Request
 from pacifica.notifications.rest.shortway import ShortWay
@@ -43,6 +44,7 @@ class Root:
 
     eventmatch = EventMatch()
     receive = ReceiveEvent()
+    openapi_json = OpenApi()
 
 
 def application(cherrypy_file: str) -> cherrypy.Application:

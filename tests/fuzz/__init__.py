@@ -1,0 +1,1 @@
+"""Input that nobody would send on purpose, to everything that reads what others wrote."""
