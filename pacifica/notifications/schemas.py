@@ -39,7 +39,10 @@ EVENT_0_3: dict[str, Any] = {
         "source": _TEXT_ATTRIBUTE,
         "specversion": {"const": "0.3"},
         "type": _TEXT_ATTRIBUTE,
-        "datacontentencoding": {"type": ["string", "null"], "pattern": "^[Bb][Aa][Ss][Ee]64" + _END},
+        "datacontentencoding": {
+            "type": ["string", "null"],
+            "pattern": "^[Bb][Aa][Ss][Ee]64" + _END,
+        },
         "datacontenttype": {"type": ["string", "null"], "pattern": "^[^/]+/[^/;]+(;.*)?" + _END},
         "schemaurl": _OPTIONAL_ATTRIBUTE,
         "subject": _OPTIONAL_ATTRIBUTE,

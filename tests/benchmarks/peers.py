@@ -8,7 +8,6 @@ to a millisecond.
 
 import asyncio
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import BinaryIO
 
 from tests.benchmarks.programs import await_answer
 from tests.support.processes import Program
+from tests.support.proxies import nginx_path
 from tests.support.servers import free_port
 
 _ROOT = Path(__file__).parents[2]
@@ -125,11 +125,6 @@ def peers(folder: Path) -> Iterator[Peers]:
         for peer in (policy, target):
             await_answer(program, peer.port)
         yield Peers(policy, target)
-
-
-def nginx_path() -> str | None:
-    """Return where nginx is installed; servers are often not in the PATH of users."""
-    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 
 @contextmanager

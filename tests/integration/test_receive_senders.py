@@ -144,9 +144,10 @@ def test_sender_is_refused_before_anything_is_said_of_the_event(
 def test_sender_is_refused_before_the_body_is_read(guarded: Callable[[str], Service]) -> None:
     request = [
         *(b"POST /receive HTTP/1.1", b"Host: x", b"Connection: close"),
-        *(b"Content-Length: 1000000", b"", b""),
+        *(b"Content-Length: 1000000", b"", b"{"),
     ]
-    answer = exchange(guarded(BY_TOKEN).port, b"\r\n".join(request))
+    service = guarded(f"{BY_TOKEN}\n[web]\ngathered_bytes = 1")  # the rest is up to who answers
+    answer = exchange(service.port, b"\r\n".join(request))
     assert answer.status == 401
 
 

@@ -149,6 +149,18 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
+def memory(pid: int) -> int:
+    """Return how much memory a process has (bytes)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (size,) = (line.split()[1] for line in lines if line.startswith("VmRSS:"))
+    return int(size) * 1024
+
+
+def open_files(pid: int) -> int:
+    """Return how many files and sockets a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
 @contextmanager
 def web_server(environment: Mapping[str, str], folder: Path, port: int) -> Iterator[Program]:
     """Run `pacifica-notifications` for the block, which begins when it serves."""
