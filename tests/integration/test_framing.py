@@ -4,6 +4,8 @@ import socket
 from uuid import UUID
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.integration.webservice import PATIENCE, Service, assert_error, exchange, raw_get
 
@@ -103,6 +105,7 @@ def test_coding_is_refused_when_it_is_not_known(service: Service) -> None:
         b"GET http://x/eventmatch HTTP/1.1\r\n",
         b"OPTIONS http://x/eventmatch HTTP/1.1\r\n",
         b"GET //x/eventmatch HTTP/1.1\r\n",
+        b"OPTIONS //x/eventmatch HTTP/1.1\r\n",
         b"GET http://[ HTTP/1.1\r\n",
         b"GET //[ HTTP/1.1\r\n",
         b"GET eventmatch HTTP/1.1\r\n",
@@ -192,3 +195,34 @@ def test_head_is_refused_when_it_has_thousands_of_headers(service: Service) -> N
 
 def test_uri_is_refused_when_it_is_too_long(service: Service) -> None:
     assert_error(exchange(service.port, raw_get("/" + "a" * 70_000)), 414)
+
+
+PIECES = [
+    *(b"\r\n", b"\n", b"\r", b"\0", b":", b" ", b"//", b"[", b"%00", b"\xff", b"0", b"-1"),
+    *(b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n"),
+    *(b"Connection: close\r\n", b"Content-Encoding: gzip\r\n", b"http://", b"HTTP/1.1"),
+]
+RIGHT = [
+    POST + b"Content-Length: 2\r\n\r\n{}",
+    POST + b"Transfer-Encoding: chunked\r\n\r\n1;a=b\r\n{\r\n1\r\n}\r\n0\r\nA: b\r\n\r\n",
+    raw_get("/eventmatch?a=b", b"Http-Remote-User: a"),
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(RIGHT),
+    st.lists(st.tuples(st.integers(0, 200), st.sampled_from(PIECES)), min_size=1, max_size=3),
+)
+def test_server_never_fails_whatever_bytes_come(
+    service: Service, sent: bytes, pieces: list[tuple[int, bytes]]
+) -> None:
+    for place, piece in pieces:
+        sent = sent[:place] + piece + sent[place:]
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    for status in answer.split(b"HTTP/1.1 ")[1:]:
+        assert status[:1] in b"124" or status[:3] in (b"501", b"505"), (sent, answer)
+    assert "Traceback" not in service.program.output
