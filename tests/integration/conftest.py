@@ -1,4 +1,4 @@
-"""A web server that the tests of the API share, on a migrated SQLite database."""
+"""What tests of this tier share: a web server on a migrated SQLite database, a certificate."""
 
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.webservice import Service, running, some_user
+from tests.support.certificates import own_certificate
 from tests.support.processes import BIN, clean_environment
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -89,3 +90,9 @@ def service(
 def user() -> str:
     """Name a user who has no subscriptions yet."""
     return some_user()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a file with a certificate for this machine, and its key."""
+    return own_certificate(tmp_path_factory.mktemp("tls"))

@@ -2,7 +2,6 @@ import concurrent.futures
 import contextlib
 import itertools
 import logging
-import shutil
 import socket
 import ssl
 import subprocess
@@ -801,32 +800,10 @@ def test_submit_works_in_parent_and_child_when_the_process_forks(target: Recordi
 # TLS
 
 
-OPENSSL = (
-    "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    " -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl command to make a certificate")
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    subprocess.run(
-        [openssl, *OPENSSL.split(), "-keyout", str(key), "-out", str(certificate)],
-        check=True,
-        capture_output=True,
-        timeout=20,
-    )
-    return certificate, key
-
-
 @pytest.fixture
-def tls_server(certificate: tuple[Path, Path]) -> Iterator[RawServer]:
+def tls_server(certificate: Path) -> Iterator[RawServer]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
+    context.load_cert_chain(certificate)
 
     def encrypted(connection: socket.socket, over: threading.Event) -> None:
         del over
@@ -846,18 +823,18 @@ def test_submit_gives_not_trusted_when_the_certificate_is_self_signed(
 
 
 def test_submit_gives_not_trusted_when_the_certificate_is_for_another_name(
-    tls_server: RawServer, certificate: tuple[Path, Path], slow_names: list[str]
+    tls_server: RawServer, certificate: Path, slow_names: list[str]
 ) -> None:
-    with Transport(ca_file=str(certificate[0])) as transport:
+    with Transport(ca_file=str(certificate)) as transport:
         url = f"https://target.test:{tls_server.port}"
         assert no_answer(transport, post(url)).reason == "TLS certificate not trusted"
     assert slow_names == ["target.test"]
 
 
 def test_submit_is_answered_when_the_certificate_is_in_the_given_file(
-    tls_server: RawServer, certificate: tuple[Path, Path]
+    tls_server: RawServer, certificate: Path
 ) -> None:
-    with Transport(ca_file=str(certificate[0])) as transport:
+    with Transport(ca_file=str(certificate)) as transport:
         for _ in range(2):
             url = tls_server.url.replace("http:", "https:")
             assert answer(transport, post(url)).body == b"ok"

@@ -1,10 +1,8 @@
 """Where the transport lets requests go: checked at the address that is connected to."""
 
 import os
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
@@ -316,33 +314,11 @@ def test_plain_http_is_refused_when_the_rules_are_strict(target: RecordingServer
     assert target.connections == 0
 
 
-OPENSSL = (
-    "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    " -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl command to make a certificate")
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    subprocess.run(
-        [openssl, *OPENSSL.split(), "-keyout", str(key), "-out", str(certificate)],
-        check=True,
-        capture_output=True,
-        timeout=20,
-    )
-    return certificate, key
-
-
 def test_strict_rules_let_https_go_to_an_allowed_address_only(
-    certificate: tuple[Path, Path],
+    certificate: Path,
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
+    context.load_cert_chain(certificate)
 
     def encrypted(connection: socket.socket, over: threading.Event) -> None:
         del over
@@ -352,13 +328,13 @@ def test_strict_rules_let_https_go_to_an_allowed_address_only(
 
     with RawServer(encrypted) as server:
         url = server.url.replace("http:", "https:")
-        with Transport(LIMITS, str(certificate[0]), Rules(strict=True)) as transport:
+        with Transport(LIMITS, str(certificate), Rules(strict=True)) as transport:
             assert_refused(
                 outcome(transport, url), "only addresses of the public internet are allowed"
             )
         assert server.connections == 0
         exception = Rules(allow=(ip_network("127.0.0.1/32"),), strict=True)
-        with Transport(LIMITS, str(certificate[0]), exception) as transport:
+        with Transport(LIMITS, str(certificate), exception) as transport:
             assert answered(transport, url).body == b"ok"
 
 

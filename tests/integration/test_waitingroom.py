@@ -14,11 +14,7 @@ from uuid import UUID
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from pacifica.notifications.clock import utcnow
 from tests.integration.webservice import PATIENCE, Service, assert_error, exchange, raw_get, running
 from tests.support.servers import eventually
 
@@ -314,30 +310,6 @@ def is_refused(port: int) -> bool:
     except ConnectionRefusedError:
         return True
     return False
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """Make a certificate for this machine, with its key in the same file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    built = (
-        builder.not_valid_before(utcnow().replace(year=2020))
-        .not_valid_after(utcnow().replace(year=2100))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path / "certificate.pem"
-    file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + built.public_bytes(serialization.Encoding.PEM)
-    )
-    return file
 
 
 def test_everybody_is_answered_over_tls_when_others_never_shake_hands(

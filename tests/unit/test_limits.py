@@ -8,16 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pacifica.notifications.rest.limits import Rates
-
-
-class Clock:
-    """A clock that a test sets, in seconds."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clocks import Clock
 
 
 @pytest.fixture

@@ -5,20 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pacifica.notifications.webserver.places import Bounds, Places, Stage
+from tests.support.clocks import Clock
 
 BOUNDS = Bounds(
     header_timeout=10, body_timeout=60, idle_timeout=5, gathered=1, connections=4, held=100
 )
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
