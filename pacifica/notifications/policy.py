@@ -4,10 +4,10 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from urllib.parse import quote
 
-from pacifica.notifications.answers import answered
+from pacifica.notifications.delivery.answers import answered
+from pacifica.notifications.delivery.retries import jittered, next_probe
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery, Ruling, State
-from pacifica.notifications.recovery import jittered, next_probe
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.transport import Answer, NoAnswer, Request
 

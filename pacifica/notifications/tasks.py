@@ -21,9 +21,9 @@ from celery.signals import (
     worker_shutdown,
 )
 
-from pacifica.notifications.celery_settings import celery_settings
+from pacifica.notifications.broker.settings import celery_settings
 from pacifica.notifications.config import load_settings
-from pacifica.notifications.delivery import authorization
+from pacifica.notifications.delivery.request import authorization
 from pacifica.notifications.errors import ConfigError, NotificationsError
 from pacifica.notifications.orm import DB, OrmSync, check_safe
 from pacifica.notifications.settings import Settings

@@ -13,9 +13,10 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
+from pacifica.notifications.events.schemas import EVENT_0_3, EVENT_1_0
 from pacifica.notifications.rest.openapi import description
-from pacifica.notifications.schemas import EVENT_0_3, EVENT_1_0, SUBSCRIPTION
 from pacifica.notifications.settings import KEYS, Settings
+from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION
 from tests.integration.webservice import Service, assert_error
 
 DEFAULTS = Settings(*(key.kind.read(key.default) for key in KEYS))

@@ -6,8 +6,8 @@ from typing import Any
 import cherrypy
 from cheroot.errors import MaxSizeExceeded
 
-from pacifica.notifications.cloudevents.mediatypes import charset, media_type
-from pacifica.notifications.cloudevents.structured import EVENT_TYPE
+from pacifica.notifications.events.mediatypes import charset, media_type
+from pacifica.notifications.events.structured import EVENT_TYPE
 from pacifica.notifications.rest.errors import ApiError
 from pacifica.notifications.rest.inflation import inflated
 

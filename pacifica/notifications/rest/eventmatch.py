@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-from pacifica.notifications.masks import masked, unmasked
 from pacifica.notifications.rest.admission import admit
 from pacifica.notifications.rest.caller import get_remote_user
 from pacifica.notifications.rest.delivery import DeliveryWish
@@ -13,9 +12,10 @@ from pacifica.notifications.rest.paths import require_known
 from pacifica.notifications.rest.service import settings
 from pacifica.notifications.rest.targets import require_target
 from pacifica.notifications.rest.text import encode_text
-from pacifica.notifications.schemas import SUBSCRIPTION
 from pacifica.notifications.store import subscriptions
 from pacifica.notifications.subscriptions import changes_to, new_subscription
+from pacifica.notifications.subscriptions.masking import masked, unmasked
+from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION
 
 _METHODS = {1: ("GET", "HEAD", "POST"), 2: ("DELETE", "GET", "HEAD", "PUT")}
 

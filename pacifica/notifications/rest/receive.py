@@ -6,10 +6,6 @@ from uuid import UUID
 
 import cherrypy
 
-from pacifica.notifications.cloudevents.binary import TELLING
-from pacifica.notifications.cloudevents.headers import PREFIX
-from pacifica.notifications.cloudevents.mediatypes import is_json_type, media_type
-from pacifica.notifications.cloudevents.structured import BATCH_TYPE, EVENT_TYPE
 from pacifica.notifications.errors import BatchTooLong
 from pacifica.notifications.events import (
     HOPS_HEADER,
@@ -18,6 +14,11 @@ from pacifica.notifications.events import (
     parse_binary,
     parse_event,
 )
+from pacifica.notifications.events.binary import TELLING
+from pacifica.notifications.events.headers import PREFIX
+from pacifica.notifications.events.mediatypes import is_json_type, media_type
+from pacifica.notifications.events.schemas import EVENT_0_1
+from pacifica.notifications.events.structured import BATCH_TYPE, EVENT_TYPE
 from pacifica.notifications.rest.body import (
     JSON_TYPES,
     content_type,
@@ -30,7 +31,6 @@ from pacifica.notifications.rest.paths import require_known
 from pacifica.notifications.rest.senders import require_sender
 from pacifica.notifications.rest.service import intake, nudger, settings
 from pacifica.notifications.rest.text import encode_text
-from pacifica.notifications.schemas import EVENT_0_1
 from pacifica.notifications.store import identities
 from pacifica.notifications.store.events import record_batch
 from pacifica.notifications.tasks import nudge_dispatch

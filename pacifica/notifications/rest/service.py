@@ -6,13 +6,13 @@ from collections.abc import Callable
 from functools import cache, wraps
 from typing import TypeVar
 
+from pacifica.notifications.broker.nudges import Nudger
 from pacifica.notifications.config import load_settings
-from pacifica.notifications.networks import delivery_rules
-from pacifica.notifications.nudges import Nudger
 from pacifica.notifications.rest.limits import Rates
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.intake import Intake
 from pacifica.notifications.store import events
+from pacifica.notifications.subscriptions.networks import delivery_rules
 from pacifica.notifications.tasks import nudge_dispatch
 from pacifica.notifications.transport import Limits, Lookups, Transport
 

@@ -13,10 +13,10 @@ from uuid import UUID
 import cherrypy
 from cherrypy.lib import httputil
 
-from pacifica.notifications.cloudevents.binary import TELLING
-from pacifica.notifications.cloudevents.headers import PREFIX
-from pacifica.notifications.cloudevents.structured import EVENT_TYPE
 from pacifica.notifications.events import HOPS_HEADER, parse_event
+from pacifica.notifications.events.binary import TELLING
+from pacifica.notifications.events.headers import PREFIX
+from pacifica.notifications.events.structured import EVENT_TYPE
 from pacifica.notifications.rest.accesslog import AccessLog
 from pacifica.notifications.rest.body import JSON_TYPES, read_exactly
 from pacifica.notifications.rest.receive import FAILURE, take

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from pacifica.notifications.delivery import authorization
+from pacifica.notifications.delivery.handshake import objection, origin, question
+from pacifica.notifications.delivery.request import authorization
 from pacifica.notifications.errors import InvalidInput
-from pacifica.notifications.handshake import objection, origin, question
-from pacifica.notifications.networks import delivery_rules, literal
 from pacifica.notifications.rest.errors import ApiError
 from pacifica.notifications.rest.service import lookups, settings, to_targets
+from pacifica.notifications.subscriptions.networks import delivery_rules, literal
 from pacifica.notifications.transport import TransportBusy, TransportClosed
 
 # So many threads of a process wait for targets, so that they never hold up all that it has.

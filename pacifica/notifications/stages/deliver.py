@@ -10,7 +10,8 @@ from functools import partial
 from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.delivery import delivery_request, outcome, postponed, unusable
+from pacifica.notifications.delivery.outcome import outcome, postponed, unusable
+from pacifica.notifications.delivery.request import delivery_request
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery
 from pacifica.notifications.settings import Settings

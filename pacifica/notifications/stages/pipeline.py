@@ -2,11 +2,11 @@
 
 from uuid import UUID
 
-from pacifica.notifications.networks import delivery_rules
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.authorise import Authoriser
 from pacifica.notifications.stages.deliver import Deliverer
 from pacifica.notifications.stages.dispatch import Dispatcher
+from pacifica.notifications.subscriptions.networks import delivery_rules
 from pacifica.notifications.transport import Limits, Transport
 
 # Policy is one host, which may have a quarter of them: more than one batch ever asks.

@@ -9,10 +9,10 @@ from datetime import datetime
 from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
+from pacifica.notifications.delivery.retries import next_probe
 from pacifica.notifications.flow import Delivery
 from pacifica.notifications.orm.models import EventLogMatch, EventMatch
 from pacifica.notifications.orm.transaction import reading, writing
-from pacifica.notifications.recovery import next_probe
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.store.holding import UNDER_WAY, hand_on, hold_for_disabled, locked
 from pacifica.notifications.store.revisions import advance_revision

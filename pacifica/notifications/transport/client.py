@@ -6,7 +6,7 @@ from typing import Self
 
 import certifi
 
-from pacifica.notifications.networks import NO_RULES, Rules
+from pacifica.notifications.subscriptions.networks import NO_RULES, Rules
 from pacifica.notifications.transport.desk import Desk
 from pacifica.notifications.transport.exchange import (
     Limits,

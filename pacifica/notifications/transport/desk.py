@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 
-from pacifica.notifications.networks import Rules
+from pacifica.notifications.subscriptions.networks import Rules
 from pacifica.notifications.transport.engine import Engine
 from pacifica.notifications.transport.exchange import (
     Limits,

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pycurl
 
-from pacifica.notifications.networks import Rules
+from pacifica.notifications.subscriptions.networks import Rules
 from pacifica.notifications.transport.exchange import Limits, NoAnswer
 from pacifica.notifications.transport.lookup import Found
 from pacifica.notifications.transport.names import Names

@@ -4,7 +4,7 @@ import socket
 import threading
 from dataclasses import dataclass
 
-from pacifica.notifications.networks import Rules
+from pacifica.notifications.subscriptions.networks import Rules
 
 
 @dataclass(frozen=True, slots=True)

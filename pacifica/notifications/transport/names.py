@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
 
-from pacifica.notifications.networks import Rules
+from pacifica.notifications.subscriptions.networks import Rules
 from pacifica.notifications.transport.exchange import Limits
 from pacifica.notifications.transport.lookup import Found, look_up
 from pacifica.notifications.transport.parcels import Parcel

@@ -7,7 +7,7 @@ from typing import Any
 
 import pycurl
 
-from pacifica.notifications.networks import Rules
+from pacifica.notifications.subscriptions.networks import Rules
 
 
 class Opener:

@@ -5,7 +5,7 @@ from math import inf
 
 import pycurl
 
-from pacifica.notifications.networks import Rules
+from pacifica.notifications.subscriptions.networks import Rules
 from pacifica.notifications.transport.exchange import Answer, Limits, NoAnswer, Outcome
 from pacifica.notifications.transport.parcels import Parcel
 from pacifica.notifications.transport.sockets import Opener

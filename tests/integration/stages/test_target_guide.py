@@ -12,8 +12,8 @@ from uuid import UUID
 
 import pytest
 
+from pacifica.notifications.delivery.handshake import objection, question
 from pacifica.notifications.flow import Delivery
-from pacifica.notifications.handshake import objection, question
 from pacifica.notifications.store import subscriptions, wishes
 from pacifica.notifications.store.deliveries import events_of
 from pacifica.notifications.subscriptions import Subscription, new_subscription

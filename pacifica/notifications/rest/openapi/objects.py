@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from pacifica.notifications.events.schemas import EVENT_0_1, EVENT_0_3, EVENT_1_0
 from pacifica.notifications.rest.openapi.examples import BASIC, SUBSCRIPTION_READ
-from pacifica.notifications.schemas import DELIVERY, EVENT_0_1, EVENT_0_3, EVENT_1_0, SUBSCRIPTION
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.subscriptions import REQUIRED, VERSION
+from pacifica.notifications.subscriptions.schemas import DELIVERY, SUBSCRIPTION
 
 Schema = dict[str, Any]
 
