@@ -69,11 +69,11 @@ def ruling(
     if given is Verdict.DENY:
         return Ruling(tuple(deliveries), State.DENIED, None, status, body)
     failing = min(delivery.failing or now for delivery in deliveries)
-    if now - failing < timedelta(seconds=settings.policy_horizon):
+    if now - failing < timedelta(seconds=settings.policy.horizon):
         wait = jittered(
             max(delivery.attempts for delivery in deliveries),
-            settings.policy_retry_first,
-            settings.policy_retry_most,
+            settings.policy.retry_first,
+            settings.policy.retry_max,
         )
         return Ruling(tuple(deliveries), State.MATCHED, now + wait, status, body)
     probe_due = next_probe(1, now, None, settings)

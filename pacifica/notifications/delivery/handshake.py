@@ -13,12 +13,12 @@ _ANYBODY = "*"
 
 def origin(settings: Settings) -> str:
     """Return as whom this service asks: a DNS name, this machine's where none is configured."""
-    return settings.delivery_origin or _own_name()
+    return settings.delivery.origin or _own_name()
 
 
 def origin_headers(settings: Settings) -> tuple[tuple[str, str], ...]:
     """Return what each delivery carries where targets were asked; section 4.1.2 demands it."""
-    return ((_REQUEST_ORIGIN, origin(settings)),) if settings.delivery_handshake else ()
+    return ((_REQUEST_ORIGIN, origin(settings)),) if settings.delivery.handshake else ()
 
 
 def question(url: str, authorization: tuple[tuple[str, str], ...], asker: str) -> Request:

@@ -38,7 +38,7 @@ def outcome(
     if isinstance(result, Answer) and 200 <= result.status < 300:
         return Outcome(delivery, True, None, status, body)
     if isinstance(result, NoAnswer) and result.ours:
-        later = now + timedelta(seconds=settings.delivery_busy_wait)
+        later = now + timedelta(seconds=settings.delivery.busy_wait)
         return Outcome(delivery, False, later, status, body, tried=False)
     if not _is_transient(result):
         error = _error(delivery, result, now, body)
@@ -81,22 +81,22 @@ def _asked(result: Answer | NoAnswer, now: datetime, settings: Settings) -> date
     seconds = retry_after(result.retry_after, now) if isinstance(result, Answer) else None
     if seconds is None:
         return None
-    return now + timedelta(seconds=min(seconds, settings.recovery_horizon))
+    return now + timedelta(seconds=min(seconds, settings.recovery.horizon))
 
 
 def _next_try(
     delivery: Delivery, asked: datetime | None, now: datetime, settings: Settings
 ) -> datetime | None:
     """Return when to try again: when the target asks for it, or soon; None: no more."""
-    if delivery.probe or delivery.attempts >= settings.delivery_attempts:
+    if delivery.probe or delivery.attempts >= settings.delivery.attempts:
         return None
     if asked is not None:
-        most = now + timedelta(seconds=settings.delivery_retry_after_most)
+        most = now + timedelta(seconds=settings.delivery.max_retry_after)
         return asked if asked <= most else None
     due = now + jittered(
-        delivery.attempts, settings.delivery_retry_first, settings.delivery_retry_most
+        delivery.attempts, settings.delivery.retry_first, settings.delivery.retry_max
     )
-    horizon = (delivery.failing or now) + timedelta(seconds=settings.delivery_horizon)
+    horizon = (delivery.failing or now) + timedelta(seconds=settings.delivery.horizon)
     return due if due <= horizon else None
 
 

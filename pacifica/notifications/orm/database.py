@@ -85,7 +85,7 @@ def open_database(settings: Settings, *, statement_timeout: float | None) -> pee
     `statement_timeout` (seconds) bounds each SQL statement; None leaves migrations unbounded.
     """
     logging.getLogger("peewee").addFilter(_without_parameters)
-    url = settings.peewee_url
+    url = settings.database.peewee_url
     scheme = urlsplit(url).scheme
     engine = scheme.removesuffix("+pool").replace("sqliteext", "sqlite")
     plain = url.replace("sqliteext", "sqlite", 1) if scheme.startswith("sqliteext") else url
@@ -131,7 +131,9 @@ def _sqlite(
     """Set up SQLite for a web server and workers that write at the same time."""
     options: dict[str, Any] = {
         "pragmas": {
-            "busy_timeout": int(settings.busy_timeout * 1000),  # what begins no transaction
+            "busy_timeout": int(
+                settings.database.busy_timeout * 1000
+            ),  # what begins no transaction
             "journal_mode": "wal",
             "synchronous": "full",  # an answered event must outlive a power cut
             "foreign_keys": 1,
@@ -139,11 +141,11 @@ def _sqlite(
         # A transaction that starts by reading could not become a writer while another one writes.
         "lock_type": "IMMEDIATE",
         "field_types": _OTHER_TYPES,
-        "busy_timeout": settings.busy_timeout,
+        "busy_timeout": settings.database.busy_timeout,
         "check_same_thread": False,
     }
     if "timeout" not in given:
-        options["timeout"] = settings.busy_timeout
+        options["timeout"] = settings.database.busy_timeout
     return options
 
 
@@ -151,7 +153,7 @@ def _postgresql(
     settings: Settings, statement_timeout: float | None, _given: dict[str, Any]
 ) -> dict[str, Any]:
     options: dict[str, Any] = {
-        "connect_timeout": settings.connect_timeout,
+        "connect_timeout": settings.database.connect_timeout,
         "application_name": "pacifica-notifications",
         "field_types": _OTHER_TYPES,
     }
@@ -172,7 +174,7 @@ def _mysql(
     from pacifica.notifications.orm.mysql import BoundedCursor
 
     return {
-        "connect_timeout": settings.connect_timeout,
+        "connect_timeout": settings.database.connect_timeout,
         "cursorclass": BoundedCursor,
         "read_timeout": statement_timeout,
         "write_timeout": statement_timeout,
@@ -185,7 +187,7 @@ def _mysql(
 
 def _configured() -> peewee.Database:
     settings = load_settings()
-    return open_database(settings, statement_timeout=settings.statement_timeout)
+    return open_database(settings, statement_timeout=settings.database.statement_timeout)
 
 
 DB = LazyDatabase(_configured)

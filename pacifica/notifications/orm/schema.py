@@ -39,24 +39,24 @@ class OrmSync:
         Tries `connect_attempts` times, `connect_wait` seconds apart, then raises StoreUnavailable.
         """
         settings = load_settings()
-        url = without_password(settings.peewee_url)
-        for attempt in range(1, settings.connect_attempts + 1):
+        url = without_password(settings.database.peewee_url)
+        for attempt in range(1, settings.database.connect_attempts + 1):
             try:
-                _connect(settings.busy_timeout)
+                _connect(settings.database.busy_timeout)
                 return
             except peewee.PeeweeException as error:
                 _log.warning(
                     "%s is not reached (try %d of %d): %s",
                     url,
                     attempt,
-                    settings.connect_attempts,
+                    settings.database.connect_attempts,
                     reason(error),
                 )
-                if attempt == settings.connect_attempts:
+                if attempt == settings.database.connect_attempts:
                     raise StoreUnavailable(
                         f"{url} was not reached in {attempt} tries: {reason(error)}"
                     ) from error
-            time.sleep(settings.connect_wait)
+            time.sleep(settings.database.connect_wait)
 
     @classmethod
     def update_tables(cls) -> bool:

@@ -95,7 +95,7 @@ class SecretField(peewee.TextField):
 @cache
 def keyring() -> Keyring:
     """Return the configured keys, as they were when this process first needed them."""
-    return Keyring(load_settings().security_key)
+    return Keyring(load_settings().security.key)
 
 
 def key_name(stored: str) -> str | None:

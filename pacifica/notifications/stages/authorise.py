@@ -63,7 +63,7 @@ class Authoriser:
     def __init__(self, settings: Settings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
-        self._known = KnownSubscriptions(settings.matching_known)
+        self._known = KnownSubscriptions(settings.matching.max_cached)
 
     def admit(self, matched: Sequence[Matched], revision: int, most: int) -> Iterator[Dispatched]:
         """Get verdicts on matched events and record them, which ends their dispatch.
@@ -89,7 +89,7 @@ class Authoriser:
         self, by_event: Mapping[UUID, Sequence[Ruling]], intent: Intended, most: int
     ) -> Iterator[Dispatched]:
         rulings = [each for of_one in by_event.values() for each in of_one]
-        lease = self._settings.lease
+        lease = self._settings.celery.lease
         try:
             dispatched = record_dispatched(by_event, intent, rulings, lease=lease, most=most)
         except NotificationsError:
@@ -111,7 +111,7 @@ class Authoriser:
 
         Raises StoreUnavailable; what was not finished is due again when its lease ends.
         """
-        deliveries = claim_matched(events, self._settings.lease, _MOST_DELIVERIES)
+        deliveries = claim_matched(events, self._settings.celery.lease, _MOST_DELIVERIES)
         asked = self._ask(deliveries, events_of(deliveries))
         rulings = self._rulings(asked)
         record_rulings(rulings)
@@ -133,7 +133,7 @@ class Authoriser:
         for delivery in deliveries:
             if delivery.event in events:
                 groups[delivery.event, delivery.subscription.user].append(delivery)
-        url = self._settings.policy_url
+        url = self._settings.notifications.policy_url
         answers = self._answers(
             {
                 (event, user): verdict_request(url, user, policy_body(events[event]))
@@ -148,7 +148,7 @@ class Authoriser:
         for each in asked:
             if isinstance(each.answer, Answer) and verdict(each.answer) is Verdict.UNKNOWN:
                 doubtful[each.user].extend(each.deliveries)
-        url = self._settings.policy_url
+        url = self._settings.notifications.policy_url
         answers = self._answers({user: user_request(url, user) for user in doubtful})
         for user, answer in answers.items():
             if is_unknown_user(answer):
@@ -168,7 +168,7 @@ class Authoriser:
                 asked[key] = self._transport.submit(request)
             except (TransportBusy, TransportClosed):
                 break
-        wait(asked.values(), timeout=POLICY_TURNS * self._settings.policy_timeout)
+        wait(asked.values(), timeout=POLICY_TURNS * self._settings.policy.timeout)
         answers = {
             key: _TOO_SLOW if future.cancel() else future.result() for key, future in asked.items()
         }

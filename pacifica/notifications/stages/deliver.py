@@ -39,15 +39,15 @@ class Deliverer:
         self._settings = settings
         self._transport = transport
         self._recorder = Recorder()
-        self._room = _Room(settings.delivery_unfinished, settings.delivery_unfinished_bytes)
-        self._longest = settings.delivery_connect_timeout + settings.delivery_timeout
+        self._room = _Room(settings.delivery.unfinished, settings.delivery.unfinished_bytes)
+        self._longest = settings.delivery.connect_timeout + settings.delivery.timeout
         self._waiting = _Waiting()
-        self._pauses = Pauses(settings.delivery_pauses, settings.delivery_retry_after_most)
+        self._pauses = Pauses(settings.delivery.max_pauses, settings.delivery.max_retry_after)
 
     def room(self) -> int:
         """Return how many deliveries more may be under way, waiting a little for the first."""
         self._waiting.give_up()
-        return self._room.left(self._settings.delivery_batch_budget)
+        return self._room.left(self._settings.delivery.batch_wait)
 
     def deliver(self, uuids: Sequence[UUID]) -> None:
         """Send those of the deliveries that wait for it.
@@ -59,7 +59,7 @@ class Deliverer:
         if not most:
             _LOG.warning("%d deliveries wait: too much is under way already", len(uuids))
             return
-        deliveries = claim_allowed(uuids, self._settings.lease, most)
+        deliveries = claim_allowed(uuids, self._settings.celery.lease, most)
         self.send(deliveries, events_of(deliveries))
 
     def send(self, deliveries: Sequence[Delivery], events: Mapping[UUID, Event]) -> None:

@@ -35,8 +35,8 @@ def hand_on_held(subscription: UUID, settings: Settings) -> None:
     if row.deleted is not None:
         row.held_due = None
     elif row.probes == 0:
-        released = hand_on(subscription, settings.release_batch, now)
-        row.held_due = now if len(released) == settings.release_batch else None
+        released = hand_on(subscription, settings.holding.release_batch, now)
+        row.held_due = now if len(released) == settings.holding.release_batch else None
     else:
         _probe(row, now, settings)
     row.save()

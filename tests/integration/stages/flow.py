@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +18,7 @@ from pacifica.notifications.store import events, subscriptions
 from pacifica.notifications.store.events import LoggedMatch
 from pacifica.notifications.store.recovery import due_held, hand_on_held
 from pacifica.notifications.subscriptions import new_subscription
+from tests.support.configured import changed
 from tests.support.servers import (
     AnswerTriple,
     Received,
@@ -156,7 +156,7 @@ def enable(subscription: UUID, user: str = "alice") -> None:
 def hand_on(**changes: Any) -> None:
     """Hand on what is held, where that is due, as the sweep does."""
     for subscription in due_held(100):
-        hand_on_held(subscription, replace(load_settings(), **changes))
+        hand_on_held(subscription, changed(load_settings(), **changes))
 
 
 def answering(status: int, body: bytes = b"", **headers: str) -> Callable[[Received], AnswerTriple]:

@@ -1,7 +1,7 @@
 """Deliveries: the request that is made, and what each kind of answer means."""
 
 import base64
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from importlib.metadata import version
@@ -26,14 +26,10 @@ from pacifica.notifications.flow import Delivery, Outcome
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.subscriptions import Subscription
 from pacifica.notifications.transport import Answer, NoAnswer
+from tests.support.configured import changed
 
 NOW = datetime(2026, 1, 31, 12, 0, 0)
-SETTINGS = Settings(
-    **{
-        item.name: item.metadata["key"].kind.read(item.metadata["key"].default)
-        for item in fields(Settings)
-    }
-)
+SETTINGS = Settings()
 TRANSIENT = [408, 425, 429, 500, 502, 503, 504, 599]
 PERMANENT = [
     *(300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 410, 413, 415, 418, 451, 499)
@@ -59,7 +55,7 @@ def answer(status: int, body: bytes = b"", after: str | None = None) -> Answer:
 
 
 def ruled(result: Answer | NoAnswer, attempts: int = 1, **chosen: Any) -> Outcome:
-    return outcome(delivery(attempts), result, NOW, replace(SETTINGS, **chosen))
+    return outcome(delivery(attempts), result, NOW, changed(SETTINGS, **chosen))
 
 
 def wait(result: Answer | NoAnswer, attempts: int = 1, **chosen: Any) -> float:
@@ -140,7 +136,7 @@ def test_request_is_signed_with_each_secret_over_the_bytes_that_are_sent(mode: s
 
 
 def test_request_names_the_origin_exactly_when_targets_are_asked_to_agree() -> None:
-    asking = replace(SETTINGS, delivery_handshake=True, delivery_origin="events.example.org")
+    asking = changed(SETTINGS, delivery_handshake=True, delivery_origin="events.example.org")
     event = Event(UUID(int=2), "{}")
     asked, not_asked = (
         dict(delivery_request(delivery(), event, NOW, each).headers) for each in (asking, SETTINGS)
@@ -320,7 +316,7 @@ def test_wait_doubles_and_is_spread_below_its_bound() -> None:
 
 def test_wait_is_as_configured_and_bounded() -> None:
     assert wait(NO_ANSWER, delivery_retry_first=0.0) == 0
-    many = {"delivery_attempts": 9999, "delivery_horizon": 60.0, "delivery_retry_most": 7.0}
+    many = {"delivery_attempts": 9999, "delivery_horizon": 60.0, "delivery_retry_max": 7.0}
     assert max(wait(NO_ANSWER, 5000, **many) for _ in range(200)) <= 7
 
 
@@ -360,7 +356,7 @@ def test_retry_takes_what_is_left_of_the_horizon_unless_it_comes_later(
 def test_outcome_disables_when_the_next_try_would_be_past_the_horizon(
     result: Answer | NoAnswer,
 ) -> None:
-    many = replace(SETTINGS, delivery_attempts=99, delivery_horizon=5, delivery_retry_first=0)
+    many = changed(SETTINGS, delivery_attempts=99, delivery_horizon=5, delivery_retry_first=0)
     within, past = (
         outcome(replace(delivery(9), failing=NOW - timedelta(seconds=ago)), result, NOW, many)
         for ago in (5, 5.001)
