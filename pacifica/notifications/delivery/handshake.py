@@ -4,7 +4,7 @@ import socket
 from functools import cache
 
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.transport import Answer, NoAnswer, Request
+from pacifica.notifications.transport import Request, Response, SendFailure
 
 _REQUEST_ORIGIN = "WebHook-Request-Origin"
 _ALLOWED_ORIGIN = "WebHook-Allowed-Origin"
@@ -29,9 +29,9 @@ def question(url: str, authorization: tuple[tuple[str, str], ...], asker: str) -
     return Request("OPTIONS", url, ((_REQUEST_ORIGIN, asker), *authorization))
 
 
-def objection(result: Answer | NoAnswer, asker: str) -> str | None:
+def objection(result: Response | SendFailure, asker: str) -> str | None:
     """Return why an answer is no agreement, without anything that it says; None where it is one."""
-    if isinstance(result, NoAnswer):
+    if isinstance(result, SendFailure):
         return result.reason
     if not 200 <= result.status < 300:
         return f"it answered {result.status}"

@@ -33,9 +33,9 @@ from pacifica.notifications.store.holding import disable
 from pacifica.notifications.store.recovery import probe_failed
 from pacifica.notifications.store.serving import KnownSubscriptions
 from pacifica.notifications.transport import (
-    Answer,
-    NoAnswer,
     Request,
+    Response,
+    SendFailure,
     Transport,
     TransportBusy,
     TransportClosed,
@@ -43,7 +43,7 @@ from pacifica.notifications.transport import (
 
 _LOG = logging.getLogger(__name__)
 _MOST_DELIVERIES = 5000
-_TOO_SLOW = NoAnswer("Policy was too slow to be asked", 0.0, ours=True)
+_TOO_SLOW = SendFailure("Policy was too slow to be asked", 0.0, ours=True)
 
 K = TypeVar("K", bound=Hashable)
 
@@ -54,7 +54,7 @@ class _Asked:
 
     user: str
     deliveries: list[Delivery]
-    answer: Answer | NoAnswer
+    answer: Response | SendFailure
 
 
 class Authoriser:
@@ -146,7 +146,7 @@ class Authoriser:
         """Where Policy answered with an error, find out whether the user is the reason."""
         doubtful: dict[str, list[Delivery]] = defaultdict(list)
         for each in asked:
-            if isinstance(each.answer, Answer) and verdict(each.answer) is Verdict.UNKNOWN:
+            if isinstance(each.answer, Response) and verdict(each.answer) is Verdict.UNKNOWN:
                 doubtful[each.user].extend(each.deliveries)
         url = self._settings.notifications.policy_url
         answers = self._answers({user: user_request(url, user) for user in doubtful})
@@ -160,9 +160,9 @@ class Authoriser:
                     if disable(delivery.subscription.uuid, error):
                         _LOG.warning("subscription %s: %s", delivery.subscription.uuid, error)
 
-    def _answers(self, requests: Mapping[K, Request]) -> dict[K, Answer | NoAnswer]:
+    def _answers(self, requests: Mapping[K, Request]) -> dict[K, Response | SendFailure]:
         """Wait for what Policy answers; questions that could not be put in time are given up."""
-        asked: dict[K, Future[Answer | NoAnswer]] = {}
+        asked: dict[K, Future[Response | SendFailure]] = {}
         for key, request in requests.items():
             try:
                 asked[key] = self._transport.submit(request)

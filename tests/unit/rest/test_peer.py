@@ -2,8 +2,8 @@
 
 import pytest
 
-from pacifica.notifications.settings import keys
 from pacifica.notifications.rest.peer import comes_from
+from pacifica.notifications.settings import keys
 
 
 @pytest.mark.parametrize(
