@@ -120,7 +120,7 @@ def _probe(row: EventMatch, now: datetime, settings: Settings) -> None:
         row.probes, row.held_due = 0, None
         return
     row.probes += 1
-    row.held_due = next_probe(row.probes, now, row.disabled, settings)
+    row.held_due = next_probe(row.probes, now, row.disabled, settings.recovery)
 
 
 def _probed(probe: Delivery) -> EventMatch | None:
