@@ -28,11 +28,10 @@ from pacifica.notifications.errors import ConfigError, NotificationsError
 from pacifica.notifications.orm import DB, OrmSync, check_safe
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.pipeline import Pipeline
-from pacifica.notifications.store import holding, identities
+from pacifica.notifications.store import deduplication, holding
+from pacifica.notifications.store.claims import take_lock
 from pacifica.notifications.store.deliveries import due_allowed, due_matched
 from pacifica.notifications.store.events import due_events, suspect_events
-from pacifica.notifications.store.leases import take_lease
-from pacifica.notifications.store.recovery import due_held, hand_on_held
 
 _LOG = logging.getLogger(__name__)
 _MISTAKE = 2
@@ -87,12 +86,12 @@ def route_event(deliveries: list[str]) -> None:
 def sweep() -> None:
     """Nudge whatever is due and has no worker: retries, lost messages, what killed workers left."""
     settings = _settings()
-    if take_lease("sweep", settings.sweep_interval / 2):
+    if take_lock("sweep", settings.sweep_interval / 2):
         _bound_holding(settings)
         if settings.receive_deduplicate:
-            identities.forget(settings.receive_deduplicate, settings.sweep_limit)
-        for subscription in due_held(settings.sweep_limit):
-            hand_on_held(subscription, settings)
+            deduplication.forget(settings.receive_deduplicate, settings.sweep_limit)
+        for subscription in holding.due_held(settings.sweep_limit):
+            holding.release_or_probe(subscription, settings)
         nudge_dispatch(due_events(settings.sweep_limit))
         for event in suspect_events(settings.sweep_limit):
             _BROKER.publish(dispatch_event, [str(event)], alone=True)
@@ -101,7 +100,7 @@ def sweep() -> None:
 
 
 def _bound_holding(settings: Settings) -> None:
-    if take_lease("bound holding", settings.holding_check):
+    if take_lock("bound holding", settings.holding_check):
         expired = holding.expire(settings.holding_most, settings.holding_age)
         if expired:
             _LOG.warning("%d held deliveries expired: too old, or too many", expired)

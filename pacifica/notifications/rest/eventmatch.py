@@ -5,7 +5,7 @@ from typing import Any
 
 from pacifica.notifications.rest.admission import admit
 from pacifica.notifications.rest.caller import get_remote_user
-from pacifica.notifications.rest.delivery import DeliveryWish
+from pacifica.notifications.rest.delivery import DeliveryFormat
 from pacifica.notifications.rest.errors import answering_errors
 from pacifica.notifications.rest.own import body, found, uuid_in
 from pacifica.notifications.rest.paths import require_known
@@ -30,11 +30,11 @@ class EventMatch:
         "hooks.before_handler": partial(require_known, _METHODS),
     }
 
-    def _cp_dispatch(self, vpath: list[str]) -> DeliveryWish | None:
+    def _cp_dispatch(self, vpath: list[str]) -> DeliveryFormat | None:
         """Return what is below a subscription, as CherryPy asks for it."""
         if len(vpath) == 2 and vpath[1] == "delivery":
             uuid, _ = vpath.pop(0), vpath.pop(0)
-            return DeliveryWish(uuid)
+            return DeliveryFormat(uuid)
         return None
 
     @answering_errors

@@ -31,7 +31,7 @@ from pacifica.notifications.rest.paths import require_known
 from pacifica.notifications.rest.senders import require_sender
 from pacifica.notifications.rest.service import intake, nudger, settings
 from pacifica.notifications.rest.text import encode_text
-from pacifica.notifications.store import identities
+from pacifica.notifications.store import deduplication
 from pacifica.notifications.store.events import record_batch
 from pacifica.notifications.tasks import nudge_dispatch
 
@@ -69,7 +69,7 @@ def take(event: Event, multithread: bool) -> UUID:
     """
     if settings().receive_deduplicate:
         return take_all([event], multithread)[0]
-    intake().take(event)
+    intake().store(event)
     _tell([event.uuid], multithread)
     return event.uuid
 
@@ -77,7 +77,7 @@ def take(event: Event, multithread: bool) -> UUID:
 def take_all(events: Sequence[Event], multithread: bool) -> list[UUID]:
     """Store all of some events or none, have workers told of them, and return their ids."""
     if settings().receive_deduplicate:
-        uuids = identities.record_first(events, settings().receive_deduplicate)
+        uuids = deduplication.record_first(events, settings().receive_deduplicate)
     else:
         record_batch(events)
         uuids = [event.uuid for event in events]

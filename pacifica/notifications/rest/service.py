@@ -10,7 +10,7 @@ from pacifica.notifications.broker.nudges import Nudger
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.rest.limits import Rates
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.stages.intake import Intake
+from pacifica.notifications.stages.group_commit import GroupCommit
 from pacifica.notifications.store import events
 from pacifica.notifications.subscriptions.networks import delivery_rules
 from pacifica.notifications.tasks import nudge_dispatch
@@ -41,14 +41,14 @@ def settings() -> Settings:
 
 
 @_made_once
-def intake() -> Intake:
+def intake() -> GroupCommit:
     """Return what stores this process's events."""
-    return Intake(
+    return GroupCommit(
         events.record_all,
-        most=settings().receive_group,
-        most_bytes=settings().receive_group_bytes,
-        patience=settings().receive_group_wait,
-        longest=settings().statement_timeout,
+        max_events=settings().receive_group,
+        max_bytes=settings().receive_group_bytes,
+        max_wait=settings().receive_group_wait,
+        timeout=settings().statement_timeout,
     )
 
 
