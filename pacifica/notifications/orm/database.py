@@ -119,7 +119,10 @@ class LazyDatabase(peewee.DatabaseProxy):
         self.bound().__exit__(*exception)
 
     def bind(self, database: Database) -> None:
-        """Use a database from now on, also in forked children, and close the one before."""
+        """Use a database from now on, also in forked children.
+
+        Closes this thread's connection to the one before, or a pool's.
+        """
         with self._guard:
             self._replace(database)
 

@@ -235,6 +235,7 @@ class FirstEvent(BaseModel):
         """Name the table for the service, whose database others may share."""
 
         table_name = "notificationidentity"
+        legacy_table_names = False  # so that the index is named for the table, too
 
     digest = peewee.CharField(64, primary_key=True)
     event = peewee.UUIDField()
