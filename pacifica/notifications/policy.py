@@ -9,7 +9,7 @@ from pacifica.notifications.delivery.retries import jittered, next_probe
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery, Ruling, State
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.transport import Answer, NoAnswer, Request
+from pacifica.notifications.transport import Request, Response, SendFailure
 
 _JSON = (("Content-Type", "application/json"),)
 
@@ -37,26 +37,26 @@ def user_request(policy_url: str, user: str) -> Request:
     return Request("GET", f"{policy_url}/status/users/search/{quote(user, safe='')}/simple", _JSON)
 
 
-def verdict(result: Answer | NoAnswer) -> Verdict:
+def verdict(result: Response | SendFailure) -> Verdict:
     """Return what Policy's answer to `verdict_request` means.
 
     Its 5xx says nothing about the user: it gives one when Metadata is down, and for users that it
     does not know.
     """
-    if not isinstance(result, Answer):
+    if not isinstance(result, Response):
         return Verdict.UNKNOWN
     if 200 <= result.status < 300:
         return Verdict.ALLOW
     return Verdict.DENY if 400 <= result.status < 500 else Verdict.UNKNOWN
 
 
-def is_unknown_user(result: Answer | NoAnswer) -> bool:
+def is_unknown_user(result: Response | SendFailure) -> bool:
     """Tell whether Policy's answer to `user_request` says that there is no such user."""
-    return isinstance(result, Answer) and result.status == 404
+    return isinstance(result, Response) and result.status == 404
 
 
 def ruling(
-    deliveries: list[Delivery], result: Answer | NoAnswer, now: datetime, settings: Settings
+    deliveries: list[Delivery], result: Response | SendFailure, now: datetime, settings: Settings
 ) -> Ruling:
     """Return what becomes of one user's deliveries of one event.
 
@@ -69,11 +69,11 @@ def ruling(
     if given is Verdict.DENY:
         return Ruling(tuple(deliveries), State.DENIED, None, status, body)
     failing = min(delivery.failing or now for delivery in deliveries)
-    if now - failing < timedelta(seconds=settings.policy_horizon):
+    if now - failing < timedelta(seconds=settings.policy.horizon):
         wait = jittered(
             max(delivery.attempts for delivery in deliveries),
-            settings.policy_retry_first,
-            settings.policy_retry_most,
+            settings.policy.retry_first,
+            settings.policy.retry_max,
         )
         return Ruling(tuple(deliveries), State.MATCHED, now + wait, status, body)
     probe_due = next_probe(1, now, None, settings)

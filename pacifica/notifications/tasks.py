@@ -86,39 +86,39 @@ def route_event(deliveries: list[str]) -> None:
 def sweep() -> None:
     """Nudge whatever is due and has no worker: retries, lost messages, what killed workers left."""
     settings = _settings()
-    if take_lock("sweep", settings.sweep_interval / 2):
+    if take_lock("sweep", settings.celery.sweep_interval / 2):
         _bound_holding(settings)
-        if settings.receive_deduplicate:
-            deduplication.forget(settings.receive_deduplicate, settings.sweep_limit)
-        for subscription in holding.due_held(settings.sweep_limit):
+        if settings.receive.deduplicate:
+            deduplication.forget(settings.receive.deduplicate, settings.celery.sweep_limit)
+        for subscription in holding.due_held(settings.celery.sweep_limit):
             holding.release_or_probe(subscription, settings)
-        nudge_dispatch(due_events(settings.sweep_limit))
-        for event in suspect_events(settings.sweep_limit):
+        nudge_dispatch(due_events(settings.celery.sweep_limit))
+        for event in suspect_events(settings.celery.sweep_limit):
             _BROKER.publish(dispatch_event, [str(event)], alone=True)
-        nudge_policy(due_matched(settings.sweep_limit))
-        nudge_delivery(due_allowed(settings.sweep_limit))
+        nudge_policy(due_matched(settings.celery.sweep_limit))
+        nudge_delivery(due_allowed(settings.celery.sweep_limit))
 
 
 def _bound_holding(settings: Settings) -> None:
-    if take_lock("bound holding", settings.holding_check):
-        expired = holding.expire(settings.holding_most, settings.holding_age)
+    if take_lock("bound holding", settings.holding.check_interval):
+        expired = holding.expire(settings.holding.max_held, settings.holding.max_age)
         if expired:
             _LOG.warning("%d held deliveries expired: too old, or too many", expired)
 
 
 def nudge_dispatch(events: Sequence[UUID]) -> None:
     """Tell a worker to dispatch events; never raises, since the sweep makes good a failure."""
-    _nudge(dispatch_event, events, _settings().event_batch)
+    _nudge(dispatch_event, events, _settings().celery.event_batch)
 
 
 def nudge_policy(events: Sequence[UUID]) -> None:
     """Tell a worker to ask Policy about events; never raises."""
-    _nudge(query_policy, events, _settings().event_batch)
+    _nudge(query_policy, events, _settings().celery.event_batch)
 
 
 def nudge_delivery(deliveries: Sequence[UUID]) -> None:
     """Tell a worker to send deliveries; never raises."""
-    _nudge(route_event, deliveries, _settings().delivery_batch)
+    _nudge(route_event, deliveries, _settings().delivery.batch)
 
 
 def disable_eventmatch(eventmatch_uuid: UUID | str, error: str) -> None:
@@ -155,7 +155,7 @@ class _Broker:
         try:
             task.apply_async(arguments, ignore_result=True, retry=False, **options)
         except Exception as error:  # noqa: BLE001 an edge: kombu's transports raise what they like
-            self._rests_until = time.monotonic() + _settings().publish_pause
+            self._rests_until = time.monotonic() + _settings().celery.publish_pause
             _LOG.warning("no message could be handed to the broker (%s)", type(error).__name__)
 
 
@@ -178,7 +178,10 @@ class _Sweeps(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         self._entry = parent.timer.call_repeatedly(
-            _settings().sweep_interval, _BROKER.publish, (sweep,), {"expires": _SWEEP_EXPIRES}
+            _settings().celery.sweep_interval,
+            _BROKER.publish,
+            (sweep,),
+            {"expires": _SWEEP_EXPIRES},
         )
 
     def stop(self, _parent: Any) -> None:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.orm import DB, open_database
 from pacifica.notifications.settings import Settings
+from tests.support.configured import changed
 
 SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
@@ -19,7 +19,7 @@ SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 @pytest.fixture
 def other(empty_database: str, tmp_path: Path) -> Settings:  # noqa: ARG001 (it unbinds at the end)
     """Return settings that name another database than the environment does."""
-    return replace(load_settings(), peewee_url=f"sqlite:///{tmp_path / 'other.sqlite3'}")
+    return changed(load_settings(), database_peewee_url=f"sqlite:///{tmp_path / 'other.sqlite3'}")
 
 
 def file_of_db() -> str:

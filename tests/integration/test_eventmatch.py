@@ -636,7 +636,7 @@ def discreet(
     told = {
         "SECURITY_KEY": Fernet.generate_key().decode(),
         "SECURITY_MASK_AUTH": "yes",
-        "EVENTMATCH_MOST": "3",
+        "EVENTMATCH_MAX_SUBSCRIPTIONS": "3",
     }
     with running({**environment_in(folder), **told}, folder) as service:
         yield service

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,12 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from pacifica.notifications.events.schemas import EVENT_0_3, EVENT_1_0
 from pacifica.notifications.rest.openapi import description
-from pacifica.notifications.settings import KEYS, Settings
+from pacifica.notifications.settings import Settings
 from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION
 from tests.integration.webservice import Service, assert_error
+from tests.support.configured import changed
 
-DEFAULTS = Settings(*(key.kind.read(key.default) for key in KEYS))
+DEFAULTS = Settings()
 DOCUMENT = description(DEFAULTS, "1.2.3")
 OPERATIONS = [
     (path, method)
@@ -136,7 +136,7 @@ def test_heads_have_no_body() -> None:
 
 
 def test_the_user_header_is_the_configured_one() -> None:
-    document = description(replace(DEFAULTS, user_header="Remote-User"), "1")
+    document = description(changed(DEFAULTS, notifications_user_header="Remote-User"), "1")
     assert document["components"]["securitySchemes"]["caller"]["name"] == "Remote-User"
 
 
@@ -144,13 +144,13 @@ def test_the_user_header_is_the_configured_one() -> None:
 def test_the_user_header_is_required_when_there_is_no_default_user(
     default_user: str, choices: int
 ) -> None:
-    document = description(replace(DEFAULTS, default_user=default_user), "1")
+    document = description(changed(DEFAULTS, notifications_default_user=default_user), "1")
     security = operation("/eventmatch", "get", document)["security"]
     assert ({"caller": []} in security, len(security)) == (True, choices)
 
 
 @pytest.mark.parametrize(
-    ("changed", "security", "status"),
+    ("values", "security", "status"),
     [
         ({}, [], None),
         ({"receive_token": ("t",)}, [{"bearer": []}], "401"),
@@ -164,9 +164,13 @@ def test_the_user_header_is_required_when_there_is_no_default_user(
     ids=str,
 )
 def test_receive_tells_who_may_send(
-    changed: dict[str, Any], security: list[Any], status: str | None
+    values: dict[str, Any], security: list[Any], status: str | None
 ) -> None:
-    described = operation("/receive", "post", description(replace(DEFAULTS, **changed), "1"))
+    described = operation(
+        "/receive",
+        "post",
+        description(changed(DEFAULTS, **values), "1"),
+    )
     assert described["security"] == security
     assert described["responses"].keys() & {"401", "403"} == ({status} if status else set())
     if status == "401":

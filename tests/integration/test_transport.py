@@ -17,11 +17,11 @@ import pycurl
 import pytest
 
 from pacifica.notifications.transport import (
-    Answer,
     Limits,
-    NoAnswer,
-    Outcome,
     Request,
+    Response,
+    SendFailure,
+    SendResult,
     Transport,
     TransportBusy,
     TransportClosed,
@@ -56,26 +56,26 @@ def post(url: str, body: bytes = b"{}", *headers: tuple[str, str]) -> Request:
     return Request("POST", url, headers, body)
 
 
-def outcome(transport: Transport, request: Request) -> Outcome:
+def outcome(transport: Transport, request: Request) -> SendResult:
     return transport.submit(request).result(PATIENCE)
 
 
-def answer(transport: Transport, request: Request) -> Answer:
+def answer(transport: Transport, request: Request) -> Response:
     result = outcome(transport, request)
-    assert isinstance(result, Answer), result
+    assert isinstance(result, Response), result
     return result
 
 
-def no_answer(transport: Transport, request: Request) -> NoAnswer:
+def no_answer(transport: Transport, request: Request) -> SendFailure:
     result = outcome(transport, request)
-    assert isinstance(result, NoAnswer), result
+    assert isinstance(result, SendFailure), result
     return result
 
 
 def warm_up(transport: Transport, target: RecordingServer) -> None:
     """Have a server answer until it may have as many in flight as the limits allow."""
     futures = [transport.submit(post(target.url)) for _ in range(20)]
-    assert all(isinstance(future.result(PATIENCE), Answer) for future in futures)
+    assert all(isinstance(future.result(PATIENCE), Response) for future in futures)
 
 
 # What is sent
@@ -459,7 +459,7 @@ def test_submit_answers_all_when_hundreds_are_in_flight_at_once(target: Recordin
         target.answer = meet
         futures = [transport.submit(post(target.url, b"%d" % n)) for n in range(600)]
         outcomes = [future.result(PATIENCE) for future in futures]
-    assert {result.status for result in outcomes if isinstance(result, Answer)} == {200}
+    assert {result.status for result in outcomes if isinstance(result, Response)} == {200}
     received = target.requests[-600:]
     assert sorted(int(request.body) for request in received) == list(range(600))
     assert target.connections == 200
@@ -494,7 +494,7 @@ def test_submit_has_as_many_in_flight_to_a_host_as_the_limits_allow_and_no_more(
         warm_up(transport, target)
         target.answer = gauge = Gauge(3)
         futures = [transport.submit(post(target.url)) for _ in range(20)]
-        assert all(isinstance(future.result(PATIENCE), Answer) for future in futures)
+        assert all(isinstance(future.result(PATIENCE), Response) for future in futures)
     assert gauge.most == 3
 
 
@@ -504,7 +504,7 @@ def test_submit_has_as_many_in_flight_in_all_as_the_limits_allow_and_no_more() -
         transport = stack.enter_context(Transport(Limits(connections=5)))
         targets = [stack.enter_context(RecordingServer(gauge)) for _ in range(8)]
         futures = [transport.submit(post(target.url)) for target in targets for _ in range(3)]
-        assert all(isinstance(future.result(PATIENCE), Answer) for future in futures)
+        assert all(isinstance(future.result(PATIENCE), Response) for future in futures)
     assert gauge.most == 5
 
 
@@ -524,7 +524,7 @@ def test_total_timeout_does_not_count_the_waiting_for_a_turn(target: RecordingSe
     with Transport(Limits(total_timeout=0.5, connections_per_host=1)) as transport:
         futures = [transport.submit(post(target.url)) for _ in range(6)]
         outcomes = [future.result(PATIENCE) for future in futures]
-    assert all(isinstance(result, Answer) for result in outcomes), outcomes
+    assert all(isinstance(result, Response) for result in outcomes), outcomes
 
 
 # Names
@@ -577,7 +577,7 @@ def test_submit_serves_other_names_when_lookups_hang(
         stuck = [transport.submit(post(f"http://{n % 20}.slow.test/")) for n in range(200)]
         assert answer(transport, post(f"http://target.test:{target.port}/")).status == 200
         reasons = {future.result(PATIENCE) for future in stuck}
-    assert reasons == {NoAnswer("host not found within 0.3 s", 0.0)}
+    assert reasons == {SendFailure("host not found within 0.3 s", 0.0)}
     assert len(slow_names) == 21  # each name once
 
 
@@ -589,7 +589,7 @@ def test_request_waits_no_longer_for_a_name_than_its_own_timeout(transport: Tran
     )
     futures = [transport.submit(each) for each in (patient, hurried)]
     reasons = [future.result(PATIENCE) for future in futures]
-    assert reasons == [NoAnswer(f"host not found within {s} s", 0.0) for s in (2, 0.1)]
+    assert reasons == [SendFailure(f"host not found within {s} s", 0.0) for s in (2, 0.1)]
 
 
 def test_submit_uses_what_a_name_was_when_looking_it_up_again_hangs(
@@ -625,9 +625,9 @@ def test_submit_waits_for_a_name_when_what_it_was_is_too_old(
 # Limits of the queue, cancelling, closing
 
 
-def accepted(transport: Transport, *urls: str) -> list[concurrent.futures.Future[Outcome]]:
+def accepted(transport: Transport, *urls: str) -> list[concurrent.futures.Future[SendResult]]:
     """Submit until the transport is busy."""
-    futures: list[concurrent.futures.Future[Outcome]] = []
+    futures: list[concurrent.futures.Future[SendResult]] = []
     with contextlib.suppress(TransportBusy):
         for url in itertools.islice(itertools.cycle(urls), 1000):
             futures.append(transport.submit(post(url)))
@@ -678,8 +678,8 @@ def test_host_has_room_in_the_queue_again_when_those_that_waited_for_it_were_can
             future.cancel()
         last = transport.submit(post(target.url))
         go.set()
-        assert isinstance(last.result(PATIENCE), Answer)
-    assert isinstance(first.result(0), Answer)
+        assert isinstance(last.result(PATIENCE), Response)
+    assert isinstance(first.result(0), Response)
 
 
 def test_cancelled_request_is_not_sent_when_its_turn_comes(target: RecordingServer) -> None:
@@ -690,7 +690,7 @@ def test_cancelled_request_is_not_sent_when_its_turn_comes(target: RecordingServ
         target.wait_for(1)
         assert second.cancel()
         go.set()
-        assert isinstance(third.result(PATIENCE), Answer)
+        assert isinstance(third.result(PATIENCE), Response)
         done = concurrent.futures.wait([first, second, third], PATIENCE).done
     assert len(done) == 3
     assert [received.path for received in target.requests] == ["/0", "/2"]
@@ -704,7 +704,7 @@ def test_close_gives_no_answer_of_ours_when_requests_are_left() -> None:
         transport.close(grace=0.1)
         assert 0.1 <= time.monotonic() - began < 1
         outcomes = {future.result(0) for future in futures}
-    assert outcomes == {NoAnswer("transport closed", 0.0, ours=True)}
+    assert outcomes == {SendFailure("transport closed", 0.0, ours=True)}
 
 
 def test_close_waits_no_longer_than_needed_when_all_is_answered_in_its_grace(
@@ -715,7 +715,7 @@ def test_close_waits_no_longer_than_needed_when_all_is_answered_in_its_grace(
     began = time.monotonic()
     transport.close(grace=PATIENCE)
     assert time.monotonic() - began < PATIENCE / 2
-    assert all(isinstance(future.result(0), Answer) for future in futures)
+    assert all(isinstance(future.result(0), Response) for future in futures)
 
 
 def test_submit_is_refused_when_the_transport_is_closed() -> None:
@@ -751,18 +751,18 @@ def test_pending_requests_get_no_answer_of_ours_when_the_thread_fails(
             patch.setattr(pycurl, "CurlMulti", Failing)
             futures = [transport.submit(post(target.url)) for _ in range(20)]
             outcomes = {future.result(PATIENCE) for future in futures}
-        assert outcomes == {NoAnswer("transport failed", 0.0, ours=True)}
+        assert outcomes == {SendFailure("transport failed", 0.0, ours=True)}
         assert "as nobody expects" in caplog.text
         assert answer(transport, post(target.url)).status == 200
 
 
 FORK = """
 import os, sys
-from pacifica.notifications.transport import Answer, Request, Transport
+from pacifica.notifications.transport import Response, Request, Transport
 
 def sent(transport, path):
     outcome = transport.submit(Request("POST", sys.argv[1] + path, ())).result(5)
-    return isinstance(outcome, Answer) and outcome.status == 200
+    return isinstance(outcome, Response) and outcome.status == 200
 
 with Transport() as transport:
     assert sent(transport, "/before")

@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from pacifica.notifications.transport import Answer, Limits, NoAnswer, Outcome, Request, Transport
+from pacifica.notifications.transport import (
+    Limits,
+    Request,
+    Response,
+    SendFailure,
+    SendResult,
+    Transport,
+)
 from tests.support import servers
 from tests.support.servers import RawServer, Received, RecordingServer
 
@@ -64,20 +71,20 @@ class Gate:
         return 200, {}, b""
 
 
-def submitted(transport: Transport, url: str, count: int = 1) -> list[Future[Outcome]]:
+def submitted(transport: Transport, url: str, count: int = 1) -> list[Future[SendResult]]:
     return [transport.submit(Request("POST", url, (), b"{}")) for _ in range(count)]
 
 
 def is_answered(transport: Transport, url: str, timeout: float = SOON) -> bool:
     """Tell whether a request is answered in time, its waiting for a turn included."""
     (future,) = submitted(transport, url)
-    return bool(wait([future], timeout).done) and isinstance(future.result(), Answer)
+    return bool(wait([future], timeout).done) and isinstance(future.result(), Response)
 
 
 def widen(transport: Transport, url: str, count: int = 50) -> None:
     """Have a host answer until it may have as many in flight as any."""
     outcomes = [future.result(PATIENCE) for future in submitted(transport, url, count)]
-    assert all(isinstance(outcome, Answer) for outcome in outcomes)
+    assert all(isinstance(outcome, Response) for outcome in outcomes)
 
 
 # What others do
@@ -141,7 +148,7 @@ def test_request_is_accepted_when_one_host_has_more_waiting_than_its_part_of_the
         stuck = submitted(transport, silent, 90)
         assert is_answered(transport, target.url)
         refused = {future.result(0) for future in stuck if future.done()}
-    assert refused == {NoAnswer("too many requests wait for this host", 0.0, ours=True)}
+    assert refused == {SendFailure("too many requests wait for this host", 0.0, ours=True)}
 
 
 # How many a host may have in flight
@@ -150,8 +157,8 @@ def test_request_is_accepted_when_one_host_has_more_waiting_than_its_part_of_the
 def test_host_has_one_in_flight_until_it_has_answered() -> None:
     with RawServer(servers.hanging) as hanging, Transport(Limits(total_timeout=0.3)) as transport:
         first, second, *_ = submitted(transport, hanging.url, 20)
-        assert isinstance(first.result(PATIENCE), NoAnswer)
-        assert isinstance(second.result(PATIENCE), NoAnswer)
+        assert isinstance(first.result(PATIENCE), SendFailure)
+        assert isinstance(second.result(PATIENCE), SendFailure)
         assert hanging.connections <= 3
 
 
@@ -245,16 +252,16 @@ class Conversations:
 
 FEW_FILES = """
 import os, resource, sys
-from pacifica.notifications.transport import Answer, Request, Transport
+from pacifica.notifications.transport import Response, Request, Transport
 
 healthy, *silent = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 with Transport() as transport:
-    assert isinstance(transport.submit(Request("POST", healthy, ())).result(5), Answer)
+    assert isinstance(transport.submit(Request("POST", healthy, ())).result(5), Response)
     for url in silent:
         transport.submit(Request("POST", url, ()))
     outcome = transport.submit(Request("POST", healthy, ())).result(1)
-    assert isinstance(outcome, Answer), outcome
+    assert isinstance(outcome, Response), outcome
     others = [open(os.devnull) for _ in range(30)]
 """
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from pacifica.notifications.subscriptions.networks import Rules
 from pacifica.notifications.transport import (
-    Answer,
     Limits,
     Lookups,
-    NoAnswer,
-    Outcome,
     Request,
+    Response,
+    SendFailure,
+    SendResult,
     Transport,
 )
 from tests.support import servers
@@ -74,18 +74,18 @@ def found_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     return at
 
 
-def outcome(transport: Transport, url: str, method: str = "POST") -> Outcome:
+def outcome(transport: Transport, url: str, method: str = "POST") -> SendResult:
     return transport.submit(Request(method, url, ())).result(PATIENCE)
 
 
-def answered(transport: Transport, url: str, method: str = "POST") -> Answer:
+def answered(transport: Transport, url: str, method: str = "POST") -> Response:
     result = outcome(transport, url, method)
-    assert isinstance(result, Answer), result
+    assert isinstance(result, Response), result
     return result
 
 
-def assert_refused(result: Outcome, reason: str = REFUSED) -> None:
-    assert isinstance(result, NoAnswer), result
+def assert_refused(result: SendResult, reason: str = REFUSED) -> None:
+    assert isinstance(result, SendFailure), result
     assert (result.reason, result.refused, result.ours) == (reason, True, False)
 
 
@@ -138,7 +138,7 @@ def test_no_connection_is_opened_when_an_address_is_denied_however_it_is_spelled
 def test_no_connection_is_opened_when_a_url_hides_where_it_leads(
     denying: Transport, target: RecordingServer, url: str
 ) -> None:
-    assert isinstance(outcome(denying, url.format(target.port)), NoAnswer)
+    assert isinstance(outcome(denying, url.format(target.port)), SendFailure)
     assert target.connections == 0
 
 
@@ -177,7 +177,7 @@ def test_reason_is_not_a_refusal_when_libcurl_tried_an_allowed_address_too(
     found_at(("127.0.0.9",))
     # Libcurl knows by itself that it is ::1 and 127.0.0.1.
     result = outcome(denying, f"http://%6cocalhost:{target.port}/")
-    assert isinstance(result, NoAnswer)
+    assert isinstance(result, SendFailure)
     assert (result.reason, result.refused) == ("no connection", False)
     assert target.connections == 0
 
@@ -192,7 +192,7 @@ def test_name_is_refused_when_it_has_moved_to_a_denied_address(
     fresh = Limits(connect_timeout=2.0, names_fresh=0, names_kept=0)
     with Transport(fresh, rules=DENY_SERVER) as transport:
         first = outcome(transport, f"http://target.test:{target.port}/")
-        assert isinstance(first, NoAnswer)
+        assert isinstance(first, SendFailure)
         assert (first.reason, first.refused) == ("no connection", False)
         assert_refused(outcome(transport, f"http://target.test:{target.port}/"))
     assert asked == ["target.test"] * 2
@@ -206,7 +206,7 @@ def test_old_address_is_used_no_longer_when_the_new_one_is_denied(
     url = f"http://target.test:{target.port}/"
     with Transport(Limits(connect_timeout=2.0, names_fresh=0), rules=DENY_OTHER) as transport:
         assert answered(transport, url).status == 200
-        eventually(lambda: isinstance(outcome(transport, url), NoAnswer))
+        eventually(lambda: isinstance(outcome(transport, url), SendFailure))
         assert_refused(outcome(transport, url), "addresses in 127.0.0.9/32 are not allowed")
 
 
@@ -230,7 +230,7 @@ def test_name_is_no_refusal_when_its_allowed_address_does_not_answer(
 ) -> None:
     found_at(("127.0.0.1", "127.0.0.9"))
     result = outcome(denying, f"http://target.test:{target.port}/")
-    assert isinstance(result, NoAnswer)
+    assert isinstance(result, SendFailure)
     assert (result.reason, result.refused) == ("no connection", False)
     assert target.connections == 0
 
@@ -281,7 +281,7 @@ def test_refused_request_leaves_the_next_ones_alone(
             )
             assert answered(transport, target.url).status == 200
             result = outcome(transport, f"http://127.0.0.1:{free_port()}/")
-            assert isinstance(result, NoAnswer)
+            assert isinstance(result, SendFailure)
             assert (result.reason, result.refused) == ("no connection", False)
     assert_refused(outcome(denying, target.url))
 
@@ -361,7 +361,7 @@ def test_reason_is_a_fixed_phrase_when_what_answers_speaks_no_http(greeting: byt
 
     with RawServer(greet) as server, Transport(LIMITS, rules=DENY_OTHER) as transport:
         result = outcome(transport, server.url)
-    assert isinstance(result, NoAnswer)
+    assert isinstance(result, SendFailure)
     assert result.reason == "not an HTTP answer"
 
 

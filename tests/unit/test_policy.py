@@ -1,7 +1,7 @@
 """Policy: the questions that are asked, and what each kind of answer means."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -20,21 +20,21 @@ from pacifica.notifications.policy import (
 )
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.subscriptions import Subscription
-from pacifica.notifications.transport import Answer, NoAnswer
+from pacifica.notifications.transport import Response, SendFailure
+from tests.support.configured import changed
 
 NOW = datetime(2026, 1, 31, 12, 0, 0)
 POLICY = "http://policy.invalid:8181/base"
-NO_ANSWER = NoAnswer("no connection", 0.1)
+SEND_FAILURE = SendFailure("no connection", 0.1)
 
 
 def settings(**values: object) -> Settings:
     """Return settings with their defaults, as no file and no environment makes them."""
-    keys = {item.name: item.metadata["key"] for item in fields(Settings)}
-    return Settings(**{name: key.kind.read(key.default) for name, key in keys.items()} | values)
+    return changed(Settings(), **values)
 
 
-def answer(status: int, body: bytes = b"") -> Answer:
-    return Answer(status, body, truncated=False, retry_after=None, seconds=0.1)
+def answer(status: int, body: bytes = b"") -> Response:
+    return Response(status, body, truncated=False, retry_after=None, seconds=0.1)
 
 
 def delivery(attempts: int = 1) -> Delivery:
@@ -126,7 +126,7 @@ def test_verdict_is_unknown_when_policy_answers_anything_else(status: int) -> No
 
 
 def test_verdict_is_unknown_when_policy_does_not_answer() -> None:
-    assert verdict(NO_ANSWER) is Verdict.UNKNOWN
+    assert verdict(SEND_FAILURE) is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -137,11 +137,11 @@ def test_verdict_is_unknown_when_policy_does_not_answer() -> None:
         (answer(403), False),
         (answer(410), False),
         (answer(500), False),
-        (NO_ANSWER, False),
+        (SEND_FAILURE, False),
     ],
 )
 def test_user_is_unknown_only_when_policy_answers_404(
-    result: Answer | NoAnswer, unknown: bool
+    result: Response | SendFailure, unknown: bool
 ) -> None:
     assert is_unknown_user(result) is unknown
 
@@ -166,7 +166,7 @@ def test_ruling_without_a_verdict_waits_longer_each_time_up_to_a_bound(
     attempts: tuple[int, ...], seconds: float
 ) -> None:
     ruled = [
-        ruling([delivery(each) for each in attempts], NO_ANSWER, NOW, settings())
+        ruling([delivery(each) for each in attempts], SEND_FAILURE, NOW, settings())
         for _ in range(200)
     ]
     assert {(each.state, each.status, each.body) for each in ruled} == {
@@ -179,7 +179,7 @@ def test_ruling_without_a_verdict_waits_longer_each_time_up_to_a_bound(
 
 @pytest.mark.parametrize(("attempt", "longest"), [(1, 0.5), (2, 1), (3, 2), (4, 3), (99, 3)])
 def test_ruling_waits_as_it_is_configured(attempt: int, longest: float) -> None:
-    chosen = settings(policy_retry_first=0.5, policy_retry_most=3.0)
+    chosen = settings(policy_retry_first=0.5, policy_retry_max=3.0)
     waits = [
         (ruling([delivery(attempt)], answer(503), NOW, chosen).due or NOW) - NOW for _ in range(200)
     ]
@@ -189,7 +189,9 @@ def test_ruling_waits_as_it_is_configured(attempt: int, longest: float) -> None:
 def test_ruling_holds_when_policy_has_given_no_verdict_up_to_its_horizon() -> None:
     chosen = settings(policy_horizon=100.0)
     before, at = (
-        ruling([replace(delivery(9), failing=NOW - timedelta(seconds=ago))], NO_ANSWER, NOW, chosen)
+        ruling(
+            [replace(delivery(9), failing=NOW - timedelta(seconds=ago))], SEND_FAILURE, NOW, chosen
+        )
         for ago in (99, 100)
     )
     assert (before.state, before.probe_due) == (State.MATCHED, None)

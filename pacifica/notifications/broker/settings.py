@@ -23,15 +23,15 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     Messages are acknowledged when their task has ended, so that a killed worker's come back; no
     result is stored, because nobody reads one.
     """
-    embedded = is_embedded(settings.broker_url)
+    embedded = is_embedded(settings.celery.broker_url)
     return {
-        "broker_url": settings.broker_url,
-        "broker_transport": _TRANSPORTS.get(urlsplit(settings.broker_url).scheme),
+        "broker_url": settings.celery.broker_url,
+        "broker_transport": _TRANSPORTS.get(urlsplit(settings.celery.broker_url).scheme),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,  # a worker waits for its broker, however long
-        "broker_connection_timeout": settings.publish_timeout,
+        "broker_connection_timeout": settings.celery.publish_timeout,
         "broker_transport_options": _transport_options(settings),
-        "result_backend": settings.backend_url,
+        "result_backend": settings.celery.backend_url,
         "task_ignore_result": True,
         "task_default_queue": QUEUE,
         "task_serializer": "json",
@@ -69,9 +69,9 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
 
 
 def _options_of(settings: Settings) -> dict[str, Any]:
-    scheme = urlsplit(settings.broker_url).scheme.partition("+")[0]
+    scheme = urlsplit(settings.celery.broker_url).scheme.partition("+")[0]
     if scheme == "filesystem":
-        folder = embedded_folder(settings.broker_url)
+        folder = embedded_folder(settings.celery.broker_url)
         messages, control = folder / "messages", folder / "control"
         for each in (messages, control):
             each.mkdir(parents=True, exist_ok=True)
@@ -85,15 +85,15 @@ def _options_of(settings: Settings) -> dict[str, Any]:
         return {
             # A message whose worker was killed is handed out again after this long, and looked
             # for at every turn; kombu's defaults are an hour and every tenth turn of ten seconds.
-            "visibility_timeout": settings.lease,
+            "visibility_timeout": settings.celery.lease,
             "unacked_restore_interval": 1,
             "unacked_restore_throttle": 1,
-            "socket_connect_timeout": settings.publish_timeout,
+            "socket_connect_timeout": settings.celery.publish_timeout,
             # A worker waits a second for a message; a server that hangs answers neither of them.
-            "socket_timeout": _REDIS_POLL + settings.publish_timeout,
+            "socket_timeout": _REDIS_POLL + settings.celery.publish_timeout,
             "socket_keepalive": True,
         }
     if scheme in ("amqp", "pyamqp", "amqps"):
         # Also when it hangs up after a failure, which asks the server to agree.
-        return {"confirm_publish": True, "read_timeout": settings.publish_timeout}
+        return {"confirm_publish": True, "read_timeout": settings.celery.publish_timeout}
     return {}

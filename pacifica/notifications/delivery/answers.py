@@ -1,16 +1,16 @@
 """What of an answer is kept in the record, and told to a subscription's owner."""
 
-from pacifica.notifications.transport import Answer, NoAnswer
+from pacifica.notifications.transport import Response, SendFailure
 
 _SHOWN = 500
 
 
-def answered(result: Answer | NoAnswer) -> tuple[str, str]:
+def answered(result: Response | SendFailure) -> tuple[str, str]:
     """Return the status and the text that are recorded; without an answer, '' and the reason.
 
     A NUL, which PostgreSQL refuses, and bytes that are not UTF-8 become the replacement character.
     """
-    if isinstance(result, NoAnswer):
+    if isinstance(result, SendFailure):
         return "", result.reason
     return str(result.status), result.body.decode("utf-8", "replace").replace("\0", "\ufffd")
 

@@ -4,7 +4,7 @@ import socket
 from functools import cache
 
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.transport import Answer, NoAnswer, Request
+from pacifica.notifications.transport import Request, Response, SendFailure
 
 _REQUEST_ORIGIN = "WebHook-Request-Origin"
 _ALLOWED_ORIGIN = "WebHook-Allowed-Origin"
@@ -13,12 +13,12 @@ _ANYBODY = "*"
 
 def origin(settings: Settings) -> str:
     """Return as whom this service asks: a DNS name, this machine's where none is configured."""
-    return settings.delivery_origin or _own_name()
+    return settings.delivery.origin or _own_name()
 
 
 def origin_headers(settings: Settings) -> tuple[tuple[str, str], ...]:
     """Return what each delivery carries where targets were asked; section 4.1.2 demands it."""
-    return ((_REQUEST_ORIGIN, origin(settings)),) if settings.delivery_handshake else ()
+    return ((_REQUEST_ORIGIN, origin(settings)),) if settings.delivery.handshake else ()
 
 
 def question(url: str, authorization: tuple[tuple[str, str], ...], asker: str) -> Request:
@@ -29,9 +29,9 @@ def question(url: str, authorization: tuple[tuple[str, str], ...], asker: str) -
     return Request("OPTIONS", url, ((_REQUEST_ORIGIN, asker), *authorization))
 
 
-def objection(result: Answer | NoAnswer, asker: str) -> str | None:
+def objection(result: Response | SendFailure, asker: str) -> str | None:
     """Return why an answer is no agreement, without anything that it says; None where it is one."""
-    if isinstance(result, NoAnswer):
+    if isinstance(result, SendFailure):
         return result.reason
     if not 200 <= result.status < 300:
         return f"it answered {result.status}"

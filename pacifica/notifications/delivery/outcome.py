@@ -9,7 +9,7 @@ from pacifica.notifications.delivery.retries import jittered, next_probe
 from pacifica.notifications.flow import Delivery, Outcome
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.subscriptions.masking import without_secrets
-from pacifica.notifications.transport import Answer, NoAnswer
+from pacifica.notifications.transport import Response, SendFailure
 
 # The target may recover by itself (RFC 9110, 8470 and 6585); any other 4xx and 3xx will not.
 _TRANSIENT = frozenset({408, 425, 429})
@@ -20,7 +20,7 @@ _MEANINGS = {410: ", gone", 415: ", the form of the event is not understood"}
 
 
 def outcome(
-    delivery: Delivery, result: Answer | NoAnswer, now: datetime, settings: Settings
+    delivery: Delivery, result: Response | SendFailure, now: datetime, settings: Settings
 ) -> Outcome:
     """Return what a target's answer means for a delivery and its subscription.
 
@@ -35,10 +35,10 @@ def outcome(
     status, body = answered(result)
     # Some answer with the request that they got.
     body = without_secrets(body, delivery.subscription.auth)
-    if isinstance(result, Answer) and 200 <= result.status < 300:
+    if isinstance(result, Response) and 200 <= result.status < 300:
         return Outcome(delivery, True, None, status, body)
-    if isinstance(result, NoAnswer) and result.ours:
-        later = now + timedelta(seconds=settings.delivery_busy_wait)
+    if isinstance(result, SendFailure) and result.ours:
+        later = now + timedelta(seconds=settings.delivery.busy_wait)
         return Outcome(delivery, False, later, status, body, tried=False)
     if not _is_transient(result):
         error = _error(delivery, result, now, body)
@@ -65,38 +65,38 @@ def unusable(delivery: Delivery, reason: str, now: datetime) -> Outcome:
     return Outcome(delivery, False, now, "", reason, f"cannot be delivered: {reason}")
 
 
-def _is_transient(result: Answer | NoAnswer) -> bool:
-    if isinstance(result, NoAnswer):
+def _is_transient(result: Response | SendFailure) -> bool:
+    if isinstance(result, SendFailure):
         return not result.refused
     if result.status in _TRANSIENT:
         return True
     return result.status >= 500 and result.status != _LOOP
 
 
-def _asked(result: Answer | NoAnswer, now: datetime, settings: Settings) -> datetime | None:
+def _asked(result: Response | SendFailure, now: datetime, settings: Settings) -> datetime | None:
     """Return the moment before which a target wants no other request, if it has named one.
 
     It is no later than a subscription is probed at all.
     """
-    seconds = retry_after(result.retry_after, now) if isinstance(result, Answer) else None
+    seconds = retry_after(result.retry_after, now) if isinstance(result, Response) else None
     if seconds is None:
         return None
-    return now + timedelta(seconds=min(seconds, settings.recovery_horizon))
+    return now + timedelta(seconds=min(seconds, settings.recovery.horizon))
 
 
 def _next_try(
     delivery: Delivery, asked: datetime | None, now: datetime, settings: Settings
 ) -> datetime | None:
     """Return when to try again: when the target asks for it, or soon; None: no more."""
-    if delivery.probe or delivery.attempts >= settings.delivery_attempts:
+    if delivery.probe or delivery.attempts >= settings.delivery.attempts:
         return None
     if asked is not None:
-        most = now + timedelta(seconds=settings.delivery_retry_after_most)
+        most = now + timedelta(seconds=settings.delivery.max_retry_after)
         return asked if asked <= most else None
     due = now + jittered(
-        delivery.attempts, settings.delivery_retry_first, settings.delivery_retry_most
+        delivery.attempts, settings.delivery.retry_first, settings.delivery.retry_max
     )
-    horizon = (delivery.failing or now) + timedelta(seconds=settings.delivery_horizon)
+    horizon = (delivery.failing or now) + timedelta(seconds=settings.delivery.horizon)
     return due if due <= horizon else None
 
 
@@ -117,11 +117,11 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds())
 
 
-def _error(delivery: Delivery, result: Answer | NoAnswer, now: datetime, body: str) -> str:
+def _error(delivery: Delivery, result: Response | SendFailure, now: datetime, body: str) -> str:
     """Say in one line what was tried, when, how often, and what came of it."""
     tries = "1 attempt" if delivery.attempts == 1 else f"{delivery.attempts} attempts"
     answer = body
-    if isinstance(result, Answer):
+    if isinstance(result, Response):
         answer = f"status {result.status}{_MEANINGS.get(result.status, '')}: {shown(body)}"
     return (
         f"{now.isoformat(timespec='seconds')}Z: POST of event {delivery.event} to "

@@ -84,6 +84,6 @@ def _time_left(delivery: Delivery, now: datetime, settings: Settings) -> float |
     """
     if delivery.failing is None:
         return None
-    left = settings.delivery_horizon - (now - delivery.failing).total_seconds()
+    left = settings.delivery.horizon - (now - delivery.failing).total_seconds()
     # Past the horizon, the target has asked for the wait, or it was ours.
-    return max(left, settings.delivery_retry_timeout) if left >= 0 else None
+    return max(left, settings.delivery.retry_timeout) if left >= 0 else None

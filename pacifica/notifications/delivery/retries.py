@@ -24,9 +24,9 @@ def next_probe(
     `disabled` is when the subscription was; one that waits for Policy alone is enabled, and probed
     for as long as anything is held for it.
     """
-    waits = settings.recovery_waits
+    waits = settings.recovery.waits
     due = now + timedelta(seconds=waits[min(number, len(waits)) - 1])
     gives_up = disabled is not None and due > disabled + timedelta(
-        seconds=settings.recovery_horizon
+        seconds=settings.recovery.horizon
     )
     return None if gives_up else due

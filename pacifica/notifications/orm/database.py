@@ -15,9 +15,9 @@ import peewee
 
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import StoreUnavailable
-from pacifica.notifications.orm.engines import DatabaseOptions, close_connections, peewee_database
+from pacifica.notifications.orm.engines import close_connections, peewee_database
 from pacifica.notifications.orm.secrets import Keyring
-from pacifica.notifications.settings import Settings
+from pacifica.notifications.settings import DatabaseSettings, Settings
 
 # Seconds between two tries while the circuit is open.
 _RETRY_INTERVAL = 1.0
@@ -62,27 +62,17 @@ class Database:
     is for a locked SQLite file, which does not stop readers; `breaker` is for all other failures.
     """
 
-    def __init__(self, options: DatabaseOptions) -> None:
-        self.options = options
-        self.engine: Any = peewee_database(options)
-        self.keyring = Keyring(options.keys)
+    def __init__(self, settings: DatabaseSettings, keyring: Keyring) -> None:
+        self.settings = settings
+        self.engine: Any = peewee_database(settings, statement_timeout=settings.statement_timeout)
+        self.keyring = keyring
         self.breaker = CircuitBreaker()
         self.write_breaker = CircuitBreaker()
 
 
 def open_database(settings: Settings) -> Database:
     """Return the configured database, not yet connected."""
-    return Database(
-        DatabaseOptions(
-            url=settings.peewee_url,
-            connect_timeout=settings.connect_timeout,
-            statement_timeout=settings.statement_timeout,
-            busy_timeout=settings.busy_timeout,
-            connect_attempts=settings.connect_attempts,
-            connect_wait=settings.connect_wait,
-            keys=settings.security_key,
-        )
-    )
+    return Database(settings.database, Keyring(settings.security.key))
 
 
 class LazyDatabase(peewee.DatabaseProxy):
@@ -158,7 +148,7 @@ class LazyDatabase(peewee.DatabaseProxy):
         self._guard = threading.Lock()
         if self._handle is not None:
             self._inherited.append((self._handle, self.obj))
-            self._open = partial(Database, self._handle.options)
+            self._open = partial(Database, self._handle.settings, self._handle.keyring)
             self._handle = None
             self.initialize(None)
 

@@ -4,7 +4,6 @@ import logging
 import random
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +11,7 @@ import peewee
 from playhouse import db_url
 
 from pacifica.notifications.orm.pool import Pool
+from pacifica.notifications.settings import DatabaseSettings
 
 # A TEXT column of MySQL and MariaDB holds 64 KiB, which is less than an event may have, and their
 # DATETIME drops fractions of a second.
@@ -23,23 +23,6 @@ _POOL_WAIT = 0.7
 _NETWORK_DELAY = 0.2
 # Seconds between two attempts to begin a transaction while an SQLite file is locked.
 _RETRY_PAUSE = (0.001, 0.01)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatabaseOptions:
-    """Which database to use, and how; all times are in seconds.
-
-    `statement_timeout` bounds each SQL statement, and None does not. `busy_timeout` is how long to
-    wait for a locked SQLite file. `keys` encrypt secrets: the first one encrypts, each decrypts.
-    """
-
-    url: str = field(repr=False)
-    connect_timeout: int
-    statement_timeout: float | None
-    busy_timeout: float
-    connect_attempts: int
-    connect_wait: float
-    keys: tuple[str, ...] = field(repr=False)
 
 
 class FairSqlite(peewee.SqliteDatabase):
@@ -80,23 +63,28 @@ class FairSqlite(peewee.SqliteDatabase):
         self.execute_sql(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
 
-def peewee_database(options: DatabaseOptions) -> peewee.Database:
-    """Return a database that is set up for its engine and not yet connected."""
+def peewee_database(
+    settings: DatabaseSettings, *, statement_timeout: float | None
+) -> peewee.Database:
+    """Return a database that is set up for its engine and not yet connected.
+
+    `statement_timeout` (seconds) bounds each SQL statement; None leaves migrations unbounded.
+    """
     logging.getLogger("peewee").addFilter(_without_parameters)
-    scheme = urlsplit(options.url).scheme
+    url = settings.peewee_url
+    scheme = urlsplit(url).scheme
     engine = scheme.removesuffix("+pool").replace("sqliteext", "sqlite")
     # peewee 4 has dropped the scheme `sqliteext`, which configurations have.
-    known_url = options.url.replace(scheme, scheme.replace("sqliteext", "sqlite"), 1)
-    parameters = db_url.parse(known_url)
-    if "passwd" in parameters:  # peewee's name for it, which PyMySQL is giving up
-        parameters["password"] = parameters.pop("passwd")
+    options = db_url.parse(url.replace(scheme, scheme.replace("sqliteext", "sqlite"), 1))
+    if "passwd" in options:  # peewee's name for it, which PyMySQL is giving up
+        options["password"] = options.pop("passwd")
     if scheme.endswith("+pool"):
-        parameters.setdefault("timeout", _POOL_WAIT)
+        options.setdefault("timeout", _POOL_WAIT)
     defaults = {"sqlite": _sqlite, "mysql": _mysql}.get(engine, _postgresql)
     kind = _peewee_class(engine)
     if scheme.endswith("+pool"):
         kind = type(f"Pooled{kind.__name__}", (Pool, kind), {})
-    database = kind(**{**defaults(options, parameters), **parameters})
+    database = kind(**{**defaults(settings, statement_timeout), **options})
     # Each thread has a connection of its own. With peewee's lock, all threads would wait while one
     # connects to a server that hangs, or closes its connection.
     database._lock = nullcontext()
@@ -129,12 +117,12 @@ def _peewee_class(engine: str) -> Any:
     return db_url.schemes[engine]
 
 
-def _sqlite(options: DatabaseOptions, parameters: dict[str, Any]) -> dict[str, Any]:
+def _sqlite(settings: DatabaseSettings, _statement_timeout: float | None) -> dict[str, Any]:
     """Set up SQLite for a web server and workers that write at the same time."""
-    defaults: dict[str, Any] = {
+    return {
         "pragmas": {
             # For statements outside transactions.
-            "busy_timeout": int(options.busy_timeout * 1000),
+            "busy_timeout": int(settings.busy_timeout * 1000),
             "journal_mode": "wal",
             "synchronous": "full",  # an answered event must outlive a power cut
             "foreign_keys": 1,
@@ -142,40 +130,37 @@ def _sqlite(options: DatabaseOptions, parameters: dict[str, Any]) -> dict[str, A
         # A transaction that begins by reading could not become a writer while another one writes.
         "lock_type": "IMMEDIATE",
         "field_types": _OTHER_TYPES,
-        "busy_timeout": options.busy_timeout,
+        "busy_timeout": settings.busy_timeout,
+        "timeout": settings.busy_timeout,
         "check_same_thread": False,
     }
-    if "timeout" not in parameters:
-        defaults["timeout"] = options.busy_timeout
-    return defaults
 
 
-def _postgresql(options: DatabaseOptions, _parameters: dict[str, Any]) -> dict[str, Any]:
-    defaults: dict[str, Any] = {
-        "connect_timeout": options.connect_timeout,
+def _postgresql(settings: DatabaseSettings, statement_timeout: float | None) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "connect_timeout": settings.connect_timeout,
         "application_name": "pacifica-notifications",
         "field_types": _OTHER_TYPES,
     }
-    if options.statement_timeout is None:
-        return defaults
+    if statement_timeout is None:
+        return options
     # Imported here, since psycopg2 is an extra.
     from pacifica.notifications.orm.postgresql import connection_class
 
-    milliseconds = int(options.statement_timeout * 1000)
-    defaults["options"] = f"-c statement_timeout={milliseconds}"
-    defaults["connection_factory"] = connection_class(options.statement_timeout + _NETWORK_DELAY)
-    return defaults
+    options["options"] = f"-c statement_timeout={int(statement_timeout * 1000)}"
+    options["connection_factory"] = connection_class(statement_timeout + _NETWORK_DELAY)
+    return options
 
 
-def _mysql(options: DatabaseOptions, _parameters: dict[str, Any]) -> dict[str, Any]:
+def _mysql(settings: DatabaseSettings, statement_timeout: float | None) -> dict[str, Any]:
     # Imported here, since PyMySQL is an extra.
     from pacifica.notifications.orm.mysql import BoundedCursor
 
     return {
-        "connect_timeout": options.connect_timeout,
+        "connect_timeout": settings.connect_timeout,
         "cursorclass": BoundedCursor,
-        "read_timeout": options.statement_timeout,
-        "write_timeout": options.statement_timeout,
+        "read_timeout": statement_timeout,
+        "write_timeout": statement_timeout,
         # At the default level, locked gaps between rows make unrelated claims wait for each other.
         "init_command": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
         "sql_mode": "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",

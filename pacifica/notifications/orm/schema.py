@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -88,25 +87,25 @@ class OrmSync:
 
         Tries `connect_attempts` times, `connect_wait` seconds apart, then raises StoreUnavailable.
         """
-        options = DB.handle().options
-        url = without_password(options.url)
-        for attempt in range(1, options.connect_attempts + 1):
+        settings = DB.handle().settings
+        url = without_password(settings.peewee_url)
+        for attempt in range(1, settings.connect_attempts + 1):
             try:
-                _connect(options.busy_timeout)
+                _connect(settings.busy_timeout)
                 return
             except peewee.PeeweeException as error:
                 _LOG.warning(
                     "%s is not reached (try %d of %d): %s",
                     url,
                     attempt,
-                    options.connect_attempts,
+                    settings.connect_attempts,
                     reason(error),
                 )
-                if attempt == options.connect_attempts:
+                if attempt == settings.connect_attempts:
                     raise StoreUnavailable(
                         f"{url} was not reached in {attempt} tries: {reason(error)}"
                     ) from error
-            time.sleep(options.connect_wait)
+            time.sleep(settings.connect_wait)
 
     @classmethod
     def update_tables(cls) -> bool:
@@ -275,7 +274,7 @@ def _unlimited_statements() -> Iterator[peewee.Database]:
     at the end, also those of a pool, which gives their locks back.
     """
     handle = DB.handle()
-    unlimited = peewee_database(replace(handle.options, statement_timeout=None))
+    unlimited = peewee_database(handle.settings, statement_timeout=None)
     DB.initialize(unlimited)
     try:
         yield unlimited

@@ -18,18 +18,18 @@ def admit() -> None:
     """
     if not (_came_from_proxy() and _has_secret()):
         raise ApiError(403, "requests for this path are taken from the authenticating proxy alone")
-    if settings().eventmatch_rate:
+    if settings().eventmatch.rate:
         _count()
 
 
 def _came_from_proxy() -> bool:
-    proxies = settings().trusted_proxies
+    proxies = settings().notifications.trusted_proxies
     return not proxies or comes_from(proxies, cherrypy.request.wsgi_environ)
 
 
 def _has_secret() -> bool:
-    secret = settings().proxy_secret
-    given = cherrypy.request.headers.get(settings().proxy_secret_header, "")
+    secret = settings().notifications.proxy_secret
+    given = cherrypy.request.headers.get(settings().notifications.proxy_secret_header, "")
     # A repeated header is longer than the secret, with whatever joins the two.
     return not secret or compare_digest(
         given.encode("latin-1", "replace"), secret.encode(errors="surrogateescape")
@@ -45,6 +45,6 @@ def _count() -> None:
     if wait:
         raise ApiError(
             429,
-            f"this user sends more than {settings().eventmatch_rate:g} requests a second",
+            f"this user sends more than {settings().eventmatch.rate:g} requests a second",
             headers={"Retry-After": str(math.ceil(wait))},
         )

@@ -19,12 +19,12 @@ def get_remote_user() -> str:
 
     Answers 401 where there is neither, and 400 to a name that Policy could not look up.
     """
-    header = settings().user_header
+    header = settings().notifications.user_header
     value = cherrypy.request.headers.get(header)
     if value is None:
-        if not settings().default_user:
+        if not settings().notifications.default_user:
             raise ApiError(401, f"the header {header} is required")
-        return settings().default_user
+        return settings().notifications.default_user
     name = _decoded(value)
     if REPEATED in value or _REFUSED.intersection(value):
         refused = " ".join(sorted(_REFUSED))

@@ -49,9 +49,13 @@ class EventMatch:
     def POST(self) -> bytes:  # noqa: N802
         """Create a subscription and return it."""
         user = get_remote_user()
-        columns = new_subscription(_meant(body(), {}), user, settings().jsonpath_max_length)
+        columns = new_subscription(
+            _meant(body(), {}), user, settings().eventmatch.jsonpath_max_length
+        )
         require_target(columns["target_url"], columns["auth"], user)
-        return encode_text(_shown(subscriptions.create(columns, settings().eventmatch_most)))
+        return encode_text(
+            _shown(subscriptions.create(columns, settings().eventmatch.max_subscriptions))
+        )
 
     @answering_errors
     def PUT(self, event_uuid: str) -> bytes:  # noqa: N802
@@ -73,13 +77,13 @@ class EventMatch:
 
 
 def _changes(stored: dict[str, Any], body: Any) -> dict[str, Any]:
-    return changes_to(stored, _meant(body, stored), settings().jsonpath_max_length)
+    return changes_to(stored, _meant(body, stored), settings().eventmatch.jsonpath_max_length)
 
 
 def _meant(body: Any, stored: dict[str, Any]) -> Any:
     """Return a body without the masks that its sender may have read."""
-    return unmasked(body, stored) if settings().mask_auth else body
+    return unmasked(body, stored) if settings().security.mask_auth else body
 
 
 def _shown(subscription: dict[str, Any]) -> dict[str, Any]:
-    return masked(subscription) if settings().mask_auth else subscription
+    return masked(subscription) if settings().security.mask_auth else subscription

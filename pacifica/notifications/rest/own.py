@@ -16,7 +16,7 @@ _UUID = re.compile("(?i)[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")
 
 def body() -> Any:
     """Return the JSON value of the request's body; raises InvalidInput."""
-    return read_json(read_body(settings().eventmatch_max_body), settings().eventmatch_max_depth)
+    return read_json(read_body(settings().eventmatch.max_body), settings().eventmatch.max_depth)
 
 
 def uuid_in(part: str) -> UUID:

@@ -67,7 +67,7 @@ def take(event: Event, multithread: bool) -> UUID:
     Where duplicates are suppressed, the id may be that of an earlier event. `multithread` says
     whether other threads run while this process has no request.
     """
-    if settings().receive_deduplicate:
+    if settings().receive.deduplicate:
         return take_all([event], multithread)[0]
     intake().store(event)
     _tell([event.uuid], multithread)
@@ -76,8 +76,8 @@ def take(event: Event, multithread: bool) -> UUID:
 
 def take_all(events: Sequence[Event], multithread: bool) -> list[UUID]:
     """Store all of some events or none, have workers told of them, and return their ids."""
-    if settings().receive_deduplicate:
-        uuids = deduplication.record_first(events, settings().receive_deduplicate)
+    if settings().receive.deduplicate:
+        uuids = deduplication.record_first(events, settings().receive.deduplicate)
     else:
         record_batch(events)
         uuids = [event.uuid for event in events]
@@ -97,7 +97,7 @@ def _tell(uuids: Sequence[UUID], multithread: bool) -> None:
 def _event(hops: int) -> Event:
     """Return the event of a request that has one: in binary mode, or in structured mode."""
     declared = content_type()
-    depth = settings().receive_max_depth
+    depth = settings().receive.max_depth
     headers = {
         name[len(PREFIX) :].lower(): value
         for name, value in cherrypy.request.headers.items()
@@ -105,19 +105,19 @@ def _event(hops: int) -> Event:
     }
     if TELLING.isdisjoint(headers) or declared.lower().startswith(_CLOUDEVENTS):
         require_type(JSON_TYPES)
-        body = read_event_body(settings().receive_max_body)
+        body = read_event_body(settings().receive.max_body)
         return parse_event(body, depth, hops, names_version=media_type(declared) == EVENT_TYPE)
     if is_json_type(declared):
         require_utf8(declared)
-    body = read_event_body(settings().receive_max_body)
+    body = read_event_body(settings().receive.max_body)
     return parse_binary(headers, declared, body, depth, hops)
 
 
 def _batch(hops: int) -> list[Event]:
     require_type((BATCH_TYPE,))
-    body = read_event_body(settings().receive_max_body)
+    body = read_event_body(settings().receive.max_body)
     try:
-        return parse_batch(body, settings().receive_max_depth, settings().receive_max_batch, hops)
+        return parse_batch(body, settings().receive.max_depth, settings().receive.max_batch, hops)
     except BatchTooLong as error:
         raise ApiError(413, str(error)) from error
 
@@ -128,7 +128,7 @@ def _hops() -> int:
     if not (value.isascii() and value.isdecimal()):
         raise ApiError(400, f"the header {HOPS_HEADER} must be a whole number, given once")
     hops = int(value[:9])
-    most = settings().receive_max_hops
+    most = settings().receive.max_hops
     if hops > most:
         raise ApiError(
             508, f"{HOPS_HEADER} is more than {most}: the event goes round and round", hops=hops

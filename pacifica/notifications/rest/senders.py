@@ -19,7 +19,7 @@ def require_sender() -> None:
     """Answer 401 to who needs a token and has none, and 403 where there are no tokens."""
     if may_send(cherrypy.request.wsgi_environ):
         return
-    if settings().receive_token:
+    if settings().receive.token:
         raise ApiError(
             401,
             "events are taken from senders that have a token",
@@ -30,7 +30,7 @@ def require_sender() -> None:
 
 def may_send(environ: Mapping[str, Any]) -> bool:
     """Tell whether the sender of a request may send events, by its WSGI environment."""
-    tokens, networks = settings().receive_token, settings().receive_allow_addresses
+    tokens, networks = settings().receive.token, settings().receive.allow_addresses
     if not tokens and not networks:
         return True
     return _has_token(tokens, environ) or _is_near(networks, environ)

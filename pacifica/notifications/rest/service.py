@@ -45,10 +45,10 @@ def intake() -> GroupCommit:
     """Return what stores this process's events."""
     return GroupCommit(
         events.record_all,
-        max_events=settings().receive_group,
-        max_bytes=settings().receive_group_bytes,
-        max_wait=settings().receive_group_wait,
-        timeout=settings().statement_timeout,
+        max_events=settings().receive.group,
+        max_bytes=settings().receive.group_bytes,
+        max_wait=settings().receive.group_wait,
+        timeout=settings().database.statement_timeout,
     )
 
 
@@ -57,11 +57,11 @@ def nudger() -> Nudger:
     """Return what tells the workers of this process's events, also of the last ones at its end."""
     made = Nudger(
         nudge_dispatch,
-        batch=settings().event_batch,
-        gather=settings().publish_gather,
-        most=settings().publish_waiting,
+        batch=settings().celery.event_batch,
+        gather=settings().celery.publish_gather,
+        most=settings().celery.publish_queue,
     )
-    atexit.register(made.close, settings().publish_flush)
+    atexit.register(made.close, settings().celery.publish_flush)
     return made
 
 
@@ -69,7 +69,7 @@ def nudger() -> Nudger:
 def rates() -> Rates:
     """Return what counts the requests that users send to this process."""
     return Rates(
-        settings().eventmatch_rate, settings().eventmatch_burst, settings().eventmatch_rate_users
+        settings().eventmatch.rate, settings().eventmatch.burst, settings().eventmatch.rate_users
     )
 
 
@@ -78,10 +78,10 @@ def to_targets() -> Transport:
     """Return what asks targets whether they agree to be sent events."""
     return Transport(
         Limits(
-            connect_timeout=settings().delivery_connect_timeout,
-            total_timeout=settings().delivery_timeout,
-            read_timeout=settings().delivery_read_timeout,
-            response_bytes=settings().delivery_response_bytes,
+            connect_timeout=settings().delivery.connect_timeout,
+            total_timeout=settings().delivery.timeout,
+            read_timeout=settings().delivery.read_timeout,
+            response_bytes=settings().delivery.response_bytes,
         ),
         rules=delivery_rules(settings()),
     )

@@ -57,7 +57,7 @@ class ShortWay:
         try:
             body = read_exactly(environ["wsgi.input"], int(environ["CONTENT_LENGTH"]))
             strict = environ["CONTENT_TYPE"] == EVENT_TYPE
-            event = parse_event(body, settings().receive_max_depth, names_version=strict)
+            event = parse_event(body, settings().receive.max_depth, names_version=strict)
             uuid = take(event, environ["wsgi.multithread"])
         except Exception as error:  # noqa: BLE001 raised again where it is answered
             environ[FAILURE] = error
@@ -87,7 +87,7 @@ def _is_plain(environ: Environ) -> bool:
         and environ.get("SERVER_PROTOCOL") in _PROTOCOLS
         and 0 < len(length) < _DIGITS
         and length.isdecimal()
-        and int(length) <= settings().receive_max_body
+        and int(length) <= settings().receive.max_body
         and _UNUSUAL.isdisjoint(environ)
         and may_send(environ)
     )

@@ -28,7 +28,7 @@ def require_target(url: str, auth: Mapping[str, Any], user: str) -> None:
     InvalidInput; answers 429 or 503 where too many wait for targets to agree.
     """
     require_permitted(url)
-    if settings().delivery_handshake:
+    if settings().delivery.handshake:
         _require_agreed(url, auth, user)
 
 
@@ -46,7 +46,7 @@ def require_permitted(url: str) -> None:
         address = literal(host)
         if address is not None:
             broken = rules.refusal(address)
-        elif (found := lookups().find(host, settings().delivery_connect_timeout)) is not None:
+        elif (found := lookups().find(host, settings().delivery.connect_timeout)) is not None:
             broken = found.refusal
     if broken is not None:
         raise InvalidInput(("target_url", broken))
@@ -58,7 +58,7 @@ def _require_agreed(url: str, auth: Mapping[str, Any], user: str) -> None:
         request = question(url, authorization(auth), asker)
     except ValueError as error:
         raise InvalidInput(("auth", str(error))) from error
-    longest = settings().delivery_connect_timeout + settings().delivery_timeout
+    longest = settings().delivery.connect_timeout + settings().delivery.timeout
     with _PLACES.taken(user):
         try:
             result = to_targets().submit(request).result(longest + _GRACE)

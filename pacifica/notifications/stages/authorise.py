@@ -32,9 +32,9 @@ from pacifica.notifications.store.dispatching import (
 from pacifica.notifications.store.holding import disable, probe_failed
 from pacifica.notifications.store.revisions import SubscriptionCache
 from pacifica.notifications.transport import (
-    Answer,
-    NoAnswer,
     Request,
+    Response,
+    SendFailure,
     Transport,
     TransportBusy,
     TransportClosed,
@@ -42,7 +42,7 @@ from pacifica.notifications.transport import (
 
 _LOG = logging.getLogger(__name__)
 _MOST_DELIVERIES = 5000
-_TOO_SLOW = NoAnswer("Policy was too slow to be asked", 0.0, ours=True)
+_TOO_SLOW = SendFailure("Policy was too slow to be asked", 0.0, ours=True)
 
 K = TypeVar("K", bound=Hashable)
 
@@ -53,7 +53,7 @@ class _Asked:
 
     user: str
     deliveries: list[Delivery]
-    answer: Answer | NoAnswer
+    answer: Response | SendFailure
 
 
 class Authoriser:
@@ -62,7 +62,7 @@ class Authoriser:
     def __init__(self, settings: Settings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
-        self._cache = SubscriptionCache(settings.matching_known)
+        self._cache = SubscriptionCache(settings.matching.max_cached)
 
     def admit(self, matched: Sequence[Matched], revision: int, most: int) -> Iterator[Dispatched]:
         """Get verdicts on matched events and record them, which ends their dispatch.
@@ -86,7 +86,7 @@ class Authoriser:
         self, by_event: Mapping[UUID, Sequence[Ruling]], plan: DispatchPlan, most: int
     ) -> Iterator[Dispatched]:
         rulings = [each for of_one in by_event.values() for each in of_one]
-        lease = self._settings.lease
+        lease = self._settings.celery.lease
         try:
             dispatched = record_dispatched(by_event, plan, rulings, lease=lease, max_claimed=most)
         except NotificationsError:
@@ -108,7 +108,7 @@ class Authoriser:
 
         Raises StoreUnavailable; what was not finished is due again when its lease ends.
         """
-        deliveries = claim_matched(events, self._settings.lease, _MOST_DELIVERIES)
+        deliveries = claim_matched(events, self._settings.celery.lease, _MOST_DELIVERIES)
         asked = self._ask(deliveries, events_of(deliveries))
         rulings = self._rulings(asked)
         record_rulings(rulings)
@@ -130,7 +130,7 @@ class Authoriser:
         for delivery in deliveries:
             if delivery.event in events:
                 groups[delivery.event, delivery.subscription.user].append(delivery)
-        url = self._settings.policy_url
+        url = self._settings.notifications.policy_url
         answers = self._answers(
             {
                 (event, user): verdict_request(url, user, policy_body(events[event]))
@@ -143,9 +143,9 @@ class Authoriser:
         """Where Policy answered with an error, find out whether the user is the reason."""
         doubtful: dict[str, list[Delivery]] = defaultdict(list)
         for each in asked:
-            if isinstance(each.answer, Answer) and verdict(each.answer) is Verdict.UNKNOWN:
+            if isinstance(each.answer, Response) and verdict(each.answer) is Verdict.UNKNOWN:
                 doubtful[each.user].extend(each.deliveries)
-        url = self._settings.policy_url
+        url = self._settings.notifications.policy_url
         answers = self._answers({user: user_request(url, user) for user in doubtful})
         for user, answer in answers.items():
             if is_unknown_user(answer):
@@ -157,15 +157,15 @@ class Authoriser:
                     if disable(delivery.subscription.uuid, error):
                         _LOG.warning("subscription %s: %s", delivery.subscription.uuid, error)
 
-    def _answers(self, requests: Mapping[K, Request]) -> dict[K, Answer | NoAnswer]:
+    def _answers(self, requests: Mapping[K, Request]) -> dict[K, Response | SendFailure]:
         """Wait for what Policy answers; questions that could not be put in time are given up."""
-        asked: dict[K, Future[Answer | NoAnswer]] = {}
+        asked: dict[K, Future[Response | SendFailure]] = {}
         for key, request in requests.items():
             try:
                 asked[key] = self._transport.submit(request)
             except (TransportBusy, TransportClosed):
                 break
-        wait(asked.values(), timeout=POLICY_TURNS * self._settings.policy_timeout)
+        wait(asked.values(), timeout=POLICY_TURNS * self._settings.policy.timeout)
         answers = {
             key: _TOO_SLOW if future.cancel() else future.result() for key, future in asked.items()
         }

@@ -19,17 +19,17 @@ from pacifica.notifications.stages.pauses import Pauses
 from pacifica.notifications.stages.record import Recorder
 from pacifica.notifications.store.deliveries import claim_allowed, events_of
 from pacifica.notifications.transport import (
-    Answer,
-    NoAnswer,
     Request,
+    Response,
+    SendFailure,
     Transport,
     TransportBusy,
     TransportClosed,
 )
 
 _LOG = logging.getLogger(__name__)
-_NO_TURN = NoAnswer("waited too long for its turn", 0.0, ours=True)
-_NO_ROOM = NoAnswer("too much is under way already", 0.0, ours=True)
+_NO_TURN = SendFailure("waited too long for its turn", 0.0, ours=True)
+_NO_ROOM = SendFailure("too much is under way already", 0.0, ours=True)
 
 
 class Deliverer:
@@ -39,15 +39,15 @@ class Deliverer:
         self._settings = settings
         self._transport = transport
         self._recorder = Recorder()
-        self._room = _Room(settings.delivery_unfinished, settings.delivery_unfinished_bytes)
-        self._longest = settings.delivery_connect_timeout + settings.delivery_timeout
+        self._room = _Room(settings.delivery.unfinished, settings.delivery.unfinished_bytes)
+        self._longest = settings.delivery.connect_timeout + settings.delivery.timeout
         self._waiting = _Waiting()
-        self._pauses = Pauses(settings.delivery_pauses, settings.delivery_retry_after_most)
+        self._pauses = Pauses(settings.delivery.max_pauses, settings.delivery.max_retry_after)
 
     def room(self) -> int:
         """Return how many deliveries more may be under way, waiting a little for the first."""
         self._waiting.give_up()
-        return self._room.left(self._settings.delivery_batch_budget)
+        return self._room.left(self._settings.delivery.batch_wait)
 
     def deliver(self, uuids: Sequence[UUID]) -> None:
         """Send those of the deliveries that wait for it.
@@ -59,7 +59,7 @@ class Deliverer:
         if not most:
             _LOG.warning("%d deliveries wait: too much is under way already", len(uuids))
             return
-        deliveries = claim_allowed(uuids, self._settings.lease, most)
+        deliveries = claim_allowed(uuids, self._settings.celery.lease, most)
         self.send(deliveries, events_of(deliveries))
 
     def send(self, deliveries: Sequence[Delivery], events: Mapping[UUID, Event]) -> None:
@@ -79,7 +79,7 @@ class Deliverer:
             except (ValueError, RecursionError) as error:
                 self._recorder.put(unusable(delivery, str(error), utcnow()))
             except (TransportBusy, TransportClosed) as error:
-                self._settle(delivery, NoAnswer(str(error), 0.0, ours=True))
+                self._settle(delivery, SendFailure(str(error), 0.0, ours=True))
         if sent:
             self._waiting.add(sent, self._patience(deliveries[0]))
 
@@ -97,7 +97,7 @@ class Deliverer:
         leased = delivery.leased or utcnow()
         return (leased - utcnow()).total_seconds() - self._longest
 
-    def _send(self, delivery: Delivery, request: Request) -> Future[Answer | NoAnswer]:
+    def _send(self, delivery: Delivery, request: Request) -> Future[Response | SendFailure]:
         size = len(request.body)
         if not self._room.enter(size):
             raise TransportBusy(_NO_ROOM.reason)
@@ -110,7 +110,9 @@ class Deliverer:
         future.add_done_callback(partial(self._answered, delivery, size))
         return future
 
-    def _answered(self, delivery: Delivery, size: int, future: Future[Answer | NoAnswer]) -> None:
+    def _answered(
+        self, delivery: Delivery, size: int, future: Future[Response | SendFailure]
+    ) -> None:
         """Have an answer recorded; runs in the transport's thread, before others get their turn."""
         try:
             self._waiting.give_up()
@@ -124,7 +126,7 @@ class Deliverer:
         finally:
             self._room.leave(size)
 
-    def _settle(self, delivery: Delivery, result: Answer | NoAnswer) -> None:
+    def _settle(self, delivery: Delivery, result: Response | SendFailure) -> None:
         ruled = outcome(delivery, result, utcnow(), self._settings)
         if ruled.not_before is not None:
             self._pauses.begin(delivery.subscription, ruled.not_before)
@@ -190,9 +192,9 @@ class _Waiting:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._batches: deque[tuple[float, Collection[Future[Answer | NoAnswer]]]] = deque()
+        self._batches: deque[tuple[float, Collection[Future[Response | SendFailure]]]] = deque()
 
-    def add(self, batch: Collection[Future[Answer | NoAnswer]], seconds: float) -> None:
+    def add(self, batch: Collection[Future[Response | SendFailure]], seconds: float) -> None:
         with self._lock:
             self._batches.append((time.monotonic() + seconds, batch))
             while self._batches and all(future.done() for future in self._batches[0][1]):

@@ -44,21 +44,27 @@ class Dispatcher:
         settings = self._settings
         with self._lock:
             return self._matched(
-                claim_events(settings.event_batch, settings.event_batch_bytes, settings.lease)
+                claim_events(
+                    settings.celery.event_batch,
+                    settings.celery.event_batch_bytes,
+                    settings.celery.lease,
+                )
             )
 
     def match_alone(self, uuid: UUID) -> list[Matched]:
         """Take one event, if it waits to be dispatched, and match it; raises StoreUnavailable."""
         settings = self._settings
         with self._lock:
-            return self._matched(claim_suspect(uuid, settings.lease, settings.longest_lease))
+            return self._matched(
+                claim_suspect(uuid, settings.celery.lease, settings.celery.max_lease)
+            )
 
     def _matched(self, events: Sequence[Event]) -> list[Matched]:
         if not events:
             return []
         self._refresh()
         matched = []
-        enough = time.monotonic() + self._settings.lease * _SHARE
+        enough = time.monotonic() + self._settings.celery.lease * _SHARE
         for number, event in enumerate(events):
             if number and time.monotonic() > enough:
                 unclaim_events([each.uuid for each in events[number:]])
@@ -115,5 +121,6 @@ class Dispatcher:
 
     def _empty_index(self) -> SubscriptionIndex:
         return SubscriptionIndex(
-            budget=self._settings.matching_budget, max_length=self._settings.jsonpath_max_length
+            budget=self._settings.matching.budget,
+            max_length=self._settings.eventmatch.jsonpath_max_length,
         )

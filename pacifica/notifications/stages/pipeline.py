@@ -20,23 +20,23 @@ class Pipeline:
         self.settings = settings
         self._to_policy = Transport(
             Limits(
-                connect_timeout=settings.policy_connect_timeout,
-                total_timeout=settings.policy_timeout,
-                read_timeout=settings.policy_read_timeout,
-                response_bytes=settings.delivery_response_bytes,
-                connections_per_host=settings.delivery_connections_per_host,
+                connect_timeout=settings.policy.connect_timeout,
+                total_timeout=settings.policy.timeout,
+                read_timeout=settings.policy.read_timeout,
+                response_bytes=settings.delivery.response_bytes,
+                connections_per_host=settings.delivery.connections_per_host,
                 queue=_POLICY_QUEUE,
             )
         )
         self._to_targets = Transport(
             Limits(
-                connect_timeout=settings.delivery_connect_timeout,
-                total_timeout=settings.delivery_timeout,
-                read_timeout=settings.delivery_read_timeout,
-                response_bytes=settings.delivery_response_bytes,
-                connections_per_host=settings.delivery_connections_per_host,
-                connections=settings.delivery_connections,
-                queue=settings.delivery_unfinished,
+                connect_timeout=settings.delivery.connect_timeout,
+                total_timeout=settings.delivery.timeout,
+                read_timeout=settings.delivery.read_timeout,
+                response_bytes=settings.delivery.response_bytes,
+                connections_per_host=settings.delivery.connections_per_host,
+                connections=settings.delivery.connections,
+                queue=settings.delivery.unfinished,
             ),
             rules=delivery_rules(settings),
         )
@@ -64,5 +64,5 @@ class Pipeline:
     def close(self) -> None:
         """End what is in flight, giving it the time that one delivery may take."""
         self._to_policy.close()
-        self._to_targets.close(self.settings.delivery_timeout)
+        self._to_targets.close(self.settings.delivery.timeout)
         self.deliverer.close()

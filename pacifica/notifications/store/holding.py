@@ -115,8 +115,8 @@ def release_or_probe(subscription: UUID, settings: Settings) -> None:
     if row.deleted is not None:
         row.held_due = None
     elif row.recovery is Recovery.RELEASING:
-        released = _release(subscription, settings.release_batch, now)
-        row.held_due = now if len(released) == settings.release_batch else None
+        released = _release(subscription, settings.holding.release_batch, now)
+        row.held_due = now if len(released) == settings.holding.release_batch else None
     else:
         _probe(row, now, settings)
     row.save()

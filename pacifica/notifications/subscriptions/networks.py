@@ -74,7 +74,7 @@ NO_RULES = Rules()
 def delivery_rules(settings: Settings) -> Rules:
     """Return where events may be sent."""
     return Rules(
-        settings.delivery_allow_networks, settings.delivery_deny_networks, settings.delivery_strict
+        settings.delivery.allow_networks, settings.delivery.deny_networks, settings.delivery.strict
     )
 
 

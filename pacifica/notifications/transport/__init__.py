@@ -11,23 +11,23 @@ libcurl offers are done here, so that a bad host harms no other one:
 
 from pacifica.notifications.transport.client import Transport
 from pacifica.notifications.transport.exchange import (
-    Answer,
     Limits,
-    NoAnswer,
-    Outcome,
     Request,
+    Response,
+    SendFailure,
+    SendResult,
     TransportBusy,
     TransportClosed,
 )
 from pacifica.notifications.transport.lookup import Lookups
 
 __all__ = [
-    "Answer",
     "Limits",
     "Lookups",
-    "NoAnswer",
-    "Outcome",
     "Request",
+    "Response",
+    "SendFailure",
+    "SendResult",
     "Transport",
     "TransportBusy",
     "TransportClosed",

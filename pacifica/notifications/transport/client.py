@@ -10,9 +10,9 @@ from pacifica.notifications.subscriptions.networks import NO_RULES, Rules
 from pacifica.notifications.transport.desk import Desk
 from pacifica.notifications.transport.exchange import (
     Limits,
-    NoAnswer,
-    Outcome,
     Request,
+    SendFailure,
+    SendResult,
     TransportClosed,
 )
 from pacifica.notifications.transport.parcels import URL_LENGTH, Parcel, address_of
@@ -39,7 +39,7 @@ class Transport:
         self._closed = False
         self._desks: dict[int, Desk] = {}
 
-    def submit(self, request: Request) -> Future[Outcome]:
+    def submit(self, request: Request) -> Future[SendResult]:
         """Accept a request for sending, without waiting, and give the future of its outcome.
 
         The future never raises. Cancelling it works until the transfer starts. Its callbacks run
@@ -48,18 +48,18 @@ class Transport:
         """
         if self._closed:
             raise TransportClosed("the transport is closed")
-        future: Future[Outcome] = Future()
+        future: Future[SendResult] = Future()
         address = address_of(request.url) if len(request.url) <= URL_LENGTH else None
         if address is None:
-            future.set_result(NoAnswer(BAD_URL, 0.0))
+            future.set_result(SendFailure(BAD_URL, 0.0))
         elif (broken := self._rules.refusal_of_scheme(address.scheme)) is not None:
-            future.set_result(NoAnswer(broken, 0.0, refused=True))
+            future.set_result(SendFailure(broken, 0.0, refused=True))
         else:
             self._desk().accept(Parcel(request, address, future))
         return future
 
     def close(self, grace: float = 0.0) -> None:
-        """Let what was accepted go on for `grace` seconds; what is left then gets a NoAnswer."""
+        """Let what was accepted go on for `grace` seconds; what is left then gets a SendFailure."""
         self._closed = True
         desk = self._desks.get(os.getpid())
         if desk is not None:

@@ -9,7 +9,7 @@ from pacifica.notifications.subscriptions.networks import Rules
 from pacifica.notifications.transport.engine import Engine
 from pacifica.notifications.transport.exchange import (
     Limits,
-    NoAnswer,
+    SendFailure,
     TransportBusy,
     TransportClosed,
 )
@@ -93,12 +93,12 @@ class Desk:
             self._bell.send(b"\0")
 
     def _run(self, engine: Engine, bell: socket.socket, ear: socket.socket) -> None:
-        ended = NoAnswer(_CLOSED, 0.0, ours=True)
+        ended = SendFailure(_CLOSED, 0.0, ours=True)
         try:
             self._serve(engine, ear)
         except Exception:  # noqa: BLE001 - the edge of this thread: nobody may be left waiting for it
             _LOG.exception("the transport's thread failed; the next request starts another")
-            ended = NoAnswer(_FAILED, 0.0, ours=True)
+            ended = SendFailure(_FAILED, 0.0, ours=True)
         finally:
             # Before anybody hears of the end, so that their next request starts a new thread.
             with self._lock:

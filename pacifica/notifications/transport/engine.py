@@ -10,7 +10,7 @@ from dataclasses import replace
 import pycurl
 
 from pacifica.notifications.subscriptions.networks import Rules
-from pacifica.notifications.transport.exchange import Limits, NoAnswer
+from pacifica.notifications.transport.exchange import Limits, SendFailure
 from pacifica.notifications.transport.lookup import Found
 from pacifica.notifications.transport.names import Names
 from pacifica.notifications.transport.parcels import Parcel
@@ -74,9 +74,9 @@ class Engine:
                 if answer.addresses:
                     self._turns.join(parcel)
                 elif answer.refusal is not None:
-                    parcel.refuse(NoAnswer(answer.refusal, 0.0, refused=True))
+                    parcel.refuse(SendFailure(answer.refusal, 0.0, refused=True))
                 else:
-                    parcel.refuse(NoAnswer("host not found", 0.0))
+                    parcel.refuse(SendFailure("host not found", 0.0))
         for parcel in parcels:
             if self._names.knows(parcel.address.name):
                 self._turns.join(parcel)
@@ -89,7 +89,7 @@ class Engine:
         now = time.monotonic()
         for parcel in self._names.late(now):
             seconds = self._names.timeout(parcel)
-            parcel.refuse(NoAnswer(f"host not found within {seconds:g} s", 0.0))
+            parcel.refuse(SendFailure(f"host not found within {seconds:g} s", 0.0))
         if self._alarm is not None and self._alarm <= now:
             self._alarm = None
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
@@ -110,7 +110,7 @@ class Engine:
             if key.fd != self._ear:
                 self._multi.socket_action(key.fd, events)
 
-    def end(self, inbox: list[Parcel], outcome: NoAnswer) -> None:
+    def end(self, inbox: list[Parcel], outcome: SendFailure) -> None:
         """Give `outcome` to all that have none, then let go of every connection."""
         for parcel in (*self._names.left(), *self._turns.left(), *inbox):
             parcel.refuse(outcome)
@@ -129,7 +129,7 @@ class Engine:
                 self._multi.add_handle(transfer.curl)
             except pycurl.error:
                 transfer.curl.close()
-                unusable = NoAnswer(BAD_URL, 0.0)
+                unusable = SendFailure(BAD_URL, 0.0)
                 self._turns.leave(parcel, unusable)
                 parcel.future.set_result(unusable)
             else:

@@ -91,7 +91,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What a server answered; `truncated` when its body went on past `Limits.response_bytes`.
 
     `retry_after` is that header as it came, `allowed_origin` WebHook-Allowed-Origin, which is
@@ -107,7 +107,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class NoAnswer:
+class SendFailure:
     """Why there is no answer, as one fixed phrase that holds nothing the server sent.
 
     `seconds` is how long the transfer took, 0 when none began. `ours` when the reason lies here
@@ -122,7 +122,7 @@ class NoAnswer:
     refused: bool = False
 
 
-Outcome: TypeAlias = Answer | NoAnswer
+SendResult: TypeAlias = Response | SendFailure
 
 
 # Libcurl frames the body itself; a second, different length is how requests get smuggled.

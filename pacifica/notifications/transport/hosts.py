@@ -3,7 +3,7 @@
 from collections import OrderedDict, deque
 from enum import IntEnum
 
-from pacifica.notifications.transport.exchange import Answer, Limits, Outcome
+from pacifica.notifications.transport.exchange import Limits, Response, SendResult
 from pacifica.notifications.transport.parcels import Parcel
 
 
@@ -42,11 +42,11 @@ class Host:
         """Whether nothing waits and nothing is in flight."""
         return not self.waiting and not self.running
 
-    def learn(self, outcome: Outcome, limits: Limits) -> None:
+    def learn(self, outcome: SendResult, limits: Limits) -> None:
         """Take note of how one of its requests ended."""
         # Only the time counts: a refused connection costs nobody else anything.
         self._pace = Standing.PROMPT if outcome.seconds <= limits.prompt else Standing.SLOW
-        answered = isinstance(outcome, Answer)
+        answered = isinstance(outcome, Response)
         self._share = min(2 * self._share, limits.connections_per_host) if answered else 1
 
 

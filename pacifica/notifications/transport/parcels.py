@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from pacifica.notifications.transport.exchange import NoAnswer, Outcome, Request
+from pacifica.notifications.transport.exchange import Request, SendFailure, SendResult
 
 # Past what servers take (RFC 9110, section 4.1, asks for 8,000), and small enough to remember.
 URL_LENGTH = 16384
@@ -48,9 +48,9 @@ class Parcel:
 
     request: Request
     address: Address
-    future: Future[Outcome]
+    future: Future[SendResult]
 
-    def refuse(self, outcome: NoAnswer) -> None:
+    def refuse(self, outcome: SendFailure) -> None:
         """Settle a request that has not started."""
         if self.future.set_running_or_notify_cancel():
             self.future.set_result(outcome)

@@ -6,7 +6,7 @@ from math import inf
 import pycurl
 
 from pacifica.notifications.subscriptions.networks import Rules
-from pacifica.notifications.transport.exchange import Answer, Limits, NoAnswer, Outcome
+from pacifica.notifications.transport.exchange import Limits, Response, SendFailure, SendResult
 from pacifica.notifications.transport.parcels import Parcel
 from pacifica.notifications.transport.sockets import Opener
 
@@ -106,17 +106,17 @@ class Transfer:
         else:
             curl.unsetopt(pycurl.CUSTOMREQUEST)
 
-    def end(self, code: int) -> tuple[Parcel, Outcome]:
+    def end(self, code: int) -> tuple[Parcel, SendResult]:
         """Give the request and what came of it, `code` being libcurl's word on it."""
         seconds = time.monotonic() - self._began
         if code == pycurl.E_OK or self._truncated:
             status = self.curl.getinfo(pycurl.RESPONSE_CODE)
             body = b"".join(self._body)
-            return self._parcel, Answer(
+            return self._parcel, Response(
                 status, body, self._truncated, self._retry_after, seconds, self._allowed_origin
             )
         if (broken := self._opener.refusal) is not None:
-            return self._parcel, NoAnswer(broken, seconds, refused=True)
+            return self._parcel, SendFailure(broken, seconds, refused=True)
         if code == pycurl.E_OPERATION_TIMEDOUT:
             reason = f"no answer within {self._total:g} s"
             if seconds < self._total:
@@ -127,7 +127,7 @@ class Transfer:
             reason = _FLOOD
         else:
             reason = _REASONS.get(code, "transfer failed")
-        return self._parcel, NoAnswer(reason, seconds)
+        return self._parcel, SendFailure(reason, seconds)
 
     def is_silent(self, now: float) -> bool:
         """Tell whether nothing has come, or gone, for too long since there is a connection."""

@@ -9,11 +9,11 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from math import ceil
 
-from pacifica.notifications.transport.exchange import Limits, NoAnswer, Outcome
+from pacifica.notifications.transport.exchange import Limits, SendFailure, SendResult
 from pacifica.notifications.transport.hosts import Host, Hosts, Standing
 from pacifica.notifications.transport.parcels import Parcel
 
-_QUEUE_FULL = NoAnswer("too many requests wait for this host", 0.0, ours=True)
+_QUEUE_FULL = SendFailure("too many requests wait for this host", 0.0, ours=True)
 
 
 class Turns:
@@ -70,7 +70,7 @@ class Turns:
                     return parcel
         return None
 
-    def leave(self, parcel: Parcel, outcome: Outcome) -> None:
+    def leave(self, parcel: Parcel, outcome: SendResult) -> None:
         """Note how a parcel's transfer has ended."""
         self.running.remove(parcel)
         host = self._hosts[parcel.address.host]

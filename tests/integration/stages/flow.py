@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,6 +17,7 @@ from pacifica.notifications.store import events, subscriptions
 from pacifica.notifications.store.events import LoggedMatch
 from pacifica.notifications.store.holding import due_held, release_or_probe
 from pacifica.notifications.subscriptions import new_subscription
+from tests.support.configured import changed
 from tests.support.servers import (
     AnswerTriple,
     Received,
@@ -155,7 +155,7 @@ def enable(subscription: UUID, user: str = "alice") -> None:
 def release_held(**changes: Any) -> None:
     """Release or probe what is held and due, as the sweep does."""
     for subscription in due_held(100):
-        release_or_probe(subscription, replace(load_settings(), **changes))
+        release_or_probe(subscription, changed(load_settings(), **changes))
 
 
 def answering(status: int, body: bytes = b"", **headers: str) -> Callable[[Received], AnswerTriple]:

@@ -157,7 +157,9 @@ def test_target_that_hangs_is_disabled_when_the_horizon_is_over(
 
 def test_policy_that_falls_silent_is_asked_again(make_flow: Callable[..., Flow]) -> None:
     with RawServer(hanging) as policy:
-        flow = make_flow(policy_url=policy.url, policy_timeout=5.0, policy_read_timeout=0.3)
+        flow = make_flow(
+            notifications_policy_url=policy.url, policy_timeout=5.0, policy_read_timeout=0.3
+        )
         flow.subscribe()
         match = match_of(flow.send())
     assert (match.state, match.policy_body) == ("matched", "nothing came for 0.3 s")

@@ -181,7 +181,7 @@ def test_event_that_cannot_be_recorded_does_not_keep_others_of_its_batch(
 def test_events_that_a_slow_batch_has_not_come_to_are_left_to_others(
     make_flow: Callable[..., Flow],
 ) -> None:
-    flow = make_flow(lease=0.0)
+    flow = make_flow(celery_lease=0.0)
     flow.subscribe()
     ids = [flow.receive() for _ in range(3)]
     flow.run()

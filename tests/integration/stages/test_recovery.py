@@ -108,7 +108,7 @@ def test_held_deliveries_follow_oldest_first_some_at_a_time_when_the_probe_arriv
     probe(flow, *sent)
     assert held_events() == sent[1:]
     for left in (sent[3:], sent[5:], [], []):
-        release_held(release_batch=2)
+        release_held(holding_release_batch=2)
         assert held_events() == left
     flow.deliver(flow.authorise(sent))
     assert {match_of(event).state for event in sent} == {"delivered"}

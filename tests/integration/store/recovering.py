@@ -39,7 +39,7 @@ def held_for_policy(count: int, settings: Settings) -> tuple[UUID, list[UUID]]:
     old = [one(matched(subscription)) for _ in range(count)]
     for age, delivery in enumerate(reversed(old), start=1):
         write(EventLogMatch, [delivery], created=utcnow() - timedelta(minutes=age))
-    due = utcnow() + timedelta(seconds=settings.recovery_waits[0])
+    due = utcnow() + timedelta(seconds=settings.recovery.waits[0])
     for delivery in old:
         rule(take_matched(delivery), State.HELD, due)
     assert states(old) == ["held"] * count

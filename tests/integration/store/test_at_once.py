@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import UUID
 
 import pytest
@@ -19,6 +19,7 @@ from pacifica.notifications.settings import Settings
 from pacifica.notifications.store import deliveries, events, holding, subscriptions
 from pacifica.notifications.store.dispatching import plan_dispatch, record_dispatched
 from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
+from tests.support.configured import changed
 from tests.support.stored import LEASE, claim_events, claim_suspect, receive, received, subscribe
 
 ROUNDS = 40
@@ -31,7 +32,7 @@ def test_everything_arrives_when_all_had_been_at_work_at_once(
 ) -> None:
     to = [subscribe() for _ in range(3)]
     received(5)
-    hurried = replace(settings, recovery_waits=(0.0,), release_batch=3)
+    hurried = changed(settings, recovery_waits=(0.0,), holding_release_batch=3)
 
     def work(answers: Answers) -> None:
         dispatch(to, answers)

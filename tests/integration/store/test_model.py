@@ -1,7 +1,6 @@
 """The store against a simple model: whatever order things happen in, nothing is lost or stuck."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from itertools import cycle
 from typing import Any
@@ -29,6 +28,7 @@ from pacifica.notifications.store import deliveries, events, holding, subscripti
 from pacifica.notifications.store.dispatching import DispatchPlan, plan_dispatch, record_dispatched
 from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
 from tests.integration.store.model import OPEN, Due, Model, Received, Subscriber
+from tests.support.configured import changed
 from tests.support.stored import forget_rows, receive, subscribe, uuids_of
 
 LEASE = 1000.0
@@ -67,8 +67,11 @@ class StoreMachine(RuleBasedStateMachine):
         self.dispatching: list[tuple[UUID, DispatchPlan]] = []
         self.asking: list[Delivery] = []
         self.sending: list[tuple[Delivery, int, int]] = []
-        self.settings = replace(
-            load_settings(), release_batch=RELEASED, recovery_waits=(LEASE,), recovery_horizon=AGES
+        self.settings = changed(
+            load_settings(),
+            holding_release_batch=RELEASED,
+            recovery_waits=(LEASE,),
+            recovery_horizon=AGES,
         )
 
     # Owners, senders of events, and administrators

@@ -72,7 +72,7 @@ def test_schedule_moves_on_with_each_probe_until_its_horizon(settings: Settings)
         assert state(delivery)[0] == "held"
         seen.append(waits(subscription))
     assert seen == [100, 1000, 5000, 5000]
-    long_ago = utcnow() - timedelta(seconds=settings.recovery_horizon)
+    long_ago = utcnow() - timedelta(seconds=settings.recovery.horizon)
     write(EventMatch, [subscription], disabled=long_ago)
     failed(probe(subscription, settings))
     assert waits(subscription) is None
@@ -84,7 +84,7 @@ def test_schedule_moves_on_with_each_probe_until_its_horizon(settings: Settings)
 def test_last_probe_before_the_horizon_still_enables_when_it_arrives(settings: Settings) -> None:
     subscription, (first, second) = held(2)
     write(
-        EventMatch, [subscription], disabled=utcnow() - timedelta(seconds=settings.recovery_horizon)
+        EventMatch, [subscription], disabled=utcnow() - timedelta(seconds=settings.recovery.horizon)
     )
     last = probe(subscription, settings)
     assert waits(subscription) is None

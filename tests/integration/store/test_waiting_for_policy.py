@@ -1,7 +1,6 @@
 """Deliveries that are held because Policy gave no verdict, on every engine."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -29,6 +28,7 @@ from tests.integration.store.recovering import (
     waits,
 )
 from tests.support import databases
+from tests.support.configured import changed
 from tests.support.stored import (
     SOON,
     allowed,
@@ -87,7 +87,7 @@ def test_others_wait_on_when_policy_gives_no_verdict_on_the_probe_either(
 
 def test_waiting_for_policy_has_no_horizon(settings: Settings) -> None:
     subscription, (first,) = held_for_policy(1, settings)
-    brief = replace(settings, recovery_horizon=0.0)
+    brief = changed(settings, recovery_horizon=0.0)
     for _ in range(4):
         let_held_be_due(subscription)
         sweep(brief)

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pacifica.notifications.delivery.answers import answered, shown
-from pacifica.notifications.transport import Answer, NoAnswer
+from pacifica.notifications.transport import Response, SendFailure
 
 
-def answer(body: bytes) -> Answer:
-    return Answer(200, body, truncated=False, retry_after=None, seconds=0.1)
+def answer(body: bytes) -> Response:
+    return Response(200, body, truncated=False, retry_after=None, seconds=0.1)
 
 
 def test_answered_gives_status_and_text() -> None:
@@ -17,7 +17,7 @@ def test_answered_gives_status_and_text() -> None:
 
 
 def test_answered_gives_the_reason_when_there_is_no_answer() -> None:
-    assert answered(NoAnswer("no connection", 0.1)) == ("", "no connection")
+    assert answered(SendFailure("no connection", 0.1)) == ("", "no connection")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Deliveries: the request that is made, and what each kind of answer means."""
 
 import base64
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from importlib.metadata import version
@@ -25,20 +25,16 @@ from pacifica.notifications.events import HOPS_HEADER, Event, parse_event
 from pacifica.notifications.flow import Delivery, Outcome
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.subscriptions import Subscription
-from pacifica.notifications.transport import Answer, NoAnswer
+from pacifica.notifications.transport import Response, SendFailure
+from tests.support.configured import changed
 
 NOW = datetime(2026, 1, 31, 12, 0, 0)
-SETTINGS = Settings(
-    **{
-        item.name: item.metadata["key"].kind.read(item.metadata["key"].default)
-        for item in fields(Settings)
-    }
-)
+SETTINGS = Settings()
 TRANSIENT = [408, 425, 429, 500, 502, 503, 504, 599]
 PERMANENT = [
     *(300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 410, 413, 415, 418, 451, 499)
 ]
-NO_ANSWER = NoAnswer("no answer within 10 s", 10.0)
+SEND_FAILURE = SendFailure("no answer within 10 s", 10.0)
 
 SECRET, OTHER_SECRET = (f"whsec_{base64.b64encode(bytes([each]) * 24).decode()}" for each in (1, 2))
 
@@ -54,15 +50,15 @@ def delivery(attempts: int = 1, **subscription: Any) -> Delivery:
     )
 
 
-def answer(status: int, body: bytes = b"", after: str | None = None) -> Answer:
-    return Answer(status, body, truncated=False, retry_after=after, seconds=0.1)
+def answer(status: int, body: bytes = b"", after: str | None = None) -> Response:
+    return Response(status, body, truncated=False, retry_after=after, seconds=0.1)
 
 
-def ruled(result: Answer | NoAnswer, attempts: int = 1, **chosen: Any) -> Outcome:
-    return outcome(delivery(attempts), result, NOW, replace(SETTINGS, **chosen))
+def ruled(result: Response | SendFailure, attempts: int = 1, **chosen: Any) -> Outcome:
+    return outcome(delivery(attempts), result, NOW, changed(SETTINGS, **chosen))
 
 
-def wait(result: Answer | NoAnswer, attempts: int = 1, **chosen: Any) -> float:
+def wait(result: Response | SendFailure, attempts: int = 1, **chosen: Any) -> float:
     due = ruled(result, attempts, **chosen).due
     assert due is not None
     return (due - NOW).total_seconds()
@@ -140,7 +136,7 @@ def test_request_is_signed_with_each_secret_over_the_bytes_that_are_sent(mode: s
 
 
 def test_request_names_the_origin_exactly_when_targets_are_asked_to_agree() -> None:
-    asking = replace(SETTINGS, delivery_handshake=True, delivery_origin="events.example.org")
+    asking = changed(SETTINGS, delivery_handshake=True, delivery_origin="events.example.org")
     event = Event(UUID(int=2), "{}")
     asked, not_asked = (
         dict(delivery_request(delivery(), event, NOW, each).headers) for each in (asking, SETTINGS)
@@ -237,8 +233,8 @@ def test_outcome_is_an_error_at_once_when_the_target_refuses_for_good(status: in
     assert (result.probe_due, result.not_before) == (None, None)
 
 
-@pytest.mark.parametrize("result", [*map(answer, TRANSIENT), NO_ANSWER])
-def test_outcome_is_another_try_until_all_are_used_up(result: Answer | NoAnswer) -> None:
+@pytest.mark.parametrize("result", [*map(answer, TRANSIENT), SEND_FAILURE])
+def test_outcome_is_another_try_until_all_are_used_up(result: Response | SendFailure) -> None:
     for attempts in (1, 2, 3):
         tried = ruled(result, attempts, delivery_attempts=4)
         assert (tried.delivered, tried.error) == (False, None)
@@ -252,13 +248,13 @@ def test_outcome_is_another_try_until_all_are_used_up(result: Answer | NoAnswer)
 
 @pytest.mark.parametrize("attempts", [1, 4, 99])
 def test_outcome_is_no_attempt_when_the_reason_lies_here(attempts: int) -> None:
-    result = ruled(NoAnswer("transport closed", 0.0, ours=True), attempts)
+    result = ruled(SendFailure("transport closed", 0.0, ours=True), attempts)
     later = NOW + timedelta(seconds=2)
     assert (result.delivered, result.due, result.error, result.tried) == (False, later, None, False)
 
 
 def test_outcome_tells_the_reason_when_the_target_did_not_answer() -> None:
-    result = ruled(NO_ANSWER, attempts=4)
+    result = ruled(SEND_FAILURE, attempts=4)
     assert (result.status, result.body) == ("", "no answer within 10 s")
     assert (result.error or "").endswith(": no answer within 10 s")
 
@@ -320,7 +316,7 @@ def test_wait_doubles_and_is_spread_below_its_bound() -> None:
 
 def test_wait_is_as_configured_and_bounded() -> None:
     assert wait(NO_ANSWER, delivery_retry_first=0.0) == 0
-    many = {"delivery_attempts": 9999, "delivery_horizon": 60.0, "delivery_retry_most": 7.0}
+    many = {"delivery_attempts": 9999, "delivery_horizon": 60.0, "delivery_retry_max": 7.0}
     assert max(wait(NO_ANSWER, 5000, **many) for _ in range(200)) <= 7
 
 
@@ -335,7 +331,7 @@ def test_outcome_disables_about_five_seconds_after_the_first_failure(seconds: fl
         timeout = delivery_request(failed, Event(UUID(int=2), "{}"), due, SETTINGS).timeout
         now = due + timedelta(seconds=min(seconds, timeout or 10))
         first = first or now
-        result = outcome(failed, NO_ANSWER, now, SETTINGS)
+        result = outcome(failed, SEND_FAILURE, now, SETTINGS)
         due = result.due if result.error is None else None
     assert 2 <= tries <= 4
     assert first is not None
@@ -356,11 +352,11 @@ def test_retry_takes_what_is_left_of_the_horizon_unless_it_comes_later(
     assert request.timeout == timeout
 
 
-@pytest.mark.parametrize("result", [answer(503), NO_ANSWER])
+@pytest.mark.parametrize("result", [answer(503), SEND_FAILURE])
 def test_outcome_disables_when_the_next_try_would_be_past_the_horizon(
-    result: Answer | NoAnswer,
+    result: Response | SendFailure,
 ) -> None:
-    many = replace(SETTINGS, delivery_attempts=99, delivery_horizon=5, delivery_retry_first=0)
+    many = changed(SETTINGS, delivery_attempts=99, delivery_horizon=5, delivery_retry_first=0)
     within, past = (
         outcome(replace(delivery(9), failing=NOW - timedelta(seconds=ago)), result, NOW, many)
         for ago in (5, 5.001)
@@ -430,7 +426,7 @@ def test_outcome_is_probed_within_the_horizon_whatever_the_target_wants(after: s
 def test_outcome_tells_until_when_the_target_wants_no_other_request() -> None:
     assert ruled(answer(429, after="7")).not_before == NOW + timedelta(seconds=7)
     assert ruled(answer(429)).not_before is None
-    assert ruled(NO_ANSWER).not_before is None
+    assert ruled(SEND_FAILURE).not_before is None
     probe = outcome(replace(delivery(), probe=True), answer(429, after="7"), NOW, SETTINGS)
     assert probe.not_before == NOW + timedelta(seconds=7)
 

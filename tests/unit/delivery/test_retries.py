@@ -1,6 +1,5 @@
 """Recovering: when a failed delivery, and a disabled subscription, are tried again."""
 
-from dataclasses import fields
 from datetime import datetime, timedelta
 
 import pytest
@@ -11,12 +10,7 @@ from pacifica.notifications.delivery.retries import jittered, next_probe
 from pacifica.notifications.settings import Settings
 
 NOW = datetime(2026, 1, 31, 12, 0, 0)
-SETTINGS = Settings(
-    **{
-        item.name: item.metadata["key"].kind.read(item.metadata["key"].default)
-        for item in fields(Settings)
-    }
-)
+SETTINGS = Settings()
 SECONDS = st.floats(0, 1e6)
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pacifica.notifications import settings
 from pacifica.notifications.rest.peer import comes_from
+from pacifica.notifications.settings import keys
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ def test_request_comes_from_networks_when_its_address_is_in_one(
     address: str, networks: str, expected: bool
 ) -> None:
     environ = {"REMOTE_ADDR": address, "HTTP_X_FORWARDED_FOR": "192.0.2.10"}
-    assert comes_from(settings.NETWORKS.read(networks), environ) is expected
+    assert comes_from(keys.NETWORKS.read(networks), environ) is expected
 
 
 def test_request_comes_from_nowhere_when_its_server_tells_no_address() -> None:
-    assert not comes_from(settings.NETWORKS.read("0.0.0.0/0 ::/0"), {})
+    assert not comes_from(keys.NETWORKS.read("0.0.0.0/0 ::/0"), {})

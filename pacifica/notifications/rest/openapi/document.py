@@ -59,7 +59,7 @@ def description(settings: Settings, version: str) -> dict[str, Any]:
                 CALLER: {
                     "type": "apiKey",
                     "in": "header",
-                    "name": settings.user_header,
+                    "name": settings.notifications.user_header,
                     "description": "The caller's name, which the authenticating proxy in front "
                     "sets: 1 to 255 characters in UTF-8, none of them a control character or one "
                     "of `/ ? # & % = \\ ,`.",
@@ -91,11 +91,11 @@ _DESCRIBING: dict[str, Any] = {
 
 def _who_calls(settings: Settings) -> list[dict[str, list[str]]]:
     """Return what /eventmatch asks for; without a header, the default user calls."""
-    return [{CALLER: []}, *([{}] if settings.default_user else [])]
+    return [{CALLER: []}, *([{}] if settings.notifications.default_user else [])]
 
 
 def _who_sends(settings: Settings) -> list[dict[str, list[str]]]:
     """Return what /receive asks for; where there are addresses, they will do instead."""
-    if not settings.receive_token:
+    if not settings.receive.token:
         return []
-    return [{BEARER: []}, *([{}] if settings.receive_allow_addresses else [])]
+    return [{BEARER: []}, *([{}] if settings.receive.allow_addresses else [])]

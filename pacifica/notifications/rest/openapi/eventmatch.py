@@ -121,8 +121,8 @@ def _create(settings: Settings) -> Operation:
                     f"The body breaks a rule. Or: {_BAD_HEADER}", example=examples.NOT_A_PATH
                 ),
                 "403": error(
-                    f"The caller has {settings.eventmatch_most} subscriptions, which is the most. "
-                    f"Or: {_NOT_THROUGH_PROXY}"
+                    f"The caller has {settings.eventmatch.max_subscriptions} subscriptions, "
+                    f"which is the most. Or: {_NOT_THROUGH_PROXY}"
                 ),
             },
         ),

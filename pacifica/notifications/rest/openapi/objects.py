@@ -64,7 +64,7 @@ def schemas(settings: Settings) -> dict[str, Schema]:
             "title": "CloudEvents that are stored all or none",
             "type": "array",
             "items": reference("Event"),
-            "maxItems": settings.receive_max_batch,
+            "maxItems": settings.receive.max_batch,
         },
     }
 
@@ -173,7 +173,7 @@ def _rules(settings: Settings) -> dict[str, Schema]:
         "jsonpath": {
             **_RULES["jsonpath"],
             "format": "jsonpath2",
-            "maxLength": settings.jsonpath_max_length,
+            "maxLength": settings.eventmatch.jsonpath_max_length,
         },
         "target_url": {**_RULES["target_url"], "format": "uri"},
         "auth": {**_RULES["auth"], "examples": [BASIC]},

@@ -67,15 +67,15 @@ def paths(settings: Settings, security: list[Any]) -> dict[str, Any]:
 
 
 def _refusals(settings: Settings) -> Answers:
-    if settings.receive_token:
+    if settings.receive.token:
         return {"401": error("There is no token that is known.", CHALLENGE)}
-    if settings.receive_allow_addresses:
+    if settings.receive.allow_addresses:
         return {"403": error("Events may not be sent from the producer's address.")}
     return {}
 
 
 def _parameters(settings: Settings) -> list[dict[str, Any]]:
-    hops = {"type": "integer", "minimum": 0, "maximum": settings.receive_max_hops}
+    hops = {"type": "integer", "minimum": 0, "maximum": settings.receive.max_hops}
     compressed = {"enum": ["gzip", "x-gzip", "identity"]}
     return [
         *(_header(f"ce-{name}", meaning) for name, meaning in _ATTRIBUTES.items()),
