@@ -5,9 +5,9 @@ from typing import Self
 from pacifica.notifications.broker.nudges import Nudger
 from pacifica.notifications.broker.publisher import Publisher
 from pacifica.notifications.config import load_settings
-from pacifica.notifications.orm import DB, OrmSync, check_safe
+from pacifica.notifications.orm import DB, OrmSync, check_safe, open_database
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.stages.intake import Intake
+from pacifica.notifications.stages.group_commit import GroupCommit
 from pacifica.notifications.stages.pipeline import Pipeline
 from pacifica.notifications.store import events
 from pacifica.notifications.subscriptions.networks import delivery_rules
@@ -20,12 +20,14 @@ _POLICY_QUEUE = 40_000
 class App:
     """What one process has, from its start to `close`.
 
-    Every entry point builds one and passes its parts on. Building opens nothing: connections and
-    threads start with their first use, and so after any fork.
+    Every entry point builds one and passes its parts on. Building binds `DB`, which all tables
+    share, and opens nothing: connections and threads start with their first use, and so after any
+    fork.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        DB.bind(open_database(settings))
         self.publisher = Publisher(settings)
         self.nudger = Nudger(
             self.publisher.nudge_dispatch,
@@ -33,12 +35,12 @@ class App:
             gather=settings.celery.publish_gather,
             most=settings.celery.publish_queue,
         )
-        self.intake = Intake(
+        self.group_commit = GroupCommit(
             events.record_all,
-            most=settings.receive.group,
-            most_bytes=settings.receive.group_bytes,
-            patience=settings.receive.group_wait,
-            longest=settings.database.statement_timeout,
+            max_events=settings.receive.group,
+            max_bytes=settings.receive.group_bytes,
+            max_wait=settings.receive.group_wait,
+            timeout=settings.database.statement_timeout,
         )
         self.to_policy = _policy_transport(settings)
         self.to_targets = _target_transport(settings)

@@ -25,11 +25,10 @@ from pacifica.notifications.broker.settings import celery_settings
 from pacifica.notifications.delivery.request import authorization
 from pacifica.notifications.errors import ConfigError, NotificationsError
 from pacifica.notifications.orm import DB
-from pacifica.notifications.store import holding, identities
+from pacifica.notifications.store import deduplication, holding
+from pacifica.notifications.store.claims import take_lock
 from pacifica.notifications.store.deliveries import due_allowed, due_matched
 from pacifica.notifications.store.events import due_events, suspect_events
-from pacifica.notifications.store.leases import take_lease
-from pacifica.notifications.store.recovery import due_held, hand_on_held
 
 _LOG = logging.getLogger(__name__)
 _USAGE_ERROR = 2
@@ -118,16 +117,16 @@ def sweep() -> None:
     service = CELERY_APP.service
     settings, publisher = service.settings, service.publisher
     limit = settings.celery.sweep_limit
-    if not take_lease("sweep", settings.celery.sweep_interval / 2):
+    if not take_lock("sweep", settings.celery.sweep_interval / 2):
         return
-    if take_lease("bound holding", settings.holding.check_interval):
+    if take_lock("bound holding", settings.holding.check_interval):
         expired = holding.expire(settings.holding.max_held, settings.holding.max_age)
         if expired:
             _LOG.warning("%d held deliveries expired: too old, or too many", expired)
     if settings.receive.deduplicate:
-        identities.forget(settings.receive.deduplicate, limit)
-    for subscription in due_held(limit):
-        hand_on_held(subscription, settings)
+        deduplication.forget(settings.receive.deduplicate, limit)
+    for subscription in holding.due_held(limit):
+        holding.release_or_probe(subscription, settings)
     publisher.nudge_dispatch(due_events(limit))
     for event in suspect_events(limit):
         publisher.nudge_dispatch_alone(event)
@@ -185,7 +184,7 @@ def _refuse_unsafe_database(**_signal: Any) -> None:
         CELERY_APP.service.open()
     except NotificationsError as error:
         raise SystemExit(str(error)) from error
-    DB.unbind()  # the processes that the worker forks have connections of their own
+    DB.close()  # this process only watches over those that it forks
 
 
 @after_setup_logger.connect

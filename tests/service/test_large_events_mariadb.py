@@ -34,7 +34,7 @@ def most(database: str) -> int:
 def is_stored(size: int) -> bool:
     event = Event(uuid4(), "x" * size)
     try:
-        events.record(event)
+        events.record_all([event])
     except TooLarge:
         return False
     assert events.unknown([event.uuid]) == []
@@ -52,7 +52,7 @@ def test_event_is_stored_or_refused_as_too_large_at_every_size(most: int) -> Non
 
 def test_event_of_escaped_characters_is_refused_when_its_statement_is_too_large(most: int) -> None:
     with pytest.raises(TooLarge):
-        events.record(Event(uuid4(), '"' * (most // 2)))
+        events.record_all([Event(uuid4(), '"' * (most // 2))])
 
 
 def test_receive_answers_413_and_goes_on_when_an_event_is_too_large(

@@ -11,7 +11,7 @@ from pacifica.notifications.rest.body import read_body
 from pacifica.notifications.rest.context import KEY, Context, context
 from pacifica.notifications.rest.errors import ApiError, answering_errors, encode_text
 from pacifica.notifications.rest.request import require_known
-from pacifica.notifications.store import subscriptions, wishes
+from pacifica.notifications.store import subscriptions
 from pacifica.notifications.subscriptions import changes_to, delivery_changes, new_subscription
 from pacifica.notifications.subscriptions.masking import masked, unmasked
 from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION
@@ -95,13 +95,14 @@ class DeliveryFormat:
     def GET(self) -> bytes:  # noqa: N802
         """Return how a subscription wants its events."""
         user = get_remote_user()
-        return encode_text(_found(wishes.wish_of(user, _uuid(self._event_uuid))))
+        return encode_text(_found(subscriptions.delivery_format(user, _uuid(self._event_uuid))))
 
     @answering_errors
     def PUT(self) -> bytes:  # noqa: N802
         """Change what the body names of how a subscription wants its events."""
         user, uuid = get_remote_user(), _uuid(self._event_uuid)
-        return encode_text(_found(wishes.change_wish(user, uuid, delivery_changes(_body()))))
+        changed = subscriptions.change_delivery_format(user, uuid, delivery_changes(_body()))
+        return encode_text(_found(changed))
 
 
 def _body() -> Any:

@@ -45,7 +45,7 @@ from pacifica.notifications.rest.errors import (
     unexpected_error,
 )
 from pacifica.notifications.rest.request import require_known
-from pacifica.notifications.store import identities
+from pacifica.notifications.store import deduplication
 from pacifica.notifications.store.events import record_batch
 
 Environ = dict[str, Any]
@@ -145,7 +145,7 @@ def _store(app: App, event: Event, multithread: bool) -> UUID:
     """
     if app.settings.receive.deduplicate:
         return _store_all(app, [event], multithread)[0]
-    app.intake.take(event)
+    app.group_commit.store(event)
     _nudge(app, [event.uuid], multithread)
     return event.uuid
 
@@ -153,7 +153,7 @@ def _store(app: App, event: Event, multithread: bool) -> UUID:
 def _store_all(app: App, events: Sequence[Event], multithread: bool) -> list[UUID]:
     """Store all of some events or none, nudge the workers, and return their ids."""
     if app.settings.receive.deduplicate:
-        uuids = identities.record_first(events, app.settings.receive.deduplicate)
+        uuids = deduplication.record_first(events, app.settings.receive.deduplicate)
     else:
         record_batch(events)
         uuids = [event.uuid for event in events]

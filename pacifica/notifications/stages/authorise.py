@@ -25,13 +25,12 @@ from pacifica.notifications.settings import POLICY_TURNS, Settings
 from pacifica.notifications.store.deliveries import claim_matched, events_of, record_rulings
 from pacifica.notifications.store.dispatching import (
     Dispatched,
-    Intended,
-    intended,
+    DispatchPlan,
+    plan_dispatch,
     record_dispatched,
 )
-from pacifica.notifications.store.holding import disable
-from pacifica.notifications.store.recovery import probe_failed
-from pacifica.notifications.store.serving import KnownSubscriptions
+from pacifica.notifications.store.holding import disable, probe_failed
+from pacifica.notifications.store.revisions import SubscriptionCache
 from pacifica.notifications.transport import (
     Request,
     Response,
@@ -63,7 +62,7 @@ class Authoriser:
     def __init__(self, settings: Settings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
-        self._known = KnownSubscriptions(settings.matching.max_cached)
+        self._cache = SubscriptionCache(settings.matching.max_cached)
 
     def admit(self, matched: Sequence[Matched], revision: int, most: int) -> Iterator[Dispatched]:
         """Get verdicts on matched events and record them, which ends their dispatch.
@@ -72,26 +71,24 @@ class Authoriser:
         was recorded at once and may be sent, of which `most` deliveries in all are the caller's.
         Raises StoreUnavailable; what was not recorded is due again when its lease ends.
         """
-        intent = intended(matched, revision, self._known)
-        asked = self._ask(intent.deliveries, {each.event.uuid: each.event for each in matched})
+        plan = plan_dispatch(matched, revision, self._cache)
+        asked = self._ask(plan.deliveries, {each.event.uuid: each.event for each in matched})
         by_event: dict[UUID, list[Ruling]] = {each.event.uuid: [] for each in matched}
         for each in self._rulings(asked):
             by_event[each.deliveries[0].event].append(each)
         for events in _portions(by_event):
-            for dispatched in self._recorded(
-                {each: by_event[each] for each in events}, intent, most
-            ):
-                most -= len(dispatched.taken)
+            for dispatched in self._recorded({each: by_event[each] for each in events}, plan, most):
+                most -= len(dispatched.claimed)
                 yield dispatched
         self._disable_unknown_users(asked)
 
     def _recorded(
-        self, by_event: Mapping[UUID, Sequence[Ruling]], intent: Intended, most: int
+        self, by_event: Mapping[UUID, Sequence[Ruling]], plan: DispatchPlan, most: int
     ) -> Iterator[Dispatched]:
         rulings = [each for of_one in by_event.values() for each in of_one]
         lease = self._settings.celery.lease
         try:
-            dispatched = record_dispatched(by_event, intent, rulings, lease=lease, most=most)
+            dispatched = record_dispatched(by_event, plan, rulings, lease=lease, max_claimed=most)
         except NotificationsError:
             raise
         except Exception:  # noqa: BLE001 the edge of a batch, whose events must not keep each other
@@ -102,8 +99,8 @@ class Authoriser:
             yield dispatched
             return
         for event, of_one in by_event.items():  # one that cannot be recorded must not keep others
-            for dispatched in self._recorded({event: of_one}, intent, most):
-                most -= len(dispatched.taken)
+            for dispatched in self._recorded({event: of_one}, plan, most):
+                most -= len(dispatched.claimed)
                 yield dispatched
 
     def authorise(self, events: Collection[UUID]) -> list[UUID]:

@@ -11,10 +11,9 @@ from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Matched
 from pacifica.notifications.matching import Entry, Fault, SubscriptionIndex
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.store.events import claim_events, claim_suspect, leave_events
+from pacifica.notifications.store.events import claim_events, claim_suspect, unclaim_events
 from pacifica.notifications.store.holding import disable
-from pacifica.notifications.store.revisions import current_revision
-from pacifica.notifications.store.subscriptions import changed_since
+from pacifica.notifications.store.revisions import changed_since, current_revision
 
 _LOG = logging.getLogger(__name__)
 _NOTHING_READ = -1
@@ -68,7 +67,7 @@ class Dispatcher:
         enough = time.monotonic() + self._settings.celery.lease * _SHARE
         for number, event in enumerate(events):
             if number and time.monotonic() > enough:
-                leave_events([each.uuid for each in events[number:]])
+                unclaim_events([each.uuid for each in events[number:]])
                 break
             matched.append(self._matched_alone(event))
         return [each for each in matched if each is not None]

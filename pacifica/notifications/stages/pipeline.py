@@ -30,8 +30,8 @@ class Pipeline:
         left = []
         revision, room = self.dispatcher.revision, self.deliverer.room()
         for dispatched in self.authoriser.admit(matched, revision, room):
-            self.deliverer.send(dispatched.taken, events)
-            left += dispatched.left
+            self.deliverer.send(dispatched.claimed, events)
+            left += dispatched.unclaimed
         return left
 
     def close(self) -> None:

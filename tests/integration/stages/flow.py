@@ -11,12 +11,11 @@ from pacifica.notifications.app import App
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.events import parse_event
-from pacifica.notifications.orm import EventLogMatch, EventMatch
-from pacifica.notifications.orm.transaction import reading, writing
+from pacifica.notifications.orm import EventLogMatch, EventMatch, reading, writing
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.store import events, subscriptions
 from pacifica.notifications.store.events import LoggedMatch
-from pacifica.notifications.store.recovery import due_held, hand_on_held
+from pacifica.notifications.store.holding import due_held, release_or_probe
 from pacifica.notifications.subscriptions import new_subscription
 from tests.support.configured import changed
 from tests.support.servers import (
@@ -55,7 +54,7 @@ class Flow:
 
     def receive(self, document: Any = EVENT) -> UUID:
         event = parse_event(json.dumps(document).encode(), 100)
-        events.record(event)
+        events.record_all([event])
         return event.uuid
 
     def close(self) -> None:
@@ -154,13 +153,13 @@ def state_of(event: UUID, subscription: UUID) -> str:
 def enable(subscription: UUID, user: str = "alice") -> None:
     enabled = {"disabled": None, "error": None}
     assert subscriptions.update(user, subscription, lambda _stored: enabled)
-    hand_on()
+    release_held()
 
 
-def hand_on(**changes: Any) -> None:
-    """Hand on what is held, where that is due, as the sweep does."""
+def release_held(**changes: Any) -> None:
+    """Release or probe what is held and due, as the sweep does."""
     for subscription in due_held(100):
-        hand_on_held(subscription, changed(load_settings(), **changes))
+        release_or_probe(subscription, changed(load_settings(), **changes))
 
 
 def answering(status: int, body: bytes = b"", **headers: str) -> Callable[[Received], AnswerTriple]:

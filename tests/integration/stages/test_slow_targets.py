@@ -9,8 +9,7 @@ from uuid import UUID
 import pytest
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.orm import EventLogMatch
-from pacifica.notifications.orm.transaction import reading
+from pacifica.notifications.orm import EventLogMatch, reading
 from tests.integration.stages.flow import (
     Flow,
     answering,

@@ -5,10 +5,9 @@ from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.flow import Delivery, Outcome, Ruling, State
-from pacifica.notifications.orm import EventLogMatch, EventMatch
-from pacifica.notifications.orm.transaction import reading
+from pacifica.notifications.orm import EventLogMatch, EventMatch, reading
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.store import deliveries, holding, recovery, subscriptions
+from pacifica.notifications.store import deliveries, holding, subscriptions
 from tests.support.stored import (
     LEASE,
     deliveries_of,
@@ -99,9 +98,9 @@ def let_held_be_due(subscription: UUID) -> None:
 
 
 def sweep(settings: Settings) -> None:
-    """Hand on what is due, once, as a worker does."""
-    for subscription in recovery.due_held(100):
-        recovery.hand_on_held(subscription, settings)
+    """Release or probe what is due, once, as a worker does."""
+    for subscription in holding.due_held(100):
+        holding.release_or_probe(subscription, settings)
 
 
 def probe(subscription: UUID, settings: Settings) -> Delivery:

@@ -14,13 +14,11 @@ import pytest
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.flow import Delivery, Matched, Outcome, Ruling, State
-from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch
-from pacifica.notifications.orm.transaction import reading, writing
+from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch, reading, writing
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.store import deliveries, events, recovery, subscriptions
-from pacifica.notifications.store.dispatching import intended, record_dispatched
-from pacifica.notifications.store.revisions import current_revision
-from pacifica.notifications.store.serving import KnownSubscriptions
+from pacifica.notifications.store import deliveries, events, holding, subscriptions
+from pacifica.notifications.store.dispatching import plan_dispatch, record_dispatched
+from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
 from tests.support.configured import changed
 from tests.support.stored import LEASE, claim_events, claim_suspect, receive, received, subscribe
 
@@ -43,8 +41,8 @@ def test_everything_arrives_when_all_had_been_at_work_at_once(
 
     def sweep(_answers: Answers) -> None:
         assert not stuck()
-        for subscription in recovery.due_held(ALL):
-            recovery.hand_on_held(subscription, hurried)
+        for subscription in holding.due_held(ALL):
+            holding.release_or_probe(subscription, hurried)
 
     def own(answers: Answers) -> None:
         receive()
@@ -98,10 +96,10 @@ def dispatch(to: list[UUID], answers: Answers) -> None:
     suspects = [claim_suspect(uuid) for uuid in events.suspect_events(ALL)]
     for event in itertools.chain(claim_events(), *suspects):
         matched = Matched(event, tuple(to))
-        intent = intended([matched], current_revision(), KnownSubscriptions(10))
-        rulings = [ruling(delivery, answers) for delivery in intent.deliveries]
-        dispatched = record_dispatched([event.uuid], intent, rulings, lease=LEASE, most=2)
-        record(dispatched.taken, answers)
+        plan = plan_dispatch([matched], current_revision(), SubscriptionCache(10))
+        rulings = [ruling(delivery, answers) for delivery in plan.deliveries]
+        dispatched = record_dispatched([event.uuid], plan, rulings, lease=LEASE, max_claimed=2)
+        record(dispatched.claimed, answers)
 
 
 def ask_policy(answers: Answers) -> None:

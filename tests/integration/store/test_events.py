@@ -13,8 +13,7 @@ import pytest
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery
-from pacifica.notifications.orm import EventLog, EventMatch
-from pacifica.notifications.orm.transaction import writing
+from pacifica.notifications.orm import EventLog, EventMatch, writing
 from pacifica.notifications.store import deliveries, events
 from pacifica.notifications.subscriptions import Subscription
 from tests.support import databases
@@ -133,7 +132,7 @@ def test_events_that_are_left_are_due_as_if_nobody_had_taken_them() -> None:
     ids = received(3)
     taken = claim_events()
     record_matches(ids[2], [])
-    events.leave_events([event.uuid for event in taken[1:]])
+    events.unclaim_events([event.uuid for event in taken[1:]])
     assert events.due_events(10) == ids[1:2]
     assert row(EventLog, ids[1]).attempts == 0
     assert row(EventLog, ids[2]).due is None
@@ -206,7 +205,7 @@ def test_purge_deletes_all_there_are_when_they_are_more_than_one_transaction_tak
 ) -> None:
     monkeypatch.setattr(events, "_EVENTS_PER_PURGE", 2)
     for _ in range(5):
-        events.record(Event(uuid4(), "{}"))
+        events.record_all([Event(uuid4(), "{}")])
     assert events.purge([], utcnow() + SOON) == 5
     assert EventLog.select().count() == 0
 

@@ -11,7 +11,7 @@ from pacifica.notifications.config import load_settings
 from pacifica.notifications.flow import Outcome, State
 from pacifica.notifications.orm import EventLogMatch, EventMatch
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.store import deliveries, holding, recovery, subscriptions
+from pacifica.notifications.store import deliveries, holding, subscriptions
 from pacifica.notifications.store.revisions import current_revision
 from tests.integration.store.recovering import (
     answered,
@@ -74,11 +74,11 @@ def test_what_is_held_is_released_when_its_owner_enables_the_subscription() -> N
     assert state(held)[0] == "held"
     enabled = {"disabled": None, "error": None}
     subscriptions.update("alice", to, lambda _stored: enabled)
-    assert recovery.due_held(10) == [to]
-    recovery.hand_on_held(to, load_settings())
+    assert holding.due_held(10) == [to]
+    holding.release_or_probe(to, load_settings())
     assert [state(each) for each in (held, sendable)] == [("matched", True, 0)] * 2
     assert state(kept)[0] == "held"
-    assert recovery.due_held(10) == []
+    assert holding.due_held(10) == []
     assert len(deliveries.due_matched(10)) == 2
 
 

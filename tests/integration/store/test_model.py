@@ -23,12 +23,10 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery, Matched, Outcome, Ruling, State
-from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch
-from pacifica.notifications.orm.transaction import reading
-from pacifica.notifications.store import deliveries, events, holding, recovery, subscriptions
-from pacifica.notifications.store.dispatching import Intended, intended, record_dispatched
-from pacifica.notifications.store.revisions import current_revision
-from pacifica.notifications.store.serving import KnownSubscriptions
+from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch, reading
+from pacifica.notifications.store import deliveries, events, holding, subscriptions
+from pacifica.notifications.store.dispatching import DispatchPlan, plan_dispatch, record_dispatched
+from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
 from tests.integration.store.model import OPEN, Due, Model, Received, Subscriber
 from tests.support.configured import changed
 from tests.support.stored import forget_rows, receive, subscribe, uuids_of
@@ -65,8 +63,8 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         forget_rows()
         self.model = Model(RELEASED)
-        self.known = KnownSubscriptions(1)
-        self.dispatching: list[tuple[UUID, Intended]] = []
+        self.cache = SubscriptionCache(1)
+        self.dispatching: list[tuple[UUID, DispatchPlan]] = []
         self.asking: list[Delivery] = []
         self.sending: list[tuple[Delivery, int, int]] = []
         self.settings = changed(
@@ -139,27 +137,27 @@ class StoreMachine(RuleBasedStateMachine):
         for event in sorted(claimed, key=lambda event: order.index(event.uuid)):
             taken = self.model.events[event.uuid]
             taken.due, taken.attempts = Due.LATER, taken.attempts + 1
-            self.dispatching.append((event.uuid, self.intend(event, to)))
+            self.dispatching.append((event.uuid, self.plan_dispatch(event, to)))
             if finishes:
                 self.record_dispatched(verdicts, most, -1)
 
-    def intend(self, event: Event, to: tuple[UUID, ...]) -> Intended:
+    def plan_dispatch(self, event: Event, to: tuple[UUID, ...]) -> DispatchPlan:
         subscribers = self.model.subscribers
-        intent = intended([Matched(event, to)], current_revision(), self.known)
-        asked = [delivery.subscription.uuid for delivery in intent.deliveries]
+        plan = plan_dispatch([Matched(event, to)], current_revision(), self.cache)
+        asked = [delivery.subscription.uuid for delivery in plan.deliveries]
         assert asked == [uuid for uuid in to if not subscribers[uuid].disabled]
-        assert intent.idle == [(event.uuid, uuid) for uuid in to if subscribers[uuid].disabled]
-        return intent
+        assert plan.disabled == [(event.uuid, uuid) for uuid in to if subscribers[uuid].disabled]
+        return plan
 
     @precondition(lambda self: self.dispatching)
     @rule(verdicts=VERDICTS, most=st.integers(0, 3), which=ANY)
     def record_dispatched(self, verdicts: list[str], most: int, which: int) -> None:
-        event, intent = take(self.dispatching, which)
-        given = list(zip(intent.deliveries, cycle(verdicts), strict=False))
+        event, plan = take(self.dispatching, which)
+        given = list(zip(plan.deliveries, cycle(verdicts), strict=False))
         rulings = [_ruling(verdict, delivery) for delivery, verdict in given]
-        changed = current_revision() != intent.revision
+        changed = current_revision() != plan.revision
         known = {row.uuid for row in rows(EventLogMatch, EventLogMatch.event_log == event)}
-        dispatched = record_dispatched([event], intent, rulings, lease=LEASE, most=most)
+        dispatched = record_dispatched([event], plan, rulings, lease=LEASE, max_claimed=most)
         found = {
             row.event_match_id: row.uuid
             for row in rows(EventLogMatch, EventLogMatch.event_log == event)
@@ -168,13 +166,13 @@ class StoreMachine(RuleBasedStateMachine):
         asked = {
             delivery.uuid: (delivery.subscription.uuid, verdict) for delivery, verdict in given
         }
-        idle = [(found[uuid], uuid) for _event, uuid in intent.idle if uuid in found]
-        taken, left = self.model.record(event, asked, idle, most)
-        assert dispatched.left == left
+        disabled = [(found[uuid], uuid) for _event, uuid in plan.disabled if uuid in found]
+        claimed, unclaimed = self.model.record(event, asked, disabled, most)
+        assert dispatched.unclaimed == unclaimed
         if changed:
-            taken = self.model.still_served(taken)
-        assert [delivery.uuid for delivery in dispatched.taken] == taken
-        for delivery in dispatched.taken:
+            claimed = self.model.still_deliverable(claimed)
+        assert [delivery.uuid for delivery in dispatched.claimed] == claimed
+        for delivery in dispatched.claimed:
             changes = self.model.subscribers[delivery.subscription.uuid].changes
             self.sending.append((delivery, 1, changes))
 
@@ -255,12 +253,12 @@ class StoreMachine(RuleBasedStateMachine):
     @where(lambda model: any(s.held_due is Due.NOW for s in model.subscribers.values()))
     @rule()
     def sweep(self) -> None:
-        due = recovery.due_held(ALL)
+        due = holding.due_held(ALL)
         subscribers = self.model.subscribers.items()
         assert set(due) == {uuid for uuid, each in subscribers if each.held_due is Due.NOW}
         for subscription in due:
-            recovery.hand_on_held(subscription, self.settings)
-            self.model.hand_on(subscription)
+            holding.release_or_probe(subscription, self.settings)
+            self.model.release_or_probe(subscription)
 
     @where(lambda model: model.in_state(State.HELD))
     @rule(most=st.integers(0, 3))

@@ -8,7 +8,7 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.flow import Ruling, State
 from pacifica.notifications.orm import EventLogMatch, EventMatch
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.store import deliveries, events, holding, recovery, subscriptions
+from pacifica.notifications.store import deliveries, events, holding, subscriptions
 from pacifica.notifications.store.revisions import current_revision
 from tests.integration.store.recovering import (
     answered,
@@ -34,8 +34,8 @@ ONLY_SERVERS = pytest.mark.parametrize("migrated", databases.ON_SERVERS, indirec
 
 def test_nothing_is_handed_on_before_it_is_due(settings: Settings) -> None:
     subscription, (delivery,) = held(1)
-    assert recovery.due_held(10) == []
-    recovery.hand_on_held(subscription, settings)
+    assert holding.due_held(10) == []
+    holding.release_or_probe(subscription, settings)
     assert state(delivery)[0] == "held"
     assert row(EventMatch, subscription).probes == 1
 
@@ -43,7 +43,7 @@ def test_nothing_is_handed_on_before_it_is_due(settings: Settings) -> None:
 def test_oldest_held_becomes_the_probe_when_it_is_due(settings: Settings) -> None:
     subscription, (oldest, *others) = held(3)
     let_held_be_due(subscription)
-    assert recovery.due_held(10) == [subscription]
+    assert holding.due_held(10) == [subscription]
     sweep(settings)
     assert state(oldest) == ("matched", True, 0)
     assert states(others) == ["held", "held"]
@@ -58,10 +58,10 @@ def test_due_held_gives_the_longest_waiting_first_and_no_more_than_asked(
     found = [held(1)[0] for _ in range(3)]
     for age, subscription in enumerate(found):
         write(EventMatch, [subscription], held_due=utcnow() - timedelta(seconds=1 + age))
-    assert recovery.due_held(10) == found[::-1]
-    assert recovery.due_held(2) == found[:0:-1]
+    assert holding.due_held(10) == found[::-1]
+    assert holding.due_held(2) == found[:0:-1]
     sweep(settings)
-    assert recovery.due_held(10) == []
+    assert holding.due_held(10) == []
 
 
 def test_schedule_moves_on_with_each_probe_until_its_horizon(settings: Settings) -> None:
@@ -125,9 +125,9 @@ def test_release_ends_when_the_last_portion_was_a_full_one(settings: Settings) -
     answered(probe(subscription, settings))
     sweep(settings)
     assert states(others) == ["matched", "matched"]
-    assert recovery.due_held(10) == [subscription]
+    assert holding.due_held(10) == [subscription]
     sweep(settings)
-    assert recovery.due_held(10) == []
+    assert holding.due_held(10) == []
 
 
 def test_probe_that_fails_says_why_holds_and_keeps_the_schedule(settings: Settings) -> None:
@@ -160,7 +160,7 @@ def test_nothing_is_probed_again_when_the_probe_failed_for_good(settings: Settin
 def test_nothing_is_probed_when_the_failure_that_disabled_was_for_good(settings: Settings) -> None:
     subscription, (delivery,) = held(1, probed=False)
     assert row(EventMatch, subscription).held_due is None
-    recovery.hand_on_held(subscription, settings)
+    holding.release_or_probe(subscription, settings)
     assert state(delivery)[0] == "held"
 
 
@@ -350,4 +350,4 @@ def test_deleted_subscription_gets_no_more_when_its_probe_is_answered(
     sweep(settings)
     assert states(both) == expected
     assert row(EventMatch, subscription).deleted is not None
-    assert recovery.due_held(10) == []
+    assert holding.due_held(10) == []

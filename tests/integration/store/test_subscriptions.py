@@ -9,8 +9,12 @@ import pytest
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.orm import EventMatch
 from pacifica.notifications.store import holding, subscriptions
-from pacifica.notifications.store.revisions import advance_revision, current_revision
-from pacifica.notifications.store.subscriptions import Change
+from pacifica.notifications.store.revisions import (
+    Change,
+    advance_revision,
+    changed_since,
+    current_revision,
+)
 from tests.support.stored import row, subscribe
 
 
@@ -42,7 +46,7 @@ def test_changed_since_gives_each_changed_subscription_as_matching_sees_it() -> 
     expected = {plain: "$.data", own: None, held: "$.data", exhausted: None, gone: None}
 
     def found(known: int, upto: int) -> dict[UUID, str | None]:
-        changes: list[Change] = subscriptions.changed_since(known, upto)
+        changes: list[Change] = changed_since(known, upto)
         assert len(changes) == len({each.uuid for each in changes})
         return {each.uuid: each.jsonpath for each in changes}
 
@@ -69,7 +73,7 @@ def test_revision_of_a_change_that_fails_is_not_taken() -> None:
         subscriptions.update("alice", to, refuse)
     assert subscriptions.update("bob", to, refuse) is None
     assert row(EventMatch, to).revision <= current_revision()
-    assert subscriptions.changed_since(before, current_revision()) == []
+    assert changed_since(before, current_revision()) == []
 
 
 @pytest.mark.parametrize("other", ["Alice", "ALICE", "álice", "alice ", "alic"])

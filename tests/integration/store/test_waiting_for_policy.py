@@ -8,8 +8,7 @@ import pytest
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.flow import Ruling, State
-from pacifica.notifications.orm import DB, EventLogMatch, EventMatch
-from pacifica.notifications.orm.transaction import writing
+from pacifica.notifications.orm import DB, EventLogMatch, EventMatch, writing
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.store import deliveries, events
 from tests.integration.store.recovering import (

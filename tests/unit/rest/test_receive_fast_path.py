@@ -62,7 +62,7 @@ class FastPath:
         self.passed_on: list[dict[str, Any]] = []
         self.failure: Exception | None = None
         app = App(with_settings(Settings(), **settings))
-        app.intake.take = self._store  # type: ignore[method-assign]
+        app.group_commit.store = self._store  # type: ignore[method-assign]
         app.nudger.nudge = self.nudged.append  # type: ignore[method-assign]
         self.log = AccessLog("fast path", "tests")
         self._path = ReceiveFastPath(self._following, Context(app), self.log)

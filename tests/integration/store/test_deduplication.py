@@ -14,11 +14,9 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import TooLarge
 from pacifica.notifications.events import Event
 from pacifica.notifications.jsontext import write_json
-from pacifica.notifications.orm import EventLog
-from pacifica.notifications.orm.models import Identity
-from pacifica.notifications.orm.transaction import reading, writing
-from pacifica.notifications.store import events, identities
-from pacifica.notifications.store.identities import forget, record_first
+from pacifica.notifications.orm import EventLog, FirstEvent, reading, writing
+from pacifica.notifications.store import deduplication, events
+from pacifica.notifications.store.deduplication import forget, record_first
 
 WINDOW = 600.0
 THREADS = 8
@@ -29,7 +27,7 @@ ONLY_MARIADB = pytest.mark.parametrize("migrated", ["mariadb"], indirect=True)
 def no_identities(database: str) -> None:  # noqa: ARG001 (it is the one that is configured)
     @writing
     def remove() -> None:
-        Identity.delete().execute()
+        FirstEvent.delete().execute()
 
     remove()
 
@@ -52,7 +50,7 @@ def stored() -> list[UUID]:
 @writing
 def let_pass(seconds: float) -> None:
     """Make every event so much older than it is."""
-    for row in list(Identity.select()):
+    for row in list(FirstEvent.select()):
         row.created -= timedelta(seconds=seconds)
         row.save()
 
@@ -163,7 +161,7 @@ def test_event_is_not_taken_for_stored_when_storing_it_failed(
         raise TooLarge(1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(identities, "record_batch", fail)
+        patch.setattr(deduplication, "record_batch", fail)
         with pytest.raises(TooLarge):
             record_first([event()], WINDOW)
     again = event()
@@ -203,7 +201,7 @@ def test_sweep_forgets_those_whose_window_has_passed() -> None:
 
 @reading
 def left() -> int:
-    return Identity.select().count()
+    return FirstEvent.select().count()
 
 
 def test_batch_is_stored_whole_when_it_is_larger_than_one_statement() -> None:
