@@ -325,7 +325,7 @@ def forget(database: str, uuids: Iterable[str]) -> None:
 # What operators configure.
 
 BAD = {
-    "SECURITY_KEY": (CANARY, f"{Fernet.generate_key().decode()} {CANARY}"),
+    "SECURITY_KEY": (CANARY, f"{'A' * 43}= {CANARY}"),
     "RECEIVE_TOKEN": (f"{CANARY}é",),
     "PEEWEE_URL": (
         *(f"nosuch://u:{CANARY}@h/d", f"postgresql://u:{CANARY}@h:x/d", f"mysql://u:{CANARY}@h/"),
