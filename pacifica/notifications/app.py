@@ -33,7 +33,7 @@ class App:
             self.publisher.nudge_dispatch,
             batch=settings.celery.event_batch,
             gather=settings.celery.publish_gather,
-            most=settings.celery.publish_queue,
+            max_waiting=settings.celery.publish_queue,
         )
         self.group_commit = GroupCommit(
             events.record_all,

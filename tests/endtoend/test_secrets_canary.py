@@ -413,5 +413,5 @@ def test_broker_that_is_not_reached_is_named_without_its_password(
         with started(program, tmp_path, **told) as web:
             web.wait_for_line("Bus STARTED")
             Service(tmp_path, port, {}).receive()
-            web.wait_for_line("no message could be handed to the broker")
+            web.wait_for_line("no message could be sent to the broker")
             assert_quiet(web)

@@ -1,4 +1,4 @@
-"""The stages as one worker process has them, with the connections they keep."""
+"""The stages of one worker process: dispatch, authorise, deliver, record."""
 
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from pacifica.notifications.transport import Transport
 
 
 class Pipeline:
-    """Dispatch, authorise and deliver, until `close`."""
+    """Takes events and deliveries through the stages, until `close`."""
 
     def __init__(self, settings: Settings, to_policy: Transport, to_targets: Transport) -> None:
         self.dispatcher = Dispatcher(settings)
@@ -18,21 +18,21 @@ class Pipeline:
         self.deliverer = Deliverer(settings, to_targets)
 
     def dispatch(self, alone: UUID | None = None) -> list[UUID]:
-        """Take events that are due all the way, as far as it goes without waiting for targets.
+        """Match events that are due, ask Policy about them, and send what is allowed.
 
-        With `alone`, that one event only. Returns deliveries that may be sent and were left for
-        others. Raises StoreUnavailable.
+        With `alone`, only that event. It does not wait for targets. Returns the deliveries that may
+        be sent and were left for other workers. Raises StoreUnavailable.
         """
         matched = self.dispatcher.match() if alone is None else self.dispatcher.match_alone(alone)
         if not matched:
             return []
         events = {each.event.uuid: each.event for each in matched}
-        left = []
-        revision, room = self.dispatcher.revision, self.deliverer.room()
-        for dispatched in self.authoriser.admit(matched, revision, room):
+        unclaimed = []
+        revision, max_claimed = self.dispatcher.revision, self.deliverer.room()
+        for dispatched in self.authoriser.dispatch(matched, revision, max_claimed):
             self.deliverer.send(dispatched.claimed, events)
-            left += dispatched.unclaimed
-        return left
+            unclaimed += dispatched.unclaimed
+        return unclaimed
 
     def close(self) -> None:
         """Let late answers be recorded, within a bound; the transports are closed before."""
