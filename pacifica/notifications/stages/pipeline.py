@@ -6,43 +6,16 @@ from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.authorise import Authoriser
 from pacifica.notifications.stages.deliver import Deliverer
 from pacifica.notifications.stages.dispatch import Dispatcher
-from pacifica.notifications.subscriptions.networks import delivery_rules
-from pacifica.notifications.transport import Limits, Transport
-
-# Policy is one host, which may have a quarter of them: more than one batch ever asks.
-_POLICY_QUEUE = 40_000
+from pacifica.notifications.transport import Transport
 
 
 class Pipeline:
     """Dispatch, authorise and deliver, until `close`."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._to_policy = Transport(
-            Limits(
-                connect_timeout=settings.policy.connect_timeout,
-                total_timeout=settings.policy.timeout,
-                read_timeout=settings.policy.read_timeout,
-                response_bytes=settings.delivery.response_bytes,
-                connections_per_host=settings.delivery.connections_per_host,
-                queue=_POLICY_QUEUE,
-            )
-        )
-        self._to_targets = Transport(
-            Limits(
-                connect_timeout=settings.delivery.connect_timeout,
-                total_timeout=settings.delivery.timeout,
-                read_timeout=settings.delivery.read_timeout,
-                response_bytes=settings.delivery.response_bytes,
-                connections_per_host=settings.delivery.connections_per_host,
-                connections=settings.delivery.connections,
-                queue=settings.delivery.unfinished,
-            ),
-            rules=delivery_rules(settings),
-        )
+    def __init__(self, settings: Settings, to_policy: Transport, to_targets: Transport) -> None:
         self.dispatcher = Dispatcher(settings)
-        self.authoriser = Authoriser(settings, self._to_policy)
-        self.deliverer = Deliverer(settings, self._to_targets)
+        self.authoriser = Authoriser(settings, to_policy)
+        self.deliverer = Deliverer(settings, to_targets)
 
     def dispatch(self, alone: UUID | None = None) -> list[UUID]:
         """Take events that are due all the way, as far as it goes without waiting for targets.
@@ -62,7 +35,5 @@ class Pipeline:
         return left
 
     def close(self) -> None:
-        """End what is in flight, giving it the time that one delivery may take."""
-        self._to_policy.close()
-        self._to_targets.close(self.settings.delivery.timeout)
+        """Let late answers be recorded, within a bound; the transports are closed before."""
         self.deliverer.close()

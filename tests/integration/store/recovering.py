@@ -12,6 +12,7 @@ from tests.support.stored import (
     LEASE,
     deliveries_of,
     matched,
+    release_or_probe,
     row,
     state,
     subscribe,
@@ -100,7 +101,7 @@ def let_held_be_due(subscription: UUID) -> None:
 def sweep(settings: Settings) -> None:
     """Release or probe what is due, once, as a worker does."""
     for subscription in holding.due_held(100):
-        holding.release_or_probe(subscription, settings)
+        release_or_probe(subscription, settings)
 
 
 def probe(subscription: UUID, settings: Settings) -> Delivery:

@@ -20,7 +20,15 @@ from pacifica.notifications.store import deliveries, events, holding, subscripti
 from pacifica.notifications.store.dispatching import plan_dispatch, record_dispatched
 from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
 from tests.support.configured import changed
-from tests.support.stored import LEASE, claim_events, claim_suspect, receive, received, subscribe
+from tests.support.stored import (
+    LEASE,
+    claim_events,
+    claim_suspect,
+    receive,
+    received,
+    release_or_probe,
+    subscribe,
+)
 
 ROUNDS = 40
 ALL = 1000
@@ -42,7 +50,7 @@ def test_everything_arrives_when_all_had_been_at_work_at_once(
     def sweep(_answers: Answers) -> None:
         assert not stuck()
         for subscription in holding.due_held(ALL):
-            holding.release_or_probe(subscription, hurried)
+            release_or_probe(subscription, hurried)
 
     def own(answers: Answers) -> None:
         receive()

@@ -184,9 +184,9 @@ def test_forget_leaves_those_whose_window_has_not_passed() -> None:
 def deduplicating(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have this process's tasks run in a service that suppresses duplicates."""
     monkeypatch.setenv("RECEIVE_DEDUPLICATE", str(WINDOW))
-    tasks._settings.cache_clear()
+    tasks.CELERY_APP.close_service()
     yield
-    tasks._settings.cache_clear()
+    tasks.CELERY_APP.close_service()
 
 
 @pytest.mark.usefixtures("deduplicating")

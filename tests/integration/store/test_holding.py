@@ -32,6 +32,7 @@ from tests.support.stored import (
     deliveries_of,
     let_leases_run_out,
     matched,
+    release_or_probe,
     row,
     state,
     subscribe,
@@ -75,7 +76,7 @@ def test_what_is_held_is_released_when_its_owner_enables_the_subscription() -> N
     enabled = {"disabled": None, "error": None}
     subscriptions.update("alice", to, lambda _stored: enabled)
     assert holding.due_held(10) == [to]
-    holding.release_or_probe(to, load_settings())
+    release_or_probe(to, load_settings())
     assert [state(each) for each in (held, sendable)] == [("matched", True, 0)] * 2
     assert state(kept)[0] == "held"
     assert holding.due_held(10) == []

@@ -29,7 +29,7 @@ from pacifica.notifications.store.dispatching import DispatchPlan, plan_dispatch
 from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
 from tests.integration.store.model import OPEN, Due, Model, Received, Subscriber
 from tests.support.configured import changed
-from tests.support.stored import forget_rows, receive, subscribe, uuids_of
+from tests.support.stored import forget_rows, receive, release_or_probe, subscribe, uuids_of
 
 LEASE = 1000.0
 WAIT = timedelta(seconds=LEASE)
@@ -257,7 +257,7 @@ class StoreMachine(RuleBasedStateMachine):
         subscribers = self.model.subscribers.items()
         assert set(due) == {uuid for uuid, each in subscribers if each.held_due is Due.NOW}
         for subscription in due:
-            holding.release_or_probe(subscription, self.settings)
+            release_or_probe(subscription, self.settings)
             self.model.release_or_probe(subscription)
 
     @where(lambda model: model.in_state(State.HELD))

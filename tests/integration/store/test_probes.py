@@ -27,7 +27,16 @@ from tests.integration.store.recovering import (
     waits,
 )
 from tests.support import databases
-from tests.support.stored import LEASE, SOON, let_leases_run_out, matched, row, state, write
+from tests.support.stored import (
+    LEASE,
+    SOON,
+    let_leases_run_out,
+    matched,
+    release_or_probe,
+    row,
+    state,
+    write,
+)
 
 ONLY_SERVERS = pytest.mark.parametrize("migrated", databases.ON_SERVERS, indirect=True)
 
@@ -35,7 +44,7 @@ ONLY_SERVERS = pytest.mark.parametrize("migrated", databases.ON_SERVERS, indirec
 def test_nothing_is_handed_on_before_it_is_due(settings: Settings) -> None:
     subscription, (delivery,) = held(1)
     assert holding.due_held(10) == []
-    holding.release_or_probe(subscription, settings)
+    release_or_probe(subscription, settings)
     assert state(delivery)[0] == "held"
     assert row(EventMatch, subscription).probes == 1
 
@@ -160,7 +169,7 @@ def test_nothing_is_probed_again_when_the_probe_failed_for_good(settings: Settin
 def test_nothing_is_probed_when_the_failure_that_disabled_was_for_good(settings: Settings) -> None:
     subscription, (delivery,) = held(1, probed=False)
     assert row(EventMatch, subscription).held_due is None
-    holding.release_or_probe(subscription, settings)
+    release_or_probe(subscription, settings)
     assert state(delivery)[0] == "held"
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pacifica.notifications.errors import InvalidInput
-from pacifica.notifications.rest.inflation import inflated
+from pacifica.notifications.rest.body import inflated
 
 MEGABYTE = 2**20
 
