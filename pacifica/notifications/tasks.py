@@ -126,7 +126,7 @@ def sweep() -> None:
     if settings.receive.deduplicate:
         deduplication.forget(settings.receive.deduplicate, limit)
     for subscription in holding.due_held(limit):
-        holding.release_or_probe(subscription, settings)
+        holding.release_or_probe(subscription, settings.holding.release_batch, settings.recovery)
     publisher.nudge_dispatch(due_events(limit))
     for event in suspect_events(limit):
         publisher.nudge_dispatch_alone(event)

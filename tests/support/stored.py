@@ -21,7 +21,8 @@ from pacifica.notifications.orm import (
     reading,
     writing,
 )
-from pacifica.notifications.store import deliveries, events, subscriptions
+from pacifica.notifications.settings import Settings
+from pacifica.notifications.store import deliveries, events, holding, subscriptions
 from pacifica.notifications.store.dispatching import DispatchPlan, record_dispatched
 from pacifica.notifications.store.revisions import current_revision
 from pacifica.notifications.subscriptions import new_subscription
@@ -133,3 +134,8 @@ def claim_events(limit: int = 1000) -> list[Event]:
 def claim_suspect(uuid: UUID, max_lease: float = 10 * LEASE) -> list[Event]:
     """Claim one event to dispatch it."""
     return events.claim_suspect(uuid, LEASE, max_lease)
+
+
+def release_or_probe(subscription: UUID, settings: Settings) -> None:
+    """Release or probe what is held and due for a subscription, as the sweep does."""
+    holding.release_or_probe(subscription, settings.holding.release_batch, settings.recovery)

@@ -60,9 +60,7 @@ class Nudger:
     def _has_place(self) -> bool:
         was_full, self._is_full = self._is_full, len(self._waiting) >= self._max_waiting
         if self._is_full and not was_full:
-            _LOG.warning(
-                "%d ids wait for the broker; the sweep finds others", self._max_waiting
-            )
+            _LOG.warning("%d ids wait for the broker; the sweep finds others", self._max_waiting)
         return not self._is_full
 
     def _run(self) -> None:

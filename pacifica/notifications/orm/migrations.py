@@ -9,7 +9,7 @@ import peewee
 
 # An index on 255 characters and case-sensitive user names need this on MySQL and MariaDB, whose
 # own defaults differ from server to server.
-MYSQL_TEXT = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+_MYSQL_TEXT = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 
 _TYPES = {
     "sqlite": {
@@ -62,11 +62,11 @@ class Tables:
         return self._database.table_exists(table)
 
     def create(self, table: str, *constraints: str, **columns: str) -> None:
-        """Create a table; `constraints` are SQL that stands behind the columns."""
+        """Create a table; `constraints` are SQL that follows the columns."""
         if self.exists(table):
             return
         lines = [f"{self._name(name)} {self._typed(sql)}" for name, sql in columns.items()]
-        options = f" ENGINE=InnoDB {MYSQL_TEXT}" if self.engine == "mysql" else ""
+        options = f" ENGINE=InnoDB {_MYSQL_TEXT}" if self.engine == "mysql" else ""
         self.execute(f"CREATE TABLE {table} ({', '.join([*lines, *constraints])}){options}")
 
     def add_columns(self, table: str, **columns: str) -> None:
@@ -96,7 +96,7 @@ class Tables:
             self.execute(f"ALTER TABLE {table} {drops}")
 
     def widen(self, table: str) -> None:
-        """On MySQL, make each TEXT a LONGTEXT, each DATETIME precise, and all text `MYSQL_TEXT`.
+        """On MySQL, make each TEXT a LONGTEXT, each DATETIME precise, and all text `_MYSQL_TEXT`.
 
         The table must have no foreign keys, and none to it: the engine refuses to convert them.
         """
@@ -107,7 +107,7 @@ class Tables:
                 for name, kind, nullable in columns
                 if kind
             ]
-            convert = f"CONVERT TO {MYSQL_TEXT}"
+            convert = f"CONVERT TO {_MYSQL_TEXT}"
             self.execute(f"ALTER TABLE {table} {', '.join([convert, *changes])}")
 
     def is_narrow(self, table: str) -> bool:
@@ -191,12 +191,12 @@ def add_subscriptions(tables: Tables) -> None:
 
 
 def add_authentication(tables: Tables) -> None:
-    """Step from 1.0 to 2.0: what a subscription authenticates itself with to its target."""
+    """Step from 1.0 to 2.0: how deliveries of a subscription authenticate to its target."""
     tables.add_columns("eventmatch", auth="{text}")
 
 
 def add_event_log(tables: Tables) -> None:
-    """Step from 2.0 to 3.0: events, and their matches with what was answered."""
+    """Step from 2.0 to 3.0: the log of events and their matches, with what was answered."""
     if not tables.exists("eventlogmatch"):
         # A foreign key needs the same kind of text on both of its sides.
         tables.widen("eventmatch")
@@ -225,7 +225,7 @@ def add_event_log(tables: Tables) -> None:
 
 
 def add_work_to_do(tables: Tables) -> None:
-    """Step from 3.0 to 4.0: what is due and when, and what workers agree on."""
+    """Step from 3.0 to 4.0: when rows are due, and what coordinates the workers."""
     _widen(tables)
     _add_revisions(tables)
     tables.add_columns(
@@ -263,7 +263,7 @@ def add_work_to_do(tables: Tables) -> None:
 
 
 def _widen(tables: Tables) -> None:
-    """On MySQL, give old tables room for long text, microseconds and every character."""
+    """On MySQL, let old tables hold long text, microseconds and every character."""
     if tables.engine != "mysql":
         return
     converted = ("eventmatch", "eventlog", "eventlogmatch", "notificationsystem")
@@ -276,7 +276,7 @@ def _widen(tables: Tables) -> None:
 
 
 def _add_revisions(tables: Tables) -> None:
-    """Give subscriptions a revision; for those that an error disabled, matches are now held."""
+    """Give subscriptions a revision, and hold matches for those that an error disabled."""
     tables.add_columns(
         "eventmatch",
         holding="{flag} NOT NULL DEFAULT FALSE",
@@ -298,7 +298,7 @@ def _add_revisions(tables: Tables) -> None:
 
 
 def _add_states(tables: Tables) -> None:
-    """Give old matches the state that was recorded; none is sent again by itself."""
+    """Give old matches the state that was recorded; none of them is sent again by itself."""
     tables.add_columns(
         "eventlogmatch",
         state="VARCHAR(16) NOT NULL DEFAULT 'failed'",

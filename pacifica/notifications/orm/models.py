@@ -110,7 +110,7 @@ class EventMatch(BaseModel):
     probe = peewee.UUIDField(null=True)
     # The number of the probe that is due at `held_due`, from 1; 0 while releasing (see `recovery`).
     probes = peewee.IntegerField(default=0)
-    # The CloudEvents version in which events are sent; empty: each event's own. Then the mode.
+    # The version of CloudEvents in which events are sent; empty: each event's own.
     specversion = peewee.CharField(8, default="")
     mode = peewee.CharField(16, default="structured")
     # Advanced by every change, so that workers read only what changed since they last looked.

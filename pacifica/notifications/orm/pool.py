@@ -27,7 +27,10 @@ class Pool(_PEEWEE.Database):
         timeout: float | None = None,
         **options: Any,
     ) -> None:
-        """Take what a URL says: how long to keep an idle connection and to wait for one (s)."""
+        """Take the options of a URL; both time-outs are in seconds.
+
+        `stale_timeout` is how long to keep an idle connection, `timeout` how long to wait for one.
+        """
         self._free = threading.BoundedSemaphore(max_connections)
         self._max_wait = timeout or None
         self._stale_timeout = float("inf") if stale_timeout is None else stale_timeout

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import pairwise
 from typing import Any
@@ -125,26 +125,22 @@ class OrmSync:
     @classmethod
     def update_0_0_to_1_0(cls) -> None:
         """Create the table of subscriptions, unless an unversioned database has it."""
-        with _step_transaction():
-            migrations.add_subscriptions(Tables(DB.bound()))
+        _take_step(migrations.add_subscriptions)
 
     @classmethod
     def update_1_0_to_2_0(cls) -> None:
         """Add the authentication of subscriptions."""
-        with _step_transaction():
-            migrations.add_authentication(Tables(DB.bound()))
+        _take_step(migrations.add_authentication)
 
     @classmethod
     def update_2_0_to_3_0(cls) -> None:
         """Create the log of events and matches."""
-        with _step_transaction():
-            migrations.add_event_log(Tables(DB.bound()))
+        _take_step(migrations.add_event_log)
 
     @classmethod
     def update_3_0_to_4_0(cls) -> None:
         """Add when rows are due, and what coordinates the workers."""
-        with _step_transaction():
-            migrations.add_work_to_do(Tables(DB.bound()))
+        _take_step(migrations.add_work_to_do)
 
     @classmethod
     def _migrate(cls) -> None:
@@ -227,9 +223,12 @@ def _connect(busy_timeout: float) -> None:
         time.sleep(_RETRY_PAUSE)
 
 
-def _step_transaction() -> AbstractContextManager[Any, Any]:
-    """Return a transaction for one step; none on MySQL, which commits at each ALTER TABLE."""
-    return nullcontext() if isinstance(DB.bound(), peewee.MySQLDatabase) else DB.atomic()
+def _take_step(step: Callable[[Tables], None]) -> None:
+    """Take one step in a transaction; in none on MySQL, which commits at each ALTER TABLE."""
+    tables = Tables(DB.bound())
+    transaction: Any = nullcontext() if tables.engine == "mysql" else DB.atomic()
+    with transaction:
+        step(tables)
 
 
 @contextmanager

@@ -9,13 +9,13 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import peewee
 
 from pacifica.notifications.errors import SchemaMismatch, StoreUnavailable
-from pacifica.notifications.orm.database import DB
+from pacifica.notifications.orm.database import DB, Database
 from pacifica.notifications.orm.engines import close_connections
 from pacifica.notifications.orm.pool import Pool
 
@@ -99,44 +99,50 @@ def _connected(
         breakers = (database.breaker, database.write_breaker) if writes else (database.breaker,)
         for breaker in breakers:
             breaker.require_closed()
-        began = time.monotonic()
-        may_have_died = True
-        while True:
-            committing = False
-            try:
-                with transaction():
-                    result = function(*args, **kwargs)
-                    committing = not repeats_commit
-            except (
-                peewee.OperationalError,
-                peewee.InterfaceError,
-                peewee.ProgrammingError,
-            ) as error:
-                code = _code(error)
-                if code not in _CONFLICTS:
-                    _drop_connection()
-                _raise_unless_outage(error, code)
-                seconds = time.monotonic() - began
-                may_help = code in _CONFLICTS or may_have_died
-                if committing or not may_help or seconds > _MAX_RETRY_TIME:
-                    if code == _LOCKED:
-                        database.write_breaker.failed(seconds)
-                    elif code not in _SERVER_ANSWERED:
-                        database.breaker.failed(seconds)
-                    raise StoreUnavailable("the database did not answer") from error
-                if code in _CONFLICTS:
-                    time.sleep(random.uniform(0, _MAX_RETRY_PAUSE))  # noqa: S311
-                else:
-                    may_have_died = False
-            else:
-                for breaker in breakers:
-                    breaker.succeeded()
-                return result
-            finally:
-                if isinstance(DB.obj, Pool) and not DB.is_closed():
-                    DB.close()
+        call = partial(function, *args, **kwargs)
+        result = _run(call, transaction, repeats_commit, database)
+        for breaker in breakers:
+            breaker.succeeded()
+        return result
 
     return run
+
+
+def _run(
+    call: Callable[[], R],
+    transaction: Callable[[], AbstractContextManager[Any, Any]],
+    repeats_commit: bool,
+    database: Database,
+) -> R:
+    began = time.monotonic()
+    may_have_died = True
+    while True:
+        committing = False
+        try:
+            with transaction():
+                result = call()
+                committing = not repeats_commit
+            return result
+        except (peewee.OperationalError, peewee.InterfaceError, peewee.ProgrammingError) as error:
+            code = _code(error)
+            if code not in _CONFLICTS:
+                _drop_connection()
+            _raise_unless_outage(error, code)
+            seconds = time.monotonic() - began
+            may_help = code in _CONFLICTS or may_have_died
+            if committing or not may_help or seconds > _MAX_RETRY_TIME:
+                if code == _LOCKED:
+                    database.write_breaker.failed(seconds)
+                elif code not in _SERVER_ANSWERED:
+                    database.breaker.failed(seconds)
+                raise StoreUnavailable("the database did not answer") from error
+            if code in _CONFLICTS:
+                time.sleep(random.uniform(0, _MAX_RETRY_PAUSE))  # noqa: S311
+            else:
+                may_have_died = False
+        finally:
+            if isinstance(DB.obj, Pool) and not DB.is_closed():
+                DB.close()
 
 
 def _raise_unless_outage(error: peewee.PeeweeException, code: object) -> None:

@@ -84,7 +84,7 @@ def due_events(limit: int) -> list[UUID]:
 
 @reading
 def suspect_events(limit: int) -> list[UUID]:
-    """Return events whose dispatch was begun more than once and not finished, oldest due first.
+    """Return events whose dispatch was begun more than once and not finished, first due first.
 
     One of them may be what kills the workers, so that they are best claimed one at a time.
     """

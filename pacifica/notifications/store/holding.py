@@ -16,7 +16,7 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.delivery.retries import next_probe
 from pacifica.notifications.flow import Delivery, State
 from pacifica.notifications.orm import DB, EventLogMatch, EventMatch, Recovery, reading, writing
-from pacifica.notifications.settings import Settings
+from pacifica.notifications.settings.workers import RecoverySettings
 from pacifica.notifications.store.revisions import advance_revision
 
 UNDER_WAY = (State.MATCHED, State.ALLOWED)
@@ -106,8 +106,8 @@ def due_held(limit: int) -> list[UUID]:
 
 
 @writing
-def release_or_probe(subscription: UUID, settings: Settings) -> None:
-    """Release some of what is held for a subscription, or probe it with the oldest."""
+def release_or_probe(subscription: UUID, batch: int, recovery: RecoverySettings) -> None:
+    """Release up to `batch` held deliveries of a subscription, or probe it with the oldest."""
     now = utcnow()
     row = select_for_update(EventMatch.uuid == subscription)
     if row is None or row.held_due is None or row.held_due > now:
@@ -115,10 +115,10 @@ def release_or_probe(subscription: UUID, settings: Settings) -> None:
     if row.deleted is not None:
         row.held_due = None
     elif row.recovery is Recovery.RELEASING:
-        released = _release(subscription, settings.holding.release_batch, now)
-        row.held_due = now if len(released) == settings.holding.release_batch else None
+        released = _release(subscription, batch, now)
+        row.held_due = now if len(released) == batch else None
     else:
-        _probe(row, now, settings)
+        _probe(row, now, recovery)
     row.save()
 
 
@@ -227,7 +227,7 @@ def _release(subscription: UUID, limit: int, now: datetime) -> list[UUID]:
     return oldest
 
 
-def _probe(row: EventMatch, now: datetime, settings: Settings) -> None:
+def _probe(row: EventMatch, now: datetime, recovery: RecoverySettings) -> None:
     """Try the oldest, unless one is being tried, and set the time of the next probe."""
     is_under_way = (
         EventLogMatch.select()
@@ -240,7 +240,7 @@ def _probe(row: EventMatch, now: datetime, settings: Settings) -> None:
         row.release_at(None)
         return
     row.probes += 1
-    row.held_due = next_probe(row.probes, now, row.disabled, settings.recovery)
+    row.held_due = next_probe(row.probes, now, row.disabled, recovery)
 
 
 def _probed_by(probe: Delivery) -> EventMatch | None:

@@ -15,7 +15,7 @@ from pacifica.notifications.orm import EventLogMatch, EventMatch, reading, writi
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.store import events, subscriptions
 from pacifica.notifications.store.events import LoggedMatch
-from pacifica.notifications.store.holding import due_held, release_or_probe
+from pacifica.notifications.store.holding import due_held
 from pacifica.notifications.subscriptions import new_subscription
 from tests.support.configured import changed
 from tests.support.servers import (
@@ -23,6 +23,7 @@ from tests.support.servers import (
     Received,
     RecordingServer,
 )
+from tests.support.stored import release_or_probe
 
 #: Seconds within which what a test sends has its answer on record.
 ANSWERS = 15.0

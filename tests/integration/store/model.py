@@ -233,7 +233,7 @@ class Model:
     def answer(self, answer: str, delivery: Delivery, claim: int, changes: int) -> None:
         """Take a target's answer to what was sent with that claim.
 
-        `changes` is the subscriber's when the delivery was taken.
+        `changes` is the subscriber's when the delivery was claimed.
         """
         match = self.matches[delivery.uuid]
         subscriber = self.subscribers[match.subscription]

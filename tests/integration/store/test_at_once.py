@@ -1,4 +1,4 @@
-"""Everybody at once, on every engine: what was received arrives in the end all the same."""
+"""Owners and workers at once, on every engine: all that was received arrives in the end."""
 
 import itertools
 import random
@@ -20,14 +20,22 @@ from pacifica.notifications.store import deliveries, events, holding, subscripti
 from pacifica.notifications.store.dispatching import plan_dispatch, record_dispatched
 from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
 from tests.support.configured import changed
-from tests.support.stored import LEASE, claim_events, claim_suspect, receive, received, subscribe
+from tests.support.stored import (
+    LEASE,
+    claim_events,
+    claim_suspect,
+    receive,
+    received,
+    release_or_probe,
+    subscribe,
+)
 
 ROUNDS = 40
 ALL = 1000
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_everything_arrives_when_all_had_been_at_work_at_once(
+def test_everything_arrives_when_owners_and_workers_work_at_once(
     settings: Settings, seed: int
 ) -> None:
     to = [subscribe() for _ in range(3)]
@@ -42,7 +50,7 @@ def test_everything_arrives_when_all_had_been_at_work_at_once(
     def sweep(_answers: Answers) -> None:
         assert not stuck()
         for subscription in holding.due_held(ALL):
-            holding.release_or_probe(subscription, hurried)
+            release_or_probe(subscription, hurried)
 
     def own(answers: Answers) -> None:
         receive()
@@ -66,7 +74,7 @@ def test_everything_arrives_when_all_had_been_at_work_at_once(
 
 @dataclass(frozen=True)
 class Answers:
-    """What Policy and targets say: anything, or only what one wishes for."""
+    """What Policy and targets answer: anything, or only success."""
 
     chance: random.Random
     all_good: bool = False
@@ -78,7 +86,7 @@ class Answers:
 
 
 def at_once(all_of: list[Callable[[Answers], None]], seed: int) -> None:
-    """Have each done again and again beside the others; one that finds no turn was cut off."""
+    """Repeat each action beside the others; one that the database refuses was cut off."""
     start = threading.Barrier(len(all_of))
 
     def again_and_again(number: int) -> None:
@@ -136,21 +144,21 @@ def outcome(delivery: Delivery, answers: Answers) -> Outcome:
 
 @writing
 def let_everything_be_due() -> None:
-    """Let all leases run out: those who took something were cut off."""
+    """Let all leases end, as if their workers had died."""
     for column in (EventLog.due, EventLogMatch.due, EventMatch.held_due):
         column.model.update({column: utcnow()}).where(column.is_null(False)).execute()
 
 
 @reading
 def stuck() -> bool:
-    """Tell whether something is held for an enabled subscription and nobody will hand it on."""
+    """Tell whether something is held for an enabled subscription and never released."""
     held = EventLogMatch.select().join(EventMatch).where(EventLogMatch.state == State.HELD)
     return held.where(EventMatch.disabled.is_null(), EventMatch.held_due.is_null()).exists()
 
 
 @reading
 def left() -> bool:
-    """Tell whether something has not come to its end."""
+    """Tell whether any delivery is unfinished."""
     ended = (State.DELIVERED, State.DENIED)
     undispatched = EventLog.select().where(EventLog.due.is_null(False)).exists()
     return undispatched or EventLogMatch.select().where(EventLogMatch.state.not_in(ended)).exists()

@@ -1,4 +1,4 @@
-"""The first of each source and id on every engine: in one batch, one after another, at once."""
+"""Deduplication on every engine: in one batch, one after another, and at once."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ ONLY_MARIADB = pytest.mark.parametrize("migrated", ["mariadb"], indirect=True)
 
 
 @pytest.fixture(autouse=True)
-def no_identities(database: str) -> None:  # noqa: ARG001 (it is the one that is configured)
+def no_first_events(database: str) -> None:  # noqa: ARG001 (it is the one that is configured)
     @writing
     def remove() -> None:
         FirstEvent.delete().execute()
@@ -49,7 +49,7 @@ def stored() -> list[UUID]:
 
 @writing
 def let_pass(seconds: float) -> None:
-    """Make every event so much older than it is."""
+    """Make every first event older by some seconds."""
     for row in list(FirstEvent.select()):
         row.created -= timedelta(seconds=seconds)
         row.save()
@@ -74,7 +74,7 @@ def test_event_is_stored_again_when_the_window_has_passed_since_the_first() -> N
     assert sorted(stored()) == sorted([first.uuid, second.uuid])
 
 
-def test_events_of_one_batch_are_stored_once_each_when_some_are_alike() -> None:
+def test_events_of_one_batch_are_stored_once_each_when_some_are_duplicates() -> None:
     old = event("old")
     record_first([old], WINDOW)
     batch = [event("a"), event("old"), event("b"), event("a"), of_0_1("b"), event("a")]
@@ -83,7 +83,7 @@ def test_events_of_one_batch_are_stored_once_each_when_some_are_alike() -> None:
     assert sorted(stored()) == sorted([old.uuid, a.uuid, b.uuid])
 
 
-def test_events_are_others_when_source_and_id_are_divided_otherwise() -> None:
+def test_events_differ_when_source_and_id_only_concatenate_to_the_same() -> None:
     alike = [event("b", "a,"), event(",b", "a"), event('b","c', "a"), event("c", 'a","b')]
     assert record_first(alike, WINDOW) == [each.uuid for each in alike]
 
@@ -135,7 +135,7 @@ def test_event_is_stored_once_more_when_many_send_it_as_the_window_has_passed() 
     assert sorted(stored()) == sorted([first.uuid, *firsts])
 
 
-def test_event_waits_for_who_claims_it_at_the_moment_and_is_theirs() -> None:
+def test_event_waits_for_a_concurrent_claim_and_is_a_duplicate_of_it() -> None:
     old = event()
     record_first([old], WINDOW)
     let_pass(WINDOW + 1)
@@ -154,7 +154,7 @@ def test_event_waits_for_who_claims_it_at_the_moment_and_is_theirs() -> None:
     assert sorted(stored()) == sorted([old.uuid, mine.uuid])
 
 
-def test_event_is_not_taken_for_stored_when_storing_it_failed(
+def test_event_is_not_counted_as_stored_when_storing_it_failed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(_events: Sequence[Event]) -> None:

@@ -10,7 +10,7 @@ from pacifica.notifications.settings import Settings
 from pacifica.notifications.store import deliveries, holding, subscriptions
 from pacifica.notifications.store.dispatching import DispatchPlan, plan_dispatch, record_dispatched
 from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
-from tests.integration.store.recovering import rule, sweep, take_matched
+from tests.integration.store.recovering import claim_for_policy, rule, sweep
 from tests.support.stored import (
     LEASE,
     allowed,
@@ -54,7 +54,7 @@ def test_subscription_waits_for_policy_only_when_a_delivery_of_it_was_recorded()
     assert (found.held_due, found.probes) == (None, 0)
 
 
-def test_delivery_that_policy_denies_after_a_release_is_nobodys_any_more(
+def test_delivery_has_no_lease_when_policy_denies_it_after_a_release(
     settings: Settings,
 ) -> None:
     subscription = subscribe()
@@ -65,6 +65,6 @@ def test_delivery_that_policy_denies_after_a_release_is_nobodys_any_more(
     sweep(settings)
     assert row(EventLogMatch, delivery).leased == claimed.leased
     let_leases_run_out(EventLogMatch, [delivery])
-    rule(take_matched(delivery), State.DENIED)
+    rule(claim_for_policy(delivery), State.DENIED)
     found = row(EventLogMatch, delivery)
     assert (found.state, found.leased) == (State.DENIED, None)

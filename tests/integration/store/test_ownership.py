@@ -37,7 +37,7 @@ def statements(caplog: pytest.LogCaptureFixture) -> Callable[[Callable[[], Any]]
 
 
 @calls
-def test_same_statements_are_executed_whether_it_is_unknown_deleted_or_anothers(
+def test_same_statements_are_executed_whether_it_is_unknown_deleted_or_of_another_user(
     call: Callable[[UUID], Any], statements: Callable[[Callable[[], Any]], list[str]]
 ) -> None:
     theirs, deleted = subscribe("bob"), subscribe("alice")
@@ -50,7 +50,7 @@ def test_same_statements_are_executed_whether_it_is_unknown_deleted_or_anothers(
 
 
 @calls
-def test_revision_stays_when_it_is_unknown_deleted_or_anothers(
+def test_revision_stays_when_it_is_unknown_deleted_or_of_another_user(
     call: Callable[[UUID], Any],
 ) -> None:
     theirs, deleted = subscribe("bob"), subscribe("alice")

@@ -45,8 +45,8 @@ def test_changed_since_gives_each_changed_subscription_as_matching_sees_it() -> 
     now = current_revision()
     expected = {plain: "$.data", own: None, held: "$.data", exhausted: None, gone: None}
 
-    def found(known: int, upto: int) -> dict[UUID, str | None]:
-        changes: list[Change] = changed_since(known, upto)
+    def found(revision: int, upto: int) -> dict[UUID, str | None]:
+        changes: list[Change] = changed_since(revision, upto)
         assert len(changes) == len({each.uuid for each in changes})
         return {each.uuid: each.jsonpath for each in changes}
 
@@ -56,14 +56,14 @@ def test_changed_since_gives_each_changed_subscription_as_matching_sees_it() -> 
     assert found(now, now) == {}
 
 
-def test_revisions_of_changes_at_once_are_all_different() -> None:
+def test_concurrent_changes_have_different_revisions() -> None:
     before = current_revision()
     with ThreadPoolExecutor(4) as threads:
-        taken = list(threads.map(lambda _: advance_revision(), range(40)))
-    assert sorted(taken) == list(range(before + 1, before + 41))
+        revisions = list(threads.map(lambda _: advance_revision(), range(40)))
+    assert sorted(revisions) == list(range(before + 1, before + 41))
 
 
-def test_revision_of_a_change_that_fails_is_not_taken() -> None:
+def test_revision_stays_when_a_change_fails() -> None:
     to, before = subscribe(), current_revision()
 
     def refuse(_stored: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ ONLY_SQLITE = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
 
 
 @ONLY_SERVERS
-def test_function_runs_again_when_its_idle_connection_had_died(database: str) -> None:
+def test_function_runs_again_when_its_idle_connection_was_dead(database: str) -> None:
     event = receive()
     databases.hang_up(database)
     assert events.due_events(10) == [event]
@@ -33,7 +33,7 @@ def test_function_runs_again_when_its_idle_connection_had_died(database: str) ->
 
 
 @ONLY_SERVERS
-def test_functions_that_are_in_each_others_way_both_take_place_in_the_end() -> None:
+def test_both_functions_take_effect_when_they_deadlocked() -> None:
     first, second = received(2)
     both_have_one = threading.Barrier(2)
 

@@ -59,9 +59,9 @@ def broker() -> Broker:
 
 @contextmanager
 def nudging(
-    broker: Broker, *, batch: int = 50, gather: float = 0.0, most: int = 1000
+    broker: Broker, *, batch: int = 50, gather: float = 0.0, max_waiting: int = 1000
 ) -> Iterator[Nudger]:
-    nudger = Nudger(broker, batch=batch, gather=gather, max_waiting=most)
+    nudger = Nudger(broker, batch=batch, gather=gather, max_waiting=max_waiting)
     try:
         yield nudger
     finally:
