@@ -21,7 +21,7 @@ from celery.signals import (
     worker_shutdown,
 )
 
-from pacifica.notifications.broker.settings import celery_settings
+from pacifica.notifications.broker.settings import BrokerSettings, celery_settings
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.delivery.request import authorization
 from pacifica.notifications.errors import ConfigError, NotificationsError
@@ -207,7 +207,15 @@ def _refuse_unsafe_database(**_signal: Any) -> None:
 def _celery_settings() -> dict[str, Any]:
     """Return what Celery asks for when it starts, or end it with one line."""
     try:
-        return celery_settings(_settings())
+        celery = _settings().celery
+        return celery_settings(
+            BrokerSettings(
+                broker_url=celery.broker_url,
+                backend_url=celery.backend_url,
+                publish_timeout=celery.publish_timeout,
+                visibility_timeout=celery.lease,
+            )
+        )
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201 nothing is set up to log yet
         raise SystemExit(_MISTAKE) from error
