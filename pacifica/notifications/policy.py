@@ -76,5 +76,5 @@ def ruling(
             settings.policy.retry_max,
         )
         return Ruling(tuple(deliveries), State.MATCHED, now + wait, status, body)
-    probe_due = next_probe(1, now, None, settings)
+    probe_due = next_probe(1, now, None, settings.recovery)
     return Ruling(tuple(deliveries), State.HELD, None, status, body, probe_due)

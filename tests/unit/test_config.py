@@ -13,7 +13,7 @@ import pytest
 from pacifica.notifications.__main__ import cmd, main
 from pacifica.notifications.config import get_config, load_settings, without_password
 from pacifica.notifications.errors import ConfigError
-from pacifica.notifications.orm.database import open_database
+from pacifica.notifications.orm import open_database
 from pacifica.notifications.settings import KEYS, SECTIONS, Key, Settings, keys, keys_of
 
 KEY = "3Q5rM2bXQPBLFpUqQyO3Yc0R3V3W6dC2JtVd1mJ8q0s="
@@ -291,7 +291,7 @@ def test_without_password_shows_all_but_the_secret(url: str, shown: str) -> None
 
 def opened(url: str, monkeypatch: pytest.MonkeyPatch) -> peewee.Database:
     monkeypatch.setenv("PEEWEE_URL", url)
-    return open_database(load_settings(), statement_timeout=4)
+    return open_database(load_settings()).engine
 
 
 @pytest.mark.parametrize("scheme", ["sqlite", "sqliteext", "sqlite+pool", "sqliteext+pool"])

@@ -93,7 +93,7 @@ class Consumer:
             _nudge,
             batch=options.concurrency,
             gather=0.0,
-            most=options.most_waiting,
+            max_waiting=options.most_waiting,
         )
 
     def clean_up(self) -> None:

@@ -3,7 +3,7 @@
 import socket
 from functools import cache
 
-from pacifica.notifications.settings import Settings
+from pacifica.notifications.settings.workers import DeliverySettings
 from pacifica.notifications.transport import Request, Response, SendFailure
 
 _REQUEST_ORIGIN = "WebHook-Request-Origin"
@@ -11,14 +11,14 @@ _ALLOWED_ORIGIN = "WebHook-Allowed-Origin"
 _ANYBODY = "*"
 
 
-def origin(settings: Settings) -> str:
+def origin(settings: DeliverySettings) -> str:
     """Return as whom this service asks: a DNS name, this machine's where none is configured."""
-    return settings.delivery.origin or _own_name()
+    return settings.origin or _own_name()
 
 
-def origin_headers(settings: Settings) -> tuple[tuple[str, str], ...]:
+def origin_headers(settings: DeliverySettings) -> tuple[tuple[str, str], ...]:
     """Return what each delivery carries where targets were asked; section 4.1.2 demands it."""
-    return ((_REQUEST_ORIGIN, origin(settings)),) if settings.delivery.handshake else ()
+    return ((_REQUEST_ORIGIN, origin(settings)),) if settings.handshake else ()
 
 
 def question(url: str, authorization: tuple[tuple[str, str], ...], asker: str) -> Request:

@@ -48,7 +48,7 @@ def outcome(
     if again is not None:
         return Outcome(delivery, False, again, status, body, not_before=asked)
     error = _error(delivery, result, now, body)
-    probe_due = next_probe(1, now, now, settings)
+    probe_due = next_probe(1, now, now, settings.recovery)
     if probe_due is not None and asked is not None:
         probe_due = max(probe_due, asked)
     return Outcome(delivery, False, now, status, body, error, probe_due, not_before=asked)

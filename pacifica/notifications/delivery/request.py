@@ -35,7 +35,7 @@ def delivery_request(
         (DELIVERY_HEADER, str(delivery.uuid)),
         (ATTEMPT_HEADER, str(delivery.attempts)),
         (HOPS_HEADER, str(event.hops + 1)),
-        *origin_headers(settings),
+        *origin_headers(settings.delivery),
         *authorization(subscription.auth),
         *_signature(delivery, message.body, now),
     )

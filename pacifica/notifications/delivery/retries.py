@@ -3,7 +3,7 @@
 import random
 from datetime import datetime, timedelta
 
-from pacifica.notifications.settings import Settings
+from pacifica.notifications.settings.workers import RecoverySettings
 
 
 def jittered(failures: int, first: float, most: float) -> timedelta:
@@ -17,16 +17,14 @@ def jittered(failures: int, first: float, most: float) -> timedelta:
 
 
 def next_probe(
-    number: int, now: datetime, disabled: datetime | None, settings: Settings
+    number: int, now: datetime, disabled: datetime | None, settings: RecoverySettings
 ) -> datetime | None:
     """Return when the probe of that number (the first is 1) is due; None: its owner must act.
 
     `disabled` is when the subscription was; one that waits for Policy alone is enabled, and probed
     for as long as anything is held for it.
     """
-    waits = settings.recovery.waits
+    waits = settings.waits
     due = now + timedelta(seconds=waits[min(number, len(waits)) - 1])
-    gives_up = disabled is not None and due > disabled + timedelta(
-        seconds=settings.recovery.horizon
-    )
+    gives_up = disabled is not None and due > disabled + timedelta(seconds=settings.horizon)
     return None if gives_up else due

@@ -12,7 +12,8 @@ from ipaddress import (
 )
 from typing import TypeAlias
 
-from pacifica.notifications.settings import Network, Settings
+from pacifica.notifications.settings import Network
+from pacifica.notifications.settings.workers import DeliverySettings
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -71,11 +72,9 @@ class Rules:
 NO_RULES = Rules()
 
 
-def delivery_rules(settings: Settings) -> Rules:
+def delivery_rules(settings: DeliverySettings) -> Rules:
     """Return where events may be sent."""
-    return Rules(
-        settings.delivery.allow_networks, settings.delivery.deny_networks, settings.delivery.strict
-    )
+    return Rules(settings.allow_networks, settings.deny_networks, settings.strict)
 
 
 def literal(host: str) -> Address | None:

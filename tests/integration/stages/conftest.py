@@ -58,7 +58,7 @@ def make_flow(
     for flow in made:
         policy.over.set()
         target.over.set()
-        flow.pipeline.close()
+        flow.close()
 
 
 @pytest.fixture

@@ -301,7 +301,7 @@ def test_target_is_told_through_how_many_services_the_event_came(
 ) -> None:
     flow.subscribe()
     event = parse_event(json.dumps(EVENT).encode(), 100, came)
-    events.record(event)
+    events.record_all([event])
     flow.run()
     (received,) = flow.target.requests
     assert received.headers[HOPS_HEADER] == sent

@@ -9,8 +9,7 @@ import pytest
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.matching import SubscriptionIndex
-from pacifica.notifications.orm import Counter, EventLog, EventMatch
-from pacifica.notifications.orm.transaction import reading, writing
+from pacifica.notifications.orm import Counter, EventLog, EventMatch, reading, writing
 from pacifica.notifications.store import events, subscriptions
 from tests.integration.stages.flow import (
     EVENT,

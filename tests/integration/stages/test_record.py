@@ -101,7 +101,7 @@ def test_worker_ends_when_the_database_takes_no_answer(
     with without_table(database):
         answers.set()
         eventually(lambda: said("not on record yet"))
-        flow.pipeline.close()
+        flow.close()
         assert said("made again")
     assert match_of(event).state == "allowed"
 

@@ -9,8 +9,7 @@ from uuid import UUID
 import pytest
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.orm import EventLogMatch
-from pacifica.notifications.orm.transaction import reading
+from pacifica.notifications.orm import EventLogMatch, reading
 from tests.integration.stages.flow import (
     Flow,
     answering,
@@ -74,7 +73,7 @@ def test_close_waits_for_answers_that_are_late(make_flow: Callable[..., Flow]) -
     flow.target.answer = late
     subscription = flow.subscribe()
     event = flow.hand_over()
-    flow.pipeline.close()
+    flow.close()
     assert match_of(event).state == "held"
     assert row(subscription).disabled is not None
 
@@ -87,8 +86,8 @@ def test_answer_that_a_worker_did_not_wait_for_at_its_end_is_no_attempt(
     subscription = ending.subscribe()
     event = ending.hand_over()
     ending.target.wait_for(1)
-    ending.pipeline.settings = changed(ending.settings, delivery_timeout=0.0)
-    ending.pipeline.close()
+    ending.app.settings = changed(ending.settings, delivery_timeout=0.0)
+    ending.close()
     assert match_of(event).target_body == "transport closed"
     assert row(subscription).disabled is None
     assert attempts_of(event) == 0

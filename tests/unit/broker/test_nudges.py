@@ -59,9 +59,9 @@ def broker() -> Broker:
 
 @contextmanager
 def nudging(
-    broker: Broker, *, batch: int = 50, gather: float = 0.0, most: int = 1000
+    broker: Broker, *, batch: int = 50, gather: float = 0.0, max_waiting: int = 1000
 ) -> Iterator[Nudger]:
-    nudger = Nudger(broker, batch=batch, gather=gather, most=most)
+    nudger = Nudger(broker, batch=batch, gather=gather, max_waiting=max_waiting)
     try:
         yield nudger
     finally:
@@ -129,7 +129,7 @@ def test_nobody_waits_and_ids_past_the_bound_are_dropped_when_the_broker_hangs(
     broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, *others = ids(200)
-    with nudging(broker, most=10) as nudger:
+    with nudging(broker, max_waiting=10) as nudger:
         with broker.hanging():
             nudger.nudge(first)
             assert broker.began.wait(5)
@@ -184,7 +184,7 @@ def test_every_id_goes_once_and_few_messages_are_needed_when_many_threads_have_s
     broker: Broker,
 ) -> None:
     shares = [ids(500) for _ in range(8)]
-    with nudging(broker, gather=0.02, most=10_000) as nudger:
+    with nudging(broker, gather=0.02, max_waiting=10_000) as nudger:
         with ThreadPoolExecutor(len(shares)) as threads:
             list(threads.map(lambda share: nudge_all(nudger, share), shares))
         nudger.close(5)

@@ -315,9 +315,9 @@ def test_wait_doubles_and_is_spread_below_its_bound() -> None:
 
 
 def test_wait_is_as_configured_and_bounded() -> None:
-    assert wait(NO_ANSWER, delivery_retry_first=0.0) == 0
+    assert wait(SEND_FAILURE, delivery_retry_first=0.0) == 0
     many = {"delivery_attempts": 9999, "delivery_horizon": 60.0, "delivery_retry_max": 7.0}
-    assert max(wait(NO_ANSWER, 5000, **many) for _ in range(200)) <= 7
+    assert max(wait(SEND_FAILURE, 5000, **many) for _ in range(200)) <= 7
 
 
 @settings(max_examples=200)

@@ -36,14 +36,14 @@ def test_waits_are_spread_evenly_from_nothing_to_a_bound_that_doubles(
 def test_probe_is_due_after_the_wait_of_its_number_and_the_last_one_repeats(
     number: int, seconds: float
 ) -> None:
-    assert next_probe(number, NOW, NOW, SETTINGS) == NOW + timedelta(seconds=seconds)
+    assert next_probe(number, NOW, NOW, SETTINGS.recovery) == NOW + timedelta(seconds=seconds)
 
 
 def test_probes_end_a_week_after_the_subscription_was_disabled() -> None:
     last = timedelta(days=7) - timedelta(hours=6)
-    assert next_probe(9, NOW, NOW - last, SETTINGS) == NOW + timedelta(hours=6)
-    assert next_probe(9, NOW, NOW - last - timedelta(seconds=1), SETTINGS) is None
+    assert next_probe(9, NOW, NOW - last, SETTINGS.recovery) == NOW + timedelta(hours=6)
+    assert next_probe(9, NOW, NOW - last - timedelta(seconds=1), SETTINGS.recovery) is None
 
 
 def test_probes_go_on_when_the_subscription_waits_for_policy_alone() -> None:
-    assert next_probe(10_000, NOW, None, SETTINGS) == NOW + timedelta(hours=6)
+    assert next_probe(10_000, NOW, None, SETTINGS.recovery) == NOW + timedelta(hours=6)

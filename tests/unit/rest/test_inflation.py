@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pacifica.notifications.errors import InvalidInput
-from pacifica.notifications.rest.inflation import inflated
+from pacifica.notifications.rest.body import inflated
 
 MEGABYTE = 2**20
 
@@ -47,7 +47,7 @@ def test_body_is_refused_when_it_ends_before(plain: bytes, data: st.DataObject) 
         inflated(packed[:end], MEGABYTE)
 
 
-@pytest.mark.parametrize("more", [b"x", b"\0", b"\0" * 100_000, gzip.compress(b"x")[:-1]])
+@pytest.mark.parametrize("more", [b"x", b"\0", b"\0" * 100_000, gzip.compress(b"x", mtime=0)[:-1]])
 def test_body_is_refused_when_something_else_follows(more: bytes) -> None:
     with pytest.raises(InvalidInput, match="gzip"):
         inflated(gzip.compress(b"{}") + more, MEGABYTE)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pacifica.notifications.rest.peer import comes_from
+from pacifica.notifications.rest.admission import comes_from
 from pacifica.notifications.settings import keys
 
 

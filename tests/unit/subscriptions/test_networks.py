@@ -28,7 +28,7 @@ METADATA = "addresses in 169.254.0.0/16 are not allowed"
 @pytest.fixture
 def default(monkeypatch: pytest.MonkeyPatch) -> Rules:
     monkeypatch.setenv("NOTIFICATIONS_CONFIG", "/nonexistent/config.ini")
-    return delivery_rules(load_settings())
+    return delivery_rules(load_settings().delivery)
 
 
 def networks(*texts: str) -> tuple[Network, ...]:
@@ -237,7 +237,7 @@ def examples() -> dict[str, str]:
 def configured(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Rules:
     (folder / "config.ini").write_text(text, encoding="utf-8")
     monkeypatch.setenv("NOTIFICATIONS_CONFIG", str(folder / "config.ini"))
-    return delivery_rules(load_settings())
+    return delivery_rules(load_settings().delivery)
 
 
 @pytest.mark.parametrize("name", MEANT)

@@ -1,33 +1,34 @@
-"""The short way: what takes it, and what is left to CherryPy's own."""
+"""The fast path of plain events: what it answers, and what it passes on to CherryPy."""
 
 import io
+import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import cherrypy
 import pytest
 
-from pacifica.notifications.errors import InvalidInput, StoreUnavailable
+from pacifica.notifications.app import App
+from pacifica.notifications.errors import StoreUnavailable, TooLarge
 from pacifica.notifications.events import Event
-from pacifica.notifications.rest import service, shortway
 from pacifica.notifications.rest.accesslog import AccessLog
-from pacifica.notifications.rest.receive import FAILURE
-from pacifica.notifications.rest.shortway import ShortWay
+from pacifica.notifications.rest.context import Context
+from pacifica.notifications.rest.receive import ReceiveFastPath
+from pacifica.notifications.settings import Settings, keys
+from tests.support.configured import changed as with_settings
 
 ROOT = Path(__file__).parents[3]
-TAKEN = UUID("00000000-0000-4000-8000-000000000001")
 BODY = b'{"a": 1}'
 EVENT = b'{"specversion": "1.0", "id": "i", "source": "s", "type": "t"}'
-USUAL = [b"by the usual way"]
+PASSED_ON = [b"by CherryPy"]
 #: Prints the names of what a request passes on its way into CherryPy.
 PARTS = """
 import sys
+from pacifica.notifications.app import App
 from pacifica.notifications.rest.root import application
-print(*[name for name, _ in application(sys.argv[1]).wsgiapp.pipeline])
+print(*[name for name, _ in application(App.configured(), sys.argv[1]).wsgiapp.pipeline])
 """
 
 
@@ -51,38 +52,53 @@ def environ_of(**changed: Any) -> dict[str, Any]:
     return {name: value for name, value in environ.items() if value is not None}
 
 
-class Way:
-    """A short way whose events are taken by the test, and what comes after it."""
+class FastPath:
+    """A fast path whose events the test stores, in front of what it passes requests on to."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.taken: list[tuple[str, int, bool]] = []
-        self.statuses: list[str] = []
+    def __init__(self, **settings: Any) -> None:
+        self.stored: list[Event] = []
+        self.nudged: list[UUID] = []
+        self.responses: list[tuple[str, dict[str, str]]] = []
         self.passed_on: list[dict[str, Any]] = []
         self.failure: Exception | None = None
-        monkeypatch.setattr(shortway, "take", self._take)
-        self.log = AccessLog("short way", "tests")
-        self._way = ShortWay(self._usual, self.log)
+        app = App(with_settings(Settings(), **settings))
+        app.group_commit.store = self._store  # type: ignore[method-assign]
+        app.nudger.nudge = self.nudged.append  # type: ignore[method-assign]
+        self.log = AccessLog("fast path", "tests")
+        self._path = ReceiveFastPath(self._following, Context(app), self.log)
 
     def __call__(self, **changed: Any) -> list[bytes]:
         return list(
-            self._way(environ_of(**changed), lambda status, _: self.statuses.append(status))
+            self._path(
+                environ_of(**changed),
+                lambda status, headers: self.responses.append((status, dict(headers))),
+            )
         )
 
-    def _take(self, event: Event, multithread: bool) -> UUID:
-        self.taken.append((event.text, event.hops, multithread))
+    def refusal(self, **changed: Any) -> tuple[str, str]:
+        """Give status and message of the answer to a request that is refused."""
+        (body,) = self(**changed)
+        ((status, headers),) = self.responses
+        assert headers["Content-Type"] == "application/json"
+        assert headers["Content-Length"] == str(len(body))
+        assert self.passed_on == []
+        document = json.loads(body)
+        assert document["status"] == status
+        return status, document["message"]
+
+    def _store(self, event: Event) -> None:
         if self.failure is not None:
             raise self.failure
-        return TAKEN
+        self.stored.append(event)
 
-    def _usual(self, environ: dict[str, Any], _start_response: Any) -> list[bytes]:
+    def _following(self, environ: dict[str, Any], _start_response: Any) -> list[bytes]:
         self.passed_on.append(environ)
-        return USUAL
+        return PASSED_ON
 
 
 @pytest.fixture
-def way(monkeypatch: pytest.MonkeyPatch) -> Way:
-    monkeypatch.setenv("NOTIFICATIONS_CONFIG", "/nonexistent/config.ini")
-    return Way(monkeypatch)
+def fast_path() -> FastPath:
+    return FastPath()
 
 
 @pytest.mark.parametrize(
@@ -95,11 +111,16 @@ def way(monkeypatch: pytest.MonkeyPatch) -> Way:
     ],
     ids=str,
 )
-def test_event_takes_the_short_way_when_its_request_is_plain(
-    way: Way, changed: dict[str, Any]
+def test_event_is_answered_when_its_request_is_plain(
+    fast_path: FastPath, changed: dict[str, Any]
 ) -> None:
-    assert way(**changed) == [str(TAKEN).encode()]
-    assert (way.taken, way.statuses, way.passed_on) == ([(BODY.decode(), 0, True)], ["200 OK"], [])
+    answer = fast_path(**changed)
+    (event,) = fast_path.stored
+    assert answer == [str(event.uuid).encode()]
+    assert (event.text, event.hops) == (BODY.decode(), 0)
+    assert fast_path.nudged == [event.uuid]
+    ((status, _),) = fast_path.responses
+    assert (status, fast_path.passed_on) == ("200 OK", [])
 
 
 @pytest.mark.parametrize(
@@ -119,19 +140,21 @@ def test_event_takes_the_short_way_when_its_request_is_plain(
     ],
     ids=lambda changed: ascii(changed)[:60],
 )
-def test_request_is_left_to_the_usual_way_untouched_when_it_is_not_plain(
-    way: Way, changed: dict[str, Any]
+def test_request_is_passed_on_untouched_when_it_is_not_plain(
+    fast_path: FastPath, changed: dict[str, Any]
 ) -> None:
-    assert way(**changed) == USUAL
-    (environ,) = way.passed_on
-    assert (way.taken, way.statuses, FAILURE in environ) == ([], [], False)
+    assert fast_path(**changed) == PASSED_ON
+    (environ,) = fast_path.passed_on
+    assert (fast_path.stored, fast_path.responses) == ([], [])
     assert environ["wsgi.input"].read() == BODY
 
 
-def test_event_takes_the_short_way_when_it_is_said_to_be_one_and_is(way: Way) -> None:
+def test_event_is_answered_when_it_is_said_to_be_one_and_is(fast_path: FastPath) -> None:
     kind = {"CONTENT_TYPE": "application/cloudevents+json", "CONTENT_LENGTH": str(len(EVENT))}
-    assert way(**kind, **{"wsgi.input": io.BytesIO(EVENT)}) == [str(TAKEN).encode()]
-    assert way.taken == [(EVENT.decode(), 0, True)]
+    answer = fast_path(**kind, **{"wsgi.input": io.BytesIO(EVENT)})
+    (event,) = fast_path.stored
+    assert answer == [str(event.uuid).encode()]
+    assert event.text == EVENT.decode()
 
 
 @pytest.mark.parametrize(
@@ -142,12 +165,9 @@ def test_event_takes_the_short_way_when_it_is_said_to_be_one_and_is(way: Way) ->
     ],
     ids=["without version", "not JSON"],
 )
-def test_failure_is_left_to_the_usual_way_to_answer_when_an_event_is_wrong(
-    way: Way, changed: dict[str, Any]
-) -> None:
-    assert way(**changed) == USUAL
-    assert isinstance(way.passed_on[0][FAILURE], InvalidInput)
-    assert way.taken == []
+def test_event_is_refused_when_it_is_wrong(fast_path: FastPath, changed: dict[str, Any]) -> None:
+    status, _ = fast_path.refusal(**changed)
+    assert (status, fast_path.stored) == ("400 Bad Request", [])
 
 
 TOKEN = "s3cret"  # noqa: S105 one of the tests'
@@ -155,14 +175,11 @@ NEAR = "192.0.2.0/24 2001:db8::/32"
 
 
 @pytest.fixture
-def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
-    """Give a short way of a service that knows who may send events."""
-    monkeypatch.setenv("NOTIFICATIONS_CONFIG", "/nonexistent/config.ini")
-    monkeypatch.setenv("RECEIVE_TOKEN", f"another {TOKEN}")
-    monkeypatch.setenv("RECEIVE_ALLOW_ADDRESSES", NEAR)
-    service.settings.cache_clear()
-    yield Way(monkeypatch)
-    service.settings.cache_clear()
+def guarded() -> FastPath:
+    """Give the fast path of a service that knows who may send events."""
+    return FastPath(
+        receive_token=("another", TOKEN), receive_allow_addresses=keys.NETWORKS.read(NEAR)
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,10 +194,11 @@ def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
     ],
     ids=str,
 )
-def test_event_takes_the_short_way_when_its_sender_may_send_it(
-    guarded: Way, changed: dict[str, Any]
+def test_event_is_answered_when_its_sender_may_send_it(
+    guarded: FastPath, changed: dict[str, Any]
 ) -> None:
-    assert guarded(**changed) == [str(TAKEN).encode()]
+    guarded(**changed)
+    assert (len(guarded.stored), guarded.passed_on) == (1, [])
 
 
 @pytest.mark.parametrize(
@@ -200,27 +218,38 @@ def test_event_takes_the_short_way_when_its_sender_may_send_it(
     ],
     ids=ascii,
 )
-def test_request_is_left_to_the_usual_way_untouched_when_its_sender_may_not_send(
-    guarded: Way, changed: dict[str, Any]
+def test_request_is_passed_on_untouched_when_its_sender_may_not_send(
+    guarded: FastPath, changed: dict[str, Any]
 ) -> None:
-    assert guarded(**changed) == USUAL
+    assert guarded(**changed) == PASSED_ON
     (environ,) = guarded.passed_on
-    assert (guarded.taken, FAILURE in environ) == ([], False)
+    assert guarded.stored == []
     assert environ["wsgi.input"].read() == BODY
 
 
-def test_request_is_left_to_the_usual_way_when_the_access_log_has_a_format_of_its_own(
-    way: Way,
+def test_request_is_passed_on_when_the_access_log_has_a_format_of_its_own(
+    fast_path: FastPath,
 ) -> None:
-    way.log.access_log_format = "{h} {i}"
-    assert way() == USUAL
+    fast_path.log.access_log_format = "{h} {i}"
+    assert fast_path() == PASSED_ON
 
 
-def test_failure_is_left_to_the_usual_way_to_answer_when_an_event_is_not_taken(way: Way) -> None:
-    way.failure = StoreUnavailable("away")
-    assert way() == USUAL
-    assert way.passed_on[0][FAILURE] is way.failure
-    assert (len(way.taken), way.statuses) == (1, [])
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (StoreUnavailable("canary"), "503 Service Unavailable"),
+        (TooLarge(100), "413 Request Entity Too Large"),
+        (RuntimeError("canary"), "500 Internal Server Error"),
+    ],
+    ids=repr,
+)
+def test_event_is_refused_when_it_cannot_be_stored(
+    fast_path: FastPath, failure: Exception, expected: str
+) -> None:
+    fast_path.failure = failure
+    status, message = fast_path.refusal()
+    assert (status, fast_path.nudged) == (expected, [])
+    assert "canary" not in message
 
 
 class Broken(io.BytesIO):
@@ -231,12 +260,11 @@ class Broken(io.BytesIO):
 
 
 @pytest.mark.parametrize("body", [Broken(), io.BytesIO(BODY[:-1])], ids=["broken", "short"])
-def test_failure_is_400_when_the_body_does_not_come(way: Way, body: io.BytesIO) -> None:
-    assert way(**{"wsgi.input": body}) == USUAL
-    failure = way.passed_on[0][FAILURE]
-    assert isinstance(failure, cherrypy.HTTPError)
-    assert failure.code == 400
-    assert way.taken == []
+def test_event_is_refused_when_its_body_does_not_arrive(
+    fast_path: FastPath, body: io.BytesIO
+) -> None:
+    status, _ = fast_path.refusal(**{"wsgi.input": body})
+    assert (status, fast_path.stored) == ("400 Bad Request", [])
 
 
 @pytest.mark.parametrize(
@@ -251,7 +279,7 @@ def test_failure_is_400_when_the_body_does_not_come(way: Way, body: io.BytesIO) 
     ],
     ids=["none", "the shipped one", "of the server", "a tool", "a header", "of all requests"],
 )
-def test_short_way_is_there_unless_a_cherrypy_file_changes_how_requests_are_answered(
+def test_fast_path_is_there_unless_a_cherrypy_file_changes_how_requests_are_answered(
     tmp_path: Path, file: Path | str | None, expected: bool
 ) -> None:
     path = tmp_path / "cherrypy.conf"
@@ -262,4 +290,4 @@ def test_short_way_is_there_unless_a_cherrypy_file_changes_how_requests_are_answ
     said = subprocess.run(
         command, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=30
     )
-    assert ("short_way" in said.stdout.split()) == expected
+    assert ("receive_fast_path" in said.stdout.split()) == expected

@@ -1,4 +1,4 @@
-"""The first of each source and id on every engine: in one batch, one after another, at once."""
+"""Deduplication on every engine: in one batch, one after another, and at once."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,9 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import TooLarge
 from pacifica.notifications.events import Event
 from pacifica.notifications.jsontext import write_json
-from pacifica.notifications.orm import EventLog
-from pacifica.notifications.orm.models import Identity
-from pacifica.notifications.orm.transaction import reading, writing
-from pacifica.notifications.store import events, identities
-from pacifica.notifications.store.identities import forget, record_first
+from pacifica.notifications.orm import EventLog, FirstEvent, reading, writing
+from pacifica.notifications.store import deduplication, events
+from pacifica.notifications.store.deduplication import forget, record_first
 
 WINDOW = 600.0
 THREADS = 8
@@ -26,10 +24,10 @@ ONLY_MARIADB = pytest.mark.parametrize("migrated", ["mariadb"], indirect=True)
 
 
 @pytest.fixture(autouse=True)
-def no_identities(database: str) -> None:  # noqa: ARG001 (it is the one that is configured)
+def no_first_events(database: str) -> None:  # noqa: ARG001 (it is the one that is configured)
     @writing
     def remove() -> None:
-        Identity.delete().execute()
+        FirstEvent.delete().execute()
 
     remove()
 
@@ -51,8 +49,8 @@ def stored() -> list[UUID]:
 
 @writing
 def let_pass(seconds: float) -> None:
-    """Make every event so much older than it is."""
-    for row in list(Identity.select()):
+    """Make every first event older by some seconds."""
+    for row in list(FirstEvent.select()):
         row.created -= timedelta(seconds=seconds)
         row.save()
 
@@ -76,7 +74,7 @@ def test_event_is_stored_again_when_the_window_has_passed_since_the_first() -> N
     assert sorted(stored()) == sorted([first.uuid, second.uuid])
 
 
-def test_events_of_one_batch_are_stored_once_each_when_some_are_alike() -> None:
+def test_events_of_one_batch_are_stored_once_each_when_some_are_duplicates() -> None:
     old = event("old")
     record_first([old], WINDOW)
     batch = [event("a"), event("old"), event("b"), event("a"), of_0_1("b"), event("a")]
@@ -85,7 +83,7 @@ def test_events_of_one_batch_are_stored_once_each_when_some_are_alike() -> None:
     assert sorted(stored()) == sorted([old.uuid, a.uuid, b.uuid])
 
 
-def test_events_are_others_when_source_and_id_are_divided_otherwise() -> None:
+def test_events_differ_when_source_and_id_only_concatenate_to_the_same() -> None:
     alike = [event("b", "a,"), event(",b", "a"), event('b","c', "a"), event("c", 'a","b')]
     assert record_first(alike, WINDOW) == [each.uuid for each in alike]
 
@@ -137,7 +135,7 @@ def test_event_is_stored_once_more_when_many_send_it_as_the_window_has_passed() 
     assert sorted(stored()) == sorted([first.uuid, *firsts])
 
 
-def test_event_waits_for_who_claims_it_at_the_moment_and_is_theirs() -> None:
+def test_event_waits_for_a_concurrent_claim_and_is_a_duplicate_of_it() -> None:
     old = event()
     record_first([old], WINDOW)
     let_pass(WINDOW + 1)
@@ -156,14 +154,14 @@ def test_event_waits_for_who_claims_it_at_the_moment_and_is_theirs() -> None:
     assert sorted(stored()) == sorted([old.uuid, mine.uuid])
 
 
-def test_event_is_not_taken_for_stored_when_storing_it_failed(
+def test_event_is_not_counted_as_stored_when_storing_it_failed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(_events: Sequence[Event]) -> None:
         raise TooLarge(1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(identities, "record_batch", fail)
+        patch.setattr(deduplication, "record_batch", fail)
         with pytest.raises(TooLarge):
             record_first([event()], WINDOW)
     again = event()
@@ -186,9 +184,9 @@ def test_forget_leaves_those_whose_window_has_not_passed() -> None:
 def deduplicating(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have this process's tasks run in a service that suppresses duplicates."""
     monkeypatch.setenv("RECEIVE_DEDUPLICATE", str(WINDOW))
-    tasks._settings.cache_clear()
+    tasks.CELERY_APP.close_service()
     yield
-    tasks._settings.cache_clear()
+    tasks.CELERY_APP.close_service()
 
 
 @pytest.mark.usefixtures("deduplicating")
@@ -203,7 +201,7 @@ def test_sweep_forgets_those_whose_window_has_passed() -> None:
 
 @reading
 def left() -> int:
-    return Identity.select().count()
+    return FirstEvent.select().count()
 
 
 def test_batch_is_stored_whole_when_it_is_larger_than_one_statement() -> None:

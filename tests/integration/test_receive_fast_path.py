@@ -1,4 +1,4 @@
-"""The short way of events and CherryPy's own, side by side: whoever asks sees no difference."""
+"""The fast path of events and CherryPy's own way, side by side: a client sees no difference."""
 
 import json
 import re
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.endtoend
 
 EVENT = (Path(__file__).parents[1] / "captures" / "ingest.json").read_bytes()
 #: Says nothing new, but CherryPy's own way is then the only one.
-NO_SHORT_WAY = "[/receive]\nrequest.throw_errors: False\n"
+NO_FAST_PATH = "[/receive]\nrequest.throw_errors: False\n"
 OF_1_0 = b'{"specversion": "1.0", "id": "i", "source": "s", "type": "t", "subject": null}'
 ID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -26,10 +26,10 @@ def services(
     environment_in: Callable[[Path], dict[str, str]],
     migrated: Path,
 ) -> Iterator[list[Service]]:
-    """Run one service with the short way, and one without."""
+    """Run one service with the fast path, and one without."""
     with ExitStack() as stack:
         started = []
-        for name, settings in (("short", ""), ("usual", NO_SHORT_WAY)):
+        for name, settings in (("fast", ""), ("cherrypy", NO_FAST_PATH)):
             folder = tmp_path_factory.mktemp(name)
             environment = environment_in(folder)
             (folder / "db.sqlite3").write_bytes(migrated.read_bytes())
@@ -79,13 +79,13 @@ def as_seen(answer: Raw) -> tuple[int, list[tuple[str, str]], bytes]:
     ],
     ids=lambda sent: ascii(sent[:400])[2:60],
 )
-def test_answer_is_the_same_by_either_way(services: list[Service], sent: bytes) -> None:
-    short, usual = [as_seen(exchange(service.port, sent)) for service in services]
-    assert short == usual
+def test_answer_is_the_same_by_both_ways(services: list[Service], sent: bytes) -> None:
+    fast, usual = [as_seen(exchange(service.port, sent)) for service in services]
+    assert fast == usual
 
 
 @pytest.mark.parametrize("headers", [[], ["User-Agent: curl/8.5", "Referer: http://example.org/"]])
-def test_line_of_the_access_log_is_the_same_by_either_way(
+def test_line_of_the_access_log_is_the_same_by_both_ways(
     services: list[Service], headers: list[str]
 ) -> None:
     def line(service: Service) -> str:
@@ -94,9 +94,9 @@ def test_line_of_the_access_log_is_the_same_by_either_way(
         eventually(lambda: len(logged(service)) > before, 5)
         return re.sub(r"\[.*?\]", "[time]", logged(service)[-1])
 
-    short, usual = map(line, services)
-    assert short == usual
-    assert '"POST /receive HTTP/1.1" 200 36' in short
+    fast, usual = map(line, services)
+    assert fast == usual
+    assert '"POST /receive HTTP/1.1" 200 36' in fast
 
 
 def logged(service: Service) -> list[str]:
