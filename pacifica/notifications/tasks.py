@@ -23,7 +23,7 @@ from celery.signals import (
 from pacifica.notifications.app import App
 from pacifica.notifications.broker.publisher import broker_settings
 from pacifica.notifications.broker.settings import celery_settings
-from pacifica.notifications.delivery.request import authorization
+from pacifica.notifications.delivery import authorization
 from pacifica.notifications.errors import ConfigError, NotificationsError
 from pacifica.notifications.orm import DB
 from pacifica.notifications.store import deduplication, holding
