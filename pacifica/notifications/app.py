@@ -10,7 +10,7 @@ from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.group_commit import GroupCommit
 from pacifica.notifications.stages.pipeline import Pipeline
 from pacifica.notifications.store import events
-from pacifica.notifications.subscriptions.networks import delivery_rules
+from pacifica.notifications.subscriptions import delivery_rules
 from pacifica.notifications.transport import Limits, Transport
 
 # Policy is one host, which may have a quarter of them: more than one batch ever asks.

@@ -1,16 +1,16 @@
-"""The errors of this package: one class for each thing a caller would do differently."""
+"""The errors of this package: one class for each thing that a caller would do differently."""
 
 
 class NotificationsError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """The base of every error that this package raises on purpose."""
 
 
 class ConfigError(NotificationsError):
-    """A configuration file or value that cannot be used; the message is one line."""
+    """A configuration file or value cannot be used; the message is one line."""
 
 
 class InvalidInput(NotificationsError):
-    """Input that breaks rules: `problems` are pairs of the field's name and what is wrong there."""
+    """Input breaks rules; `problems` are pairs of a field's name and what is wrong with it."""
 
     def __init__(self, *problems: tuple[str, str]) -> None:
         super().__init__("; ".join(f"{field}: {reason}" for field, reason in problems))
@@ -18,40 +18,42 @@ class InvalidInput(NotificationsError):
 
 
 class BatchTooLong(NotificationsError):
-    """A batch of more than `most` events."""
+    """A batch has more than `max_events` events."""
 
-    def __init__(self, most: int) -> None:
-        super().__init__(f"a batch must not have more than {most} events")
-        self.most = most
+    def __init__(self, max_events: int) -> None:
+        super().__init__(f"a batch must not have more than {max_events} events")
+        self.max_events = max_events
 
 
 class ExpressionError(NotificationsError):
-    """A JSONPath that cannot be parsed, or that raised on an event."""
+    """A JSONPath cannot be parsed, or failed on an event."""
 
 
 class BudgetExceeded(ExpressionError):
-    """A JSONPath that needed more steps on one event than its work budget allows."""
+    """A JSONPath needed more steps on one event than its budget allows."""
 
 
 class StoreUnavailable(NotificationsError):
-    """The database could not be reached or did not answer; trying later may work."""
+    """The database cannot be reached or did not answer; trying later may work."""
 
 
 class TooLarge(NotificationsError):
-    """What is to be stored is larger than the database takes: `most` bytes in one statement."""
+    """The database does not accept a statement of this size: it must be under `max_bytes` bytes."""
 
-    def __init__(self, most: int) -> None:
-        super().__init__(f"the database takes no statement of {most} bytes or more")
-        self.most = most
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"the database takes no statement of {max_bytes} bytes or more")
+        self.max_bytes = max_bytes
 
 
-class TooMany(NotificationsError):
-    """A user has as many subscriptions as one may have: `most`."""
+class TooManySubscriptions(NotificationsError):
+    """A user already has `max_subscriptions` subscriptions, which is the limit."""
 
-    def __init__(self, most: int) -> None:
-        super().__init__(f"you have as many subscriptions as one user may have: {most}")
-        self.most = most
+    def __init__(self, max_subscriptions: int) -> None:
+        super().__init__(
+            f"you have as many subscriptions as one user may have: {max_subscriptions}"
+        )
+        self.max_subscriptions = max_subscriptions
 
 
 class SchemaMismatch(NotificationsError):
-    """The database's schema is not one that this code can work on; the message is one line."""
+    """The database has a schema that this code cannot work on; the message is one line."""

@@ -10,16 +10,16 @@ from pacifica.notifications.subscriptions import Subscription
 
 
 class State(StrEnum):
-    """Where a delivery is on its way; only the first two have something to do."""
+    """The state of a delivery; work is due only in the first two."""
 
     MATCHED = "matched"  # waits for Policy's verdict
     ALLOWED = "allowed"  # waits to be sent
-    HELD = "held"  # waits for its disabled subscription
+    HELD = "held"  # waits for its disabled subscription, or for Policy to recover
     DELIVERED = "delivered"
     DENIED = "denied"  # its user may not see the event
     DROPPED = "dropped"  # its subscription was deleted
-    EXPIRED = "expired"  # held for too long, or with too many others
-    FAILED = "failed"  # given up before deliveries were held
+    EXPIRED = "expired"  # was held for too long, or together with too many others
+    FAILED = "failed"  # was given up by a version that did not hold deliveries
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Matched:
 class Delivery:
     """A claimed delivery.
 
-    `attempts` counts this try among those of its present state; `failing` is when the first of
-    these failed. `leased`, of what may be sent, is until when nobody else sends it, and tells this
-    claim from others. A `probe` is tried although its subscription is disabled: whether it arrives
-    tells whether the others can.
+    `attempts` counts the attempts in its present state, including this one, and `failing` is the
+    time of the first that failed. `leased` is the end of the lease of a delivery that may be sent;
+    until then nobody else sends it, and its value tells this claim from others. A `probe` is tried
+    although its subscription is disabled, to find out whether others would be delivered.
     """
 
     uuid: UUID
@@ -51,9 +51,10 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Ruling:
-    """What Policy's answer means for deliveries of one event to one user.
+    """What Policy's response means for the deliveries of one event to one user.
 
-    `probe_due` is given exactly where they are held: when Policy is asked again by itself.
+    `due` is when the next step is due; None if none is. `probe_due` is when Policy is asked again
+    about deliveries that are held, and None in every other state.
     """
 
     deliveries: tuple[Delivery, ...]
@@ -66,11 +67,12 @@ class Ruling:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a target's answer means for one delivery.
+    """What a target's response means for one delivery.
 
-    `error` is given exactly where it disables the subscription, and `probe_due`, when it is tried
-    again by itself, where the failure may pass. Not `tried` is what the target had no chance to
-    answer; it is no attempt. `not_before` is until when the target wants no other request.
+    `error` is given exactly if it disables the subscription; then `probe_due` is when the
+    subscription is probed, or None if its owner must act. `tried` is false if the target had no
+    chance to respond, which does not count as an attempt. `not_before` is until when the target
+    asks for no other request.
     """
 
     delivery: Delivery

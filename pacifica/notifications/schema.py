@@ -1,4 +1,4 @@
-"""A JSON Schema validator that names the field and the rule, and never repeats a value."""
+"""A JSON Schema validator whose errors name the field and the rule, and never repeat a value."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,47 +10,47 @@ from pacifica.notifications.errors import InvalidInput
 
 
 class Schema:
-    """A JSON schema that says which field breaks which rule, without repeating secrets."""
+    """A JSON schema that values can be checked against."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
         Draft202012Validator.check_schema(schema)
         self._validator = Draft202012Validator(schema)
 
     def check(self, value: Any) -> None:
-        """Raise InvalidInput with every rule that the value breaks."""
+        """Raise InvalidInput with each field that breaks a rule, and which rule."""
         problems = tuple(dict.fromkeys(self._problems(value)))
         if problems:
             raise InvalidInput(*problems)
 
     def _problems(self, value: Any) -> Iterator[tuple[str, str]]:
         for error in self._validator.iter_errors(value):
-            place = [str(part) for part in error.absolute_path]
+            path = [str(part) for part in error.absolute_path]
             if error.validator == "required":
                 for name in error.validator_value:
                     if name not in error.instance:
-                        yield ".".join([*place, name]), "is required"
+                        yield ".".join([*path, name]), "is required"
             else:
-                yield ".".join(place) or "body", _say(error)
+                yield ".".join(path) or "body", _reason(error)
 
 
-def _say(error: ValidationError) -> str:
-    """Word one broken rule; the value itself is never repeated, for it may be a secret or long."""
-    rule, wanted = error.validator, error.validator_value
+def _reason(error: ValidationError) -> str:
+    """Describe a broken rule without the value, which may be secret or long."""
+    rule, expected = error.validator, error.validator_value
     if rule == "type":
-        return f"must be {' or '.join(wanted) if isinstance(wanted, list) else wanted}"
+        return f"must be {' or '.join(expected) if isinstance(expected, list) else expected}"
     if rule == "const":
-        return f"must be {wanted!r}"
+        return f"must be {expected!r}"
     if rule == "enum":
-        names = ("null" if each is None else repr(each) for each in wanted)
-        return f"must be one of {', '.join(names)}"
+        values = ("null" if each is None else repr(each) for each in expected)
+        return f"must be one of {', '.join(values)}"
     if rule == "maxLength":
-        return f"must not be longer than {wanted} characters"
+        return f"must not be longer than {expected} characters"
     if rule in ("minLength", "minItems"):
         return "must not be empty"
     if rule == "maxItems":
-        return f"must not have more than {wanted}"
+        return f"must not have more than {expected} items"
     if rule == "uniqueItems":
-        return "must not have the same twice"
+        return "must not have duplicates"
     if rule == "pattern" and "description" in error.schema:
         return f"must be {error.schema['description']}"
     if rule == "additionalProperties":

@@ -12,12 +12,21 @@ from typing import Any
 from hypothesis import strategies as st
 
 from pacifica.notifications.errors import BatchTooLong, ExpressionError, InvalidInput
-from pacifica.notifications.events import Event, parse_batch, parse_binary, parse_event
-from pacifica.notifications.events.attributes import VERSIONS
-from pacifica.notifications.events.messages import MODES
+from pacifica.notifications.events import (
+    MODES,
+    VERSIONS,
+    Event,
+    parse_batch,
+    parse_binary,
+    parse_event,
+)
 from pacifica.notifications.jsonpath import find, parse
 from pacifica.notifications.jsontext import is_deeper
-from pacifica.notifications.subscriptions import changes_to, delivery_changes, new_subscription
+from pacifica.notifications.subscriptions import (
+    delivery_format_changes,
+    new_subscription,
+    subscription_changes,
+)
 from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION
 from tests.fuzz import inputs
 from tests.support.jsonpaths import jsonpaths, values
@@ -53,9 +62,9 @@ class Target:
 
 
 def _structured(given: tuple[bytes, bool]) -> bool:
-    body, names_version = given
+    body, require_version = given
     try:
-        event = parse_event(body, _DEPTH, names_version=names_version)
+        event = parse_event(body, _DEPTH, require_version=require_version)
     except InvalidInput as error:
         return _refused(error)
     return _sound(event)
@@ -72,7 +81,7 @@ def _binary(given: tuple[dict[str, str], str, bytes]) -> bool:
 
 def _batch(body: bytes) -> bool:
     try:
-        events = parse_batch(body, _DEPTH, most=3)
+        events = parse_batch(body, _DEPTH, max_events=3)
     except InvalidInput as error:
         return _refused(error)
     except BatchTooLong:
@@ -106,16 +115,16 @@ def _new(given: Any) -> bool:
 
 def _changes(given: Any) -> bool:
     try:
-        columns = changes_to(_STORED, given, _LONGEST)
+        columns = subscription_changes(_STORED, given, _LONGEST)
     except InvalidInput as error:
         return _refused(error)
     assert columns.keys() <= SUBSCRIPTION["properties"].keys()
     return _storable(columns)
 
 
-def _wish(given: Any) -> bool:
+def _delivery_format(given: Any) -> bool:
     try:
-        changes = delivery_changes(given)
+        changes = delivery_format_changes(given)
     except InvalidInput as error:
         return _refused(error)
     assert changes.get("specversion", "") in ("", *VERSIONS)
@@ -169,7 +178,7 @@ TARGETS: tuple[Target, ...] = (
     Target("batch", inputs.BATCH_BODIES, _batch),
     Target("new subscription", inputs.subscriptions(), _new),
     Target("changes", inputs.subscriptions(), _changes),
-    Target("delivery", inputs.WISHES, _wish),
+    Target("delivery", inputs.WISHES, _delivery_format),
     Target("jsonpath text", st.tuples(inputs.JSONPATHS, values), _jsonpath),
     Target("jsonpath grammar", st.tuples(jsonpaths, values), _jsonpath),
     Target("archive", inputs.ARCHIVES, only_extracted),

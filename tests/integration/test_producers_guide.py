@@ -75,4 +75,4 @@ def test_event_of_the_page_is_that_of_the_page_on_subscriptions() -> None:
     (sample,) = (block for block in PAGE if block.caption == "sample.json")
     (other,) = (b for b in blocks("subscriptions.rst") if b.caption == "sample.json")
     assert sample.text == other.text
-    assert structured_event(json.loads(sample.text), names_version=True)[1] == "1.0"
+    assert structured_event(json.loads(sample.text), require_version=True)[1] == "1.0"

@@ -1,4 +1,4 @@
-"""Policy: the questions that are asked, and what each kind of answer means."""
+"""Policy: the requests to it, and what each kind of response means."""
 
 import json
 from dataclasses import replace
@@ -56,13 +56,13 @@ def test_verdict_request_carries_the_event_as_json() -> None:
         b'{"cloudEventsVersion": "0.1", "eventType": "t", "source": "s", "eventID": "i"}',
     ],
 )
-def test_policy_gets_an_event_as_it_is_stored_when_it_is_0_1_or_has_no_version(body: bytes) -> None:
+def test_policy_gets_the_stored_event_when_its_version_is_0_1_or_absent(body: bytes) -> None:
     event = parse_event(body, 10)
     assert policy_body(event) is event.encoded
 
 
 @pytest.mark.parametrize("specversion", ["0.3", "1.0"])
-def test_policy_gets_the_0_1_form_of_an_event_made_once_when_its_version_is_later(
+def test_policy_gets_an_event_converted_to_0_1_once_when_its_version_is_later(
     specversion: str,
 ) -> None:
     document = {"specversion": specversion, "type": "t", "source": "s", "id": "i", "data": [1]}
@@ -78,14 +78,14 @@ def test_policy_gets_the_0_1_form_of_an_event_made_once_when_its_version_is_late
     assert policy_body(event) is policy_body(event)
 
 
-def test_policy_gets_json_as_json_when_it_came_as_bytes() -> None:
+def test_policy_gets_json_data_when_it_was_sent_as_base64() -> None:
     document = {"specversion": "1.0", "type": "t", "source": "s", "id": "i"}
     document |= {"datacontenttype": "application/json", "data_base64": "WzFd"}
     event = parse_event(json.dumps(document).encode(), 10)
     assert json.loads(policy_body(event))["data"] == [1]
 
 
-def test_user_request_asks_for_the_user_alone() -> None:
+def test_user_request_is_a_get_without_a_body() -> None:
     request = user_request(POLICY, "alice")
     assert request.method == "GET"
     assert request.url == f"{POLICY}/status/users/search/alice/simple"
@@ -105,7 +105,7 @@ def test_user_request_asks_for_the_user_alone() -> None:
         ("DOMAIN\\user", "DOMAIN%5Cuser"),
     ],
 )
-def test_user_is_percent_encoded_in_every_question(user: str, quoted: str) -> None:
+def test_user_is_percent_encoded_in_every_request(user: str, quoted: str) -> None:
     assert verdict_request(POLICY, user, b"{}").url == f"{POLICY}/events/{quoted}"
     assert user_request(POLICY, user).url == f"{POLICY}/status/users/search/{quoted}/simple"
 
@@ -150,7 +150,7 @@ def test_user_is_unknown_only_when_policy_answers_404(
     ("status", "state", "due"),
     [(200, State.ALLOWED, NOW), (412, State.DENIED, None)],
 )
-def test_ruling_on_a_verdict_is_for_all_of_a_users_deliveries(
+def test_ruling_applies_to_all_deliveries_when_there_is_a_verdict(
     status: int, state: State, due: datetime | None
 ) -> None:
     deliveries = [delivery(), delivery(3)]
@@ -162,7 +162,7 @@ def test_ruling_on_a_verdict_is_for_all_of_a_users_deliveries(
 @pytest.mark.parametrize(
     ("attempts", "seconds"), [((1,), 1), ((2,), 2), ((3,), 4), ((1, 4), 8), ((99,), 60)]
 )
-def test_ruling_without_a_verdict_waits_longer_each_time_up_to_a_bound(
+def test_ruling_waits_longer_each_time_up_to_a_bound_when_there_is_no_verdict(
     attempts: tuple[int, ...], seconds: float
 ) -> None:
     ruled = [
@@ -177,16 +177,16 @@ def test_ruling_without_a_verdict_waits_longer_each_time_up_to_a_bound(
     assert seconds * 3 / 4 < max(waits) <= seconds
 
 
-@pytest.mark.parametrize(("attempt", "longest"), [(1, 0.5), (2, 1), (3, 2), (4, 3), (99, 3)])
-def test_ruling_waits_as_it_is_configured(attempt: int, longest: float) -> None:
+@pytest.mark.parametrize(("attempt", "bound"), [(1, 0.5), (2, 1), (3, 2), (4, 3), (99, 3)])
+def test_ruling_waits_as_configured(attempt: int, bound: float) -> None:
     chosen = settings(policy_retry_first=0.5, policy_retry_max=3.0)
     waits = [
         (ruling([delivery(attempt)], answer(503), NOW, chosen).due or NOW) - NOW for _ in range(200)
     ]
-    assert longest * 3 / 4 < max(waits).total_seconds() <= longest
+    assert bound * 3 / 4 < max(waits).total_seconds() <= bound
 
 
-def test_ruling_holds_when_policy_has_given_no_verdict_up_to_its_horizon() -> None:
+def test_ruling_holds_deliveries_when_policy_gave_no_verdict_before_its_horizon() -> None:
     chosen = settings(policy_horizon=100.0)
     before, at = (
         ruling(

@@ -2,7 +2,7 @@
 
 import json
 
-from pacifica.notifications.delivery.answers import shown
+from pacifica.notifications.delivery import single_line
 from pacifica.notifications.store.events import LoggedEvent, LoggedMatch
 
 
@@ -43,4 +43,4 @@ def _shown_match(match: LoggedMatch) -> str:
 
 
 def _shown_answer(status: str, body: str) -> str:
-    return f"{status or '-'} {shown(body)}".rstrip()
+    return f"{status or '-'} {single_line(body)}".rstrip()

@@ -1,1 +1,39 @@
-"""Deliveries: the request, its signature, what the answer means, and when to try again."""
+"""Deliveries: the request to a target, what its response means, and when to try again.
+
+`request` builds the request from an event and a subscription, with authorization or a signature.
+`outcome` decides from the response, with the waits in `retries`, what becomes of the delivery and
+its subscription. `handshake` asks a target, before it gets events, whether it agrees to them.
+"""
+
+from pacifica.notifications.delivery.handshake import objection, origin, permission_request
+from pacifica.notifications.delivery.outcome import (
+    outcome,
+    postponed,
+    recorded_response,
+    single_line,
+    unsendable,
+)
+from pacifica.notifications.delivery.request import (
+    ATTEMPT_HEADER,
+    DELIVERY_HEADER,
+    authorization,
+    delivery_request,
+)
+from pacifica.notifications.delivery.retries import jittered_wait, next_probe
+
+__all__ = [
+    "ATTEMPT_HEADER",
+    "DELIVERY_HEADER",
+    "authorization",
+    "delivery_request",
+    "jittered_wait",
+    "next_probe",
+    "objection",
+    "origin",
+    "outcome",
+    "permission_request",
+    "postponed",
+    "recorded_response",
+    "single_line",
+    "unsendable",
+]

@@ -1,4 +1,4 @@
-"""A target's agreement to be sent events (CloudEvents HTTP webhook 1.0.2, section 4)."""
+"""Asks a target whether it agrees to be sent events (CloudEvents HTTP webhook 1.0.2, section 4)."""
 
 import socket
 from functools import cache
@@ -8,40 +8,46 @@ from pacifica.notifications.transport import Request, Response, SendFailure
 
 _REQUEST_ORIGIN = "WebHook-Request-Origin"
 _ALLOWED_ORIGIN = "WebHook-Allowed-Origin"
-_ANYBODY = "*"
+_ANY_ORIGIN = "*"
 
 
 def origin(settings: DeliverySettings) -> str:
-    """Return as whom this service asks: a DNS name, this machine's where none is configured."""
-    return settings.origin or _own_name()
+    """Return the DNS name of this service: as configured, or else the name of this machine."""
+    return settings.origin or _machine_name()
 
 
 def origin_headers(settings: DeliverySettings) -> tuple[tuple[str, str], ...]:
-    """Return what each delivery carries where targets were asked; section 4.1.2 demands it."""
+    """Return the headers that section 4.1.2 demands of each delivery after a handshake."""
     return ((_REQUEST_ORIGIN, origin(settings)),) if settings.handshake else ()
 
 
-def question(url: str, authorization: tuple[tuple[str, str], ...], asker: str) -> Request:
-    """Return the request by which a target is asked; raises ValueError for an unusable one.
+def permission_request(
+    url: str, authorization: tuple[tuple[str, str], ...], sender: str
+) -> Request:
+    """Return the request that asks a target for its permission; raises ValueError.
 
-    No rate is asked for, and no later answer by a callback.
+    `sender` is the `origin` of this service. The request asks neither for a rate nor for a later
+    response by a callback.
     """
-    return Request("OPTIONS", url, ((_REQUEST_ORIGIN, asker), *authorization))
+    return Request("OPTIONS", url, ((_REQUEST_ORIGIN, sender), *authorization))
 
 
-def objection(result: Response | SendFailure, asker: str) -> str | None:
-    """Return why an answer is no agreement, without anything that it says; None where it is one."""
+def objection(result: Response | SendFailure, sender: str) -> str | None:
+    """Say why a result is not a permission, or return None if it is.
+
+    The text repeats nothing that the target sent, except for the status.
+    """
     if isinstance(result, SendFailure):
         return result.reason
     if not 200 <= result.status < 300:
         return f"it answered {result.status}"
     if result.allowed_origin is None:
         return f"its answer has no {_ALLOWED_ORIGIN}"
-    if result.allowed_origin.lower() not in (_ANYBODY, asker.lower()):
-        return f"its {_ALLOWED_ORIGIN} is neither {asker} nor {_ANYBODY}"
+    if result.allowed_origin.lower() not in (_ANY_ORIGIN, sender.lower()):
+        return f"its {_ALLOWED_ORIGIN} is neither {sender} nor {_ANY_ORIGIN}"
     return None
 
 
 @cache
-def _own_name() -> str:
+def _machine_name() -> str:
     return socket.getfqdn()

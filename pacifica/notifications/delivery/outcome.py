@@ -1,39 +1,43 @@
-"""Delivering: the request that carries an event to a target, and what the answer means."""
+"""What a target's response means for a delivery and its subscription."""
 
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
-from pacifica.notifications.delivery.answers import answered, shown
-from pacifica.notifications.delivery.retries import jittered, next_probe
+from pacifica.notifications.delivery.retries import (
+    jittered_wait,
+    next_probe,
+    retry_after_seconds,
+)
 from pacifica.notifications.flow import Delivery, Outcome
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.subscriptions.masking import without_secrets
+from pacifica.notifications.subscriptions import without_secrets
 from pacifica.notifications.transport import Response, SendFailure
 
-# The target may recover by itself (RFC 9110, 8470 and 6585); any other 4xx and 3xx will not.
+# After these a target may recover by itself (RFC 9110, 8470 and 6585), but not after another 4xx.
 _TRANSIENT = frozenset({408, 425, 429})
-# The event came back to where it was: it would do so again (RFC 5842, section 7.2).
-_LOOP = 508
-# What an owner may not know by heart: that a target is retired, and that it takes another form.
-_MEANINGS = {410: ", gone", 415: ", the form of the event is not understood"}
+# The event came back to a service that it came through, and would again (RFC 5842, section 7.2).
+_LOOP_DETECTED = 508
+# What the owner of a subscription may not know of a status.
+_EXPLANATIONS = {410: ", gone", 415: ", the form of the event is not understood"}
+_MAX_LINE_LENGTH = 500
 
 
 def outcome(
     delivery: Delivery, result: Response | SendFailure, now: datetime, settings: Settings
 ) -> Outcome:
-    """Return what a target's answer means for a delivery and its subscription.
+    """Return what the result of an attempt means for a delivery and its subscription.
 
-    2xx: delivered. No connection, no answer in time, 408, 425, 429 and 5xx (but 508): again a
-    little later, until `attempts` are used up or `horizon` has passed since the first failure. Then
-    the subscription is disabled, to be probed on a slow schedule; a failing probe is not repeated.
-    What the target asks for by Retry-After goes before the waits that are ours (HTTP webhook,
-    section 2.2): one of more than `retry_after_most` disables at once.
-    Any other status, and a target that the rules about networks do not permit: it is disabled, and
-    its owner must act.
+    - 2xx: the event is delivered.
+    - No connection, no response in time, 408, 425, 429, and 5xx except 508: the delivery is tried
+      again, up to `attempts` times and until `horizon` has passed since the first failure. Then
+      the subscription is disabled and probed on a slow schedule; a probe is not tried again. A
+      Retry-After header of the target overrides our own waits (HTTP webhook, section 2.2); one
+      that asks for more than `max_retry_after` disables the subscription at once.
+    - Any other status, and a target that the network rules do not permit: the subscription is
+      disabled, and its owner must act.
     """
-    status, body = answered(result)
-    # Some answer with the request that they got.
+    status, body = recorded_response(result)
+    # Some targets echo the request.
     body = without_secrets(body, delivery.subscription.auth)
     if isinstance(result, Response) and 200 <= result.status < 300:
         return Outcome(delivery, True, None, status, body)
@@ -43,26 +47,42 @@ def outcome(
     if not _is_transient(result):
         error = _error(delivery, result, now, body)
         return Outcome(delivery, False, now, status, body, error)
-    asked = _asked(result, now, settings)
-    again = _next_try(delivery, asked, now, settings)
-    if again is not None:
-        return Outcome(delivery, False, again, status, body, not_before=asked)
+    not_before = _not_before(result, now, settings)
+    next_try = _next_try(delivery, not_before, now, settings)
+    if next_try is not None:
+        return Outcome(delivery, False, next_try, status, body, not_before=not_before)
     error = _error(delivery, result, now, body)
     probe_due = next_probe(1, now, now, settings.recovery)
-    if probe_due is not None and asked is not None:
-        probe_due = max(probe_due, asked)
-    return Outcome(delivery, False, now, status, body, error, probe_due, not_before=asked)
+    if probe_due is not None and not_before is not None:
+        probe_due = max(probe_due, not_before)
+    return Outcome(delivery, False, now, status, body, error, probe_due, not_before=not_before)
 
 
 def postponed(delivery: Delivery, until: datetime) -> Outcome:
-    """Return the outcome of a delivery that is not sent, as its target has asked to wait."""
+    """Return the outcome of a delivery that is not sent because its target asked for a wait."""
     reason = "waits, as its target has asked for"
     return Outcome(delivery, False, until, "", reason, tried=False)
 
 
-def unusable(delivery: Delivery, reason: str, now: datetime) -> Outcome:
-    """Return the outcome of a delivery whose request cannot even be made."""
+def unsendable(delivery: Delivery, reason: str, now: datetime) -> Outcome:
+    """Return the outcome of a delivery for which no request can be built."""
     return Outcome(delivery, False, now, "", reason, f"cannot be delivered: {reason}")
+
+
+def recorded_response(result: Response | SendFailure) -> tuple[str, str]:
+    """Return the status and the body to record; without a response, "" and the reason.
+
+    A NUL, which PostgreSQL cannot store, and bytes that are not UTF-8 become U+FFFD.
+    """
+    if isinstance(result, SendFailure):
+        return "", result.reason
+    return str(result.status), result.body.decode("utf-8", "replace").replace("\0", "\ufffd")
+
+
+def single_line(text: str) -> str:
+    """Return the beginning of a text on one line, in printable characters only."""
+    line = "".join(c if c.isprintable() else " " for c in text[: 4 * _MAX_LINE_LENGTH])
+    return " ".join(line.split())[:_MAX_LINE_LENGTH]
 
 
 def _is_transient(result: Response | SendFailure) -> bool:
@@ -70,69 +90,53 @@ def _is_transient(result: Response | SendFailure) -> bool:
         return not result.refused
     if result.status in _TRANSIENT:
         return True
-    return result.status >= 500 and result.status != _LOOP
+    return result.status >= 500 and result.status != _LOOP_DETECTED
 
 
-def _asked(result: Response | SendFailure, now: datetime, settings: Settings) -> datetime | None:
-    """Return the moment before which a target wants no other request, if it has named one.
-
-    It is no later than a subscription is probed at all.
-    """
-    seconds = retry_after(result.retry_after, now) if isinstance(result, Response) else None
+def _not_before(
+    result: Response | SendFailure, now: datetime, settings: Settings
+) -> datetime | None:
+    """Return until when a target asks for no other request, bounded by the recovery horizon."""
+    if isinstance(result, SendFailure):
+        return None
+    seconds = retry_after_seconds(result.retry_after, now)
     if seconds is None:
         return None
     return now + timedelta(seconds=min(seconds, settings.recovery.horizon))
 
 
 def _next_try(
-    delivery: Delivery, asked: datetime | None, now: datetime, settings: Settings
+    delivery: Delivery, not_before: datetime | None, now: datetime, settings: Settings
 ) -> datetime | None:
-    """Return when to try again: when the target asks for it, or soon; None: no more."""
-    if delivery.probe or delivery.attempts >= settings.delivery.attempts:
+    """Return when to try a delivery again; None if its attempts or its time are used up."""
+    limits = settings.delivery
+    if delivery.probe or delivery.attempts >= limits.attempts:
         return None
-    if asked is not None:
-        most = now + timedelta(seconds=settings.delivery.max_retry_after)
-        return asked if asked <= most else None
-    due = now + jittered(
-        delivery.attempts, settings.delivery.retry_first, settings.delivery.retry_max
-    )
-    horizon = (delivery.failing or now) + timedelta(seconds=settings.delivery.horizon)
+    if not_before is not None:
+        latest = now + timedelta(seconds=limits.max_retry_after)
+        return not_before if not_before <= latest else None
+    due = now + jittered_wait(delivery.attempts, limits.retry_first, limits.retry_max)
+    horizon = (delivery.failing or now) + timedelta(seconds=limits.horizon)
     return due if due <= horizon else None
 
 
-def retry_after(value: str | None, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for (RFC 9110, section 10.2.3).
-
-    None for what is neither a number of seconds nor a date.
-    """
-    text = (value or "").strip()
-    if text.isdecimal() and text.isascii():
-        return float(text[:9])
-    try:
-        moment = parsedate_to_datetime(text)
-        if moment.tzinfo:
-            moment = moment.astimezone(UTC).replace(tzinfo=None)
-    except (ValueError, OverflowError):  # the latter next to the first and the last year
-        return None
-    return max(0.0, (moment - now).total_seconds())
-
-
 def _error(delivery: Delivery, result: Response | SendFailure, now: datetime, body: str) -> str:
-    """Say in one line what was tried, when, how often, and what came of it."""
-    tries = "1 attempt" if delivery.attempts == 1 else f"{delivery.attempts} attempts"
-    answer = body
+    """Say on one line what was tried, when, how often, and with which result."""
+    attempts = "1 attempt" if delivery.attempts == 1 else f"{delivery.attempts} attempts"
+    problem = body
     if isinstance(result, Response):
-        answer = f"status {result.status}{_MEANINGS.get(result.status, '')}: {shown(body)}"
+        explanation = _EXPLANATIONS.get(result.status, "")
+        problem = f"status {result.status}{explanation}: {single_line(body)}"
     return (
         f"{now.isoformat(timespec='seconds')}Z: POST of event {delivery.event} to "
-        f"{_place(delivery.subscription.target_url)} failed after {tries}: {answer}"
+        f"{_public_url(delivery.subscription.target_url)} failed after {attempts}: {problem}"
     )
 
 
-def _place(url: str) -> str:
-    """Return a URL without what may be secret in it: credentials and the query."""
+def _public_url(url: str) -> str:
+    """Return a URL without its credentials and its query, which may be secret."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return "what is not a URL"
+        return "an invalid URL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

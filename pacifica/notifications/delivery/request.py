@@ -1,31 +1,37 @@
-"""The request that carries an event to a target, in the form that its subscription asks for."""
+"""The request that carries an event to a target, authorized or signed as its subscription asks."""
 
 from base64 import b64encode
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
+from hashlib import sha256
+from hmac import digest
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
 from pacifica.notifications.delivery.handshake import origin_headers
-from pacifica.notifications.delivery.signature import signature_headers
-from pacifica.notifications.events import HOPS_HEADER, Event
+from pacifica.notifications.events import HOPS_HEADER, Event, decode_base64
 from pacifica.notifications.flow import Delivery
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.transport import Request
 
-#: Headers by which a target recognises a delivery that it got before, and counts its attempts.
-DELIVERY_HEADER = "Pacifica-Notifications-Delivery"
-ATTEMPT_HEADER = "Pacifica-Notifications-Attempt"
+#: By these headers a target recognizes a delivery that it got before, and counts its attempts.
+DELIVERY_HEADER: Final = "Pacifica-Notifications-Delivery"
+ATTEMPT_HEADER: Final = "Pacifica-Notifications-Attempt"
+
+# Signing secrets (Standard Webhooks 1.0.0): a prefix, and the Base64 of so many bytes.
+_SECRET_PREFIX = "whsec_"  # noqa: S105
+_MIN_SECRET_BYTES, _MAX_SECRET_BYTES = 24, 64
 
 
 def delivery_request(
     delivery: Delivery, event: Event, now: datetime, settings: Settings
 ) -> Request:
-    """Return the request of a delivery, in the form that its subscription wants.
+    """Return the request of a delivery, in the format that its subscription asks for.
 
-    Raises ValueError for a target that cannot be used, and for extensions and auth that the
-    event's form does not allow.
+    Raises ValueError for a target URL or auth that cannot be used, and for extensions that the
+    event's version does not allow.
     """
     subscription = delivery.subscription
     message = event.message(subscription.specversion, subscription.mode, subscription.extensions)
@@ -39,14 +45,14 @@ def delivery_request(
         *authorization(subscription.auth),
         *_signature(delivery, message.body, now),
     )
-    timeout = _time_left(delivery, now, settings)
+    timeout = _retry_timeout(delivery, now, settings)
     return Request("POST", subscription.target_url, headers, message.body, timeout)
 
 
 def authorization(auth: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return a subscription's `auth` as headers; none where it asks for none, or for signatures.
+    """Return the Authorization header for a subscription's `auth`; none if it asks for none.
 
-    Raises ValueError for one that lacks what its type needs, as the API once let pass.
+    Raises ValueError for an incomplete `auth`, which older versions of the API accepted.
     """
     kind = auth.get("type")
     try:
@@ -62,6 +68,26 @@ def authorization(auth: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return ()
 
 
+def signature_headers(
+    delivery: UUID, body: bytes, secrets: Sequence[str], now: datetime
+) -> tuple[tuple[str, str], ...]:
+    """Return the headers that sign a body with each secret, as Standard Webhooks 1.0.0 defines.
+
+    `now` is naive UTC. Raises ValueError if there is no secret, or one is malformed; the message
+    does not repeat it.
+    """
+    if not secrets:
+        raise ValueError("must have a secret")
+    timestamp = int(now.replace(tzinfo=UTC).timestamp())
+    signed = f"{delivery}.{timestamp}.".encode() + body
+    signatures = (digest(_signing_key(secret), signed, sha256) for secret in secrets)
+    return (
+        ("webhook-id", str(delivery)),
+        ("webhook-timestamp", str(timestamp)),
+        ("webhook-signature", " ".join(f"v1,{b64encode(each).decode()}" for each in signatures)),
+    )
+
+
 def _signature(delivery: Delivery, body: bytes, now: datetime) -> tuple[tuple[str, str], ...]:
     auth = delivery.subscription.auth
     if auth.get("type") != "signature":
@@ -72,18 +98,32 @@ def _signature(delivery: Delivery, body: bytes, now: datetime) -> tuple[tuple[st
         raise ValueError("its auth of type signature is not complete") from error
 
 
+def _signing_key(secret: str) -> bytes:
+    key = decode_base64(secret.removeprefix(_SECRET_PREFIX))
+    if (
+        not secret.startswith(_SECRET_PREFIX)
+        or not _MIN_SECRET_BYTES <= len(key) <= _MAX_SECRET_BYTES
+    ):
+        raise ValueError(
+            f"must be {_SECRET_PREFIX} and the Base64 of "
+            f"{_MIN_SECRET_BYTES} to {_MAX_SECRET_BYTES} bytes"
+        )
+    return key
+
+
 @cache
 def _user_agent() -> str:
     return f"pacifica-notifications/{version('pacifica-notifications')}"
 
 
-def _time_left(delivery: Delivery, now: datetime, settings: Settings) -> float | None:
-    """Return how many seconds a quick retry may take; None for any other, and where it is late.
+def _retry_timeout(delivery: Delivery, now: datetime, settings: Settings) -> float | None:
+    """Return the timeout of a quick retry in seconds; None for the usual timeout.
 
-    Otherwise a target that hangs would keep its subscription waiting for another time-out.
+    A retry gets what is left of the horizon, so that a target that hangs does not hold up its
+    subscription for another full timeout.
     """
     if delivery.failing is None:
         return None
     left = settings.delivery.horizon - (now - delivery.failing).total_seconds()
-    # Past the horizon, the target has asked for the wait, or it was ours.
+    # A retry is past the horizon if the target asked for the wait, or this service was busy.
     return max(left, settings.delivery.retry_timeout) if left >= 0 else None

@@ -1,12 +1,59 @@
-"""CloudEvents: versions 0.1, 0.3 and 1.0 in structured, binary and batch mode, in and out."""
+"""CloudEvents 0.1, 0.3 and 1.0 over HTTP, received and sent in structured, binary and batch mode.
 
+A request is read by `event.parse_event`, `parse_batch` or `parse_binary`. These call `structured`
+or `binary`, which check an event by the rules in `attributes` and `schemas`. The result is an
+`Event`, which is stored as text. To be sent, `Event.message` takes it through `conversion` into the
+version that a subscription wants, and back through `structured` or `binary` into a `Message`.
+"""
+
+from pacifica.notifications.events.attributes import VERSIONS, decode_base64, printable_name
+from pacifica.notifications.events.binary import BINARY_MODE_HEADERS
+from pacifica.notifications.events.conversion import extension_problems
 from pacifica.notifications.events.event import (
+    BINARY,
     HOPS_HEADER,
+    MODES,
+    STRUCTURED,
     Event,
     identity,
     parse_batch,
     parse_binary,
     parse_event,
 )
+from pacifica.notifications.events.http_binding import (
+    BATCH_MEDIA_TYPE,
+    EVENT_MEDIA_TYPE,
+    HEADER_PREFIX,
+    Message,
+    charset,
+    is_json_type,
+    media_type,
+)
+from pacifica.notifications.events.schemas import EVENT_0_1, EVENT_0_3, EVENT_1_0
 
-__all__ = ["HOPS_HEADER", "Event", "identity", "parse_batch", "parse_binary", "parse_event"]
+__all__ = [
+    "BATCH_MEDIA_TYPE",
+    "BINARY",
+    "BINARY_MODE_HEADERS",
+    "EVENT_0_1",
+    "EVENT_0_3",
+    "EVENT_1_0",
+    "EVENT_MEDIA_TYPE",
+    "HEADER_PREFIX",
+    "HOPS_HEADER",
+    "MODES",
+    "STRUCTURED",
+    "VERSIONS",
+    "Event",
+    "Message",
+    "charset",
+    "decode_base64",
+    "extension_problems",
+    "identity",
+    "is_json_type",
+    "media_type",
+    "parse_batch",
+    "parse_binary",
+    "parse_event",
+    "printable_name",
+]

@@ -1,4 +1,4 @@
-"""What attributes the events of each version of CloudEvents have, and what may stand in them."""
+"""The attributes of CloudEvents 0.1, 0.3 and 1.0: their names, and which values they allow."""
 
 import re
 from base64 import b64decode
@@ -7,39 +7,41 @@ from calendar import monthrange
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from pacifica.notifications.events.mediatypes import is_media_type
-
-#: The versions whose attributes and extensions are members of one object, by the same rules.
+#: The versions that keep attributes and extensions side by side in one flat object.
 FLAT_VERSIONS: Final = ("0.3", "1.0")
 VERSIONS: Final = ("0.1", *FLAT_VERSIONS)
-#: The member that names the version of an event: of 0.1, and of all later ones.
+#: The member that names an event's version: in 0.1, and in all later versions.
 VERSION_0_1: Final = "cloudEventsVersion"
 VERSION: Final = "specversion"
 
 REQUIRED: Final = ("id", "source", "specversion", "type")
 REQUIRED_0_1: Final = ("eventType", "source", "eventID")
 OPTIONAL_0_1: Final = ("eventTypeVersion", "eventTime", "schemaURL", "contentType")
-#: The members of an event that hold its data, and so are no attributes.
+#: The members of an event that hold its data, and are therefore not attributes.
 DATA_MEMBERS: Final = frozenset({"data", "data_base64"})
 
 _INTEGERS = range(-(2**31), 2**31)
 _NAME = re.compile("[a-z0-9]+")
 _NAME_0_3 = re.compile("[a-z][a-z0-9]*")
-_LONGEST_QUOTE = 64
-_MOMENT = re.compile(
+_MAX_PRINTED_NAME = 64
+_TIMESTAMP = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(\.\d+)?([Zz]|[+-](\d\d):(\d\d))", re.ASCII
 )
-# The last two code points of each plane are no characters, as are 32 in the first.
-_NO_CHARACTERS = "".join(
+# RFC 2045, section 5.1: a type and a subtype. The reader of the data checks any parameters.
+_WORD = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}[ \t]*(;[\t -~]*)?")
+# Unicode reserves the last two code points of each plane, and 32 more in the first plane.
+_NONCHARACTERS = "".join(
     f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000)
 )
-_FORBIDDEN = re.compile(f"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_NO_CHARACTERS}]")
+_FORBIDDEN = re.compile(f"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_NONCHARACTERS}]")
 
 
 def attribute_problems(event: Mapping[str, Any], version: str) -> Iterator[tuple[str, str]]:
-    """Give each member of a 0.3 or 1.0 event that breaks a rule, and which (spec, section 3).
+    """Yield name and problem of each member of a 0.3 or 1.0 event that breaks a rule.
 
-    Members that are null count as unset. What `data` holds is not looked at.
+    The rules are in section 3 of the specification. A member that is null counts as unset. The
+    content of `data` is not checked.
     """
     for name in REQUIRED:
         if event.get(name) is None:
@@ -49,7 +51,7 @@ def attribute_problems(event: Mapping[str, Any], version: str) -> Iterator[tuple
         if name in DATA_MEMBERS and (name == "data" or version == "1.0"):
             continue
         if problem := name_problem(name, version):
-            yield quoted(name), problem
+            yield printable_name(name), problem
         elif value is not None:
             rule = rules.get(name)
             problem = rule(value) if rule else value_problem(value, version)
@@ -58,19 +60,19 @@ def attribute_problems(event: Mapping[str, Any], version: str) -> Iterator[tuple
 
 
 def context_attributes(version: str) -> frozenset[str]:
-    """Return the names that version 0.3 or 1.0 itself gives a meaning."""
+    """Return the names of the attributes that version 0.3 or 1.0 itself defines."""
     return frozenset(_RULES[version])
 
 
 def extension_problem(name: str, value: Any, version: str) -> str | None:
-    """Say what keeps an extension from being an attribute of a 0.3 or 1.0 event; None: nothing."""
+    """Say why a 0.3 or 1.0 event cannot have an extension; None if it can."""
     if name in _RULES[version] or name in DATA_MEMBERS:
         return f"is an attribute of CloudEvents {version} itself"
     return name_problem(name, version) or value_problem(value, version)
 
 
 def name_problem(name: str, version: str) -> str | None:
-    """Say what is wrong with an attribute's name (spec, Naming Conventions); None: nothing."""
+    """Say what is wrong with an attribute's name, or return None (spec, Naming Conventions)."""
     if version == "0.3":
         if not _NAME_0_3.fullmatch(name):
             return "must be lower-case letters and digits, the first one a letter"
@@ -80,9 +82,9 @@ def name_problem(name: str, version: str) -> str | None:
 
 
 def value_problem(value: Any, version: str) -> str | None:
-    """Say what is wrong with an extension's value (spec, Type System); None: nothing.
+    """Say what is wrong with an extension's value, or return None (spec, Type System).
 
-    In 0.3 extensions are of the type Any, which JSON has as any value.
+    Extensions of 0.3 have the type Any: every JSON value is allowed.
     """
     if isinstance(value, str):
         return text_problem(value)
@@ -94,20 +96,20 @@ def value_problem(value: Any, version: str) -> str | None:
 
 
 def text_problem(value: Any) -> str | None:
-    """Say what is wrong with an attribute of the type String; None: nothing."""
+    """Say what is wrong with the value of a String attribute, or return None."""
     if not isinstance(value, str):
         return "must be a string"
     return "has characters that are not allowed" if _FORBIDDEN.search(value) else None
 
 
-def quoted(name: str) -> str:
-    """Return a name as errors tell it: in printable ASCII, and not too much of it."""
-    return ascii(name[:_LONGEST_QUOTE])[1:-1] or "''"
+def printable_name(name: str) -> str:
+    """Return a name for use in an error message: escaped to printable ASCII, and shortened."""
+    return ascii(name[:_MAX_PRINTED_NAME])[1:-1] or "''"
 
 
 def is_timestamp(text: str) -> bool:
-    """Tell whether a text is a date and time with its offset (RFC 3339, section 5.6)."""
-    found = _MOMENT.fullmatch(text)
+    """Tell whether a text is a date and time with an offset (RFC 3339, section 5.6)."""
+    found = _TIMESTAMP.fullmatch(text)
     if not found:
         return False
     year, month, day, hour, minute, second = map(int, found.group(1, 2, 3, 4, 5, 6))
@@ -121,8 +123,13 @@ def is_timestamp(text: str) -> bool:
     )
 
 
-def base64_bytes(text: str) -> bytes:
-    """Return what a Base64 text encodes (RFC 4648, section 4); raises ValueError."""
+def is_media_type(text: str) -> bool:
+    """Tell whether a text is a media type, with or without parameters (RFC 2046)."""
+    return bool(_MEDIA_TYPE.fullmatch(text))
+
+
+def decode_base64(text: str) -> bytes:
+    """Return the bytes of a Base64 text (RFC 4648, section 4); raises ValueError."""
     try:
         return b64decode(text.encode("ascii"), validate=True)
     except (Base64Error, UnicodeEncodeError) as error:
@@ -133,19 +140,19 @@ def _non_empty(value: Any) -> str | None:
     return text_problem(value) or (None if value else "must not be empty")
 
 
-def _moment(value: Any) -> str | None:
-    well = isinstance(value, str) and is_timestamp(value)
-    return None if well else "must be a date and time with its offset, as RFC 3339 has it"
+def _timestamp(value: Any) -> str | None:
+    valid = isinstance(value, str) and is_timestamp(value)
+    return None if valid else "must be a date and time with an offset (RFC 3339)"
 
 
 def _media_type(value: Any) -> str | None:
-    well = isinstance(value, str) and is_media_type(value)
-    return None if well else "must be a media type"
+    valid = isinstance(value, str) and is_media_type(value)
+    return None if valid else "must be a media type"
 
 
 def _encoding(value: Any) -> str | None:
-    well = isinstance(value, str) and value.lower() == "base64"
-    return None if well else "must be base64"
+    valid = isinstance(value, str) and value.lower() == "base64"
+    return None if valid else "must be base64"
 
 
 _Rule = Callable[[Any], str | None]
@@ -156,7 +163,7 @@ _COMMON: dict[str, _Rule] = {
     "type": _non_empty,
     "datacontenttype": _media_type,
     "subject": _non_empty,
-    "time": _moment,
+    "time": _timestamp,
 }
 _RULES: Mapping[str, Mapping[str, _Rule]] = {
     "0.3": {**_COMMON, "datacontentencoding": _encoding, "schemaurl": _non_empty},

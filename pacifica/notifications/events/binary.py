@@ -1,7 +1,10 @@
 """Binary mode: an event whose attributes are HTTP headers, and whose data is the body."""
 
+import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from json import dumps
 from typing import Any
 
 from pacifica.notifications.errors import InvalidInput
@@ -13,21 +16,39 @@ from pacifica.notifications.events.attributes import (
     REQUIRED_0_1,
     VERSION,
     VERSION_0_1,
-    quoted,
+    decode_base64,
+    is_media_type,
+    printable_name,
 )
-from pacifica.notifications.events.headers import PREFIX, decode_value, percent_decoded
-from pacifica.notifications.events.mediatypes import is_json_type, text_codec
+from pacifica.notifications.events.conversion import EventParts, split_event
+from pacifica.notifications.events.http_binding import (
+    HEADER_PREFIX,
+    Message,
+    charset_codec,
+    decode_header_value,
+    encode_header_value,
+    is_json_type,
+    percent_decode,
+    percent_encode,
+    text_codec,
+)
 from pacifica.notifications.events.structured import structured_event
-from pacifica.notifications.jsontext import is_deeper, read_json
+from pacifica.notifications.jsontext import is_deeper, read_json, write_json
+
+#: Headers, by their names without `ce-`: a request that has any of them is in binary mode.
+BINARY_MODE_HEADERS = frozenset(name.lower() for name in (*REQUIRED, *REQUIRED_0_1, VERSION_0_1))
 
 _NAMES_0_1 = {name.lower(): name for name in (VERSION_0_1, *REQUIRED_0_1, *OPTIONAL_0_1)}
-#: Names of headers, without prefix: a request that has any of them is in binary mode.
-TELLING = frozenset(name.lower() for name in (*REQUIRED, *REQUIRED_0_1, VERSION_0_1))
-
-_CONTENT_TYPE = "Content-Type"
-_INFIXES_0_1 = ("x-", "extensions-")
-# What our own web server puts between the values of a header that was given twice.
+_EXTENSION_PREFIXES_0_1 = ("x-", "extensions-")
+# Our web server joins the values of a header that was given twice with this.
 _REPEATED = "\0"
+
+# Receivers take a request for structured mode by this (HTTP binding, section 3).
+_STRUCTURED_PREFIX = "application/cloudevents"
+# Servers refuse requests with larger headers; uWSGI's default is the smallest limit. In bytes.
+_MAX_HEADERS_SIZE = 3072
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_ENCODED_0_1 = re.compile("[^ -~]+|%")
 
 
 def binary_event(
@@ -35,87 +56,109 @@ def binary_event(
 ) -> tuple[dict[str, Any], str]:
     """Return the structured form of an event in binary mode, and its version.
 
-    `headers` are those that begin with `ce-`, by their names without it, in lower case; values are
-    as WSGI has them. Data is JSON where its content type says so, text where it is text that its
-    character set can have, and Base64 otherwise; where no content type is given, JSON if it is
-    JSON. An empty body is no data. Raises InvalidInput with each header that is wrong.
+    `headers` are the headers that begin with `ce-`, by their names without it in lower case, and
+    with their values as WSGI has them. The data is JSON where the content type declares JSON, text
+    where the content type declares text and its character set can decode the body, and Base64
+    otherwise. Without a content type, the data is JSON if the body is valid JSON. An empty body
+    means no data. Raises InvalidInput with each header that is wrong.
     """
     if VERSION_0_1.lower() in headers:
-        event = _nested(headers, content_type, max_depth)
-        event |= _data(body, content_type, max_depth, "0.1")
+        version, event = "0.1", _read_attributes_0_1(headers, content_type, max_depth)
     else:
-        event, version = _flat(headers, content_type)
-        event |= _data(body, content_type, max_depth, version)
+        version, event = _read_attributes(headers, content_type)
+    event |= _read_data(body, content_type, max_depth, version)
     if is_deeper(event, max_depth):
         raise InvalidInput(("body", f"is nested more than {max_depth} deep"))
     try:
-        return structured_event(event, names_version=True)
+        return structured_event(event, require_version=True)
     except InvalidInput as error:
-        problems = [(_header_of(field), reason) for field, reason in error.problems]
+        problems = [(_source_of(field), reason) for field, reason in error.problems]
         raise InvalidInput(*problems) from error
 
 
-def _flat(headers: Mapping[str, str], content_type: str) -> tuple[dict[str, Any], str]:
-    """Return the attributes of an event of 0.3 or 1.0, and its version."""
-    event: dict[str, Any] = _decoded(headers, {"datacontenttype"}, lambda _name, value: value)
+def binary_message(version: str, event: Mapping[str, Any]) -> Message | None:
+    """Return the message that carries an event in binary mode (HTTP binding, section 3.1).
+
+    Returns None for an event that binary mode cannot carry. It has no data, and a request must
+    have a body (HTTP webhook, section 2.1); its data does not fit its content type; its attributes
+    are too large for headers; or it is of 0.1 and has a name that no header can have.
+    """
+    try:
+        content_type, body = _write_data(split_event(event, version))
+        write = _write_attributes_0_1 if version == "0.1" else _write_attributes
+        headers = tuple(write(version, event))
+    except ValueError:
+        return None
+    names = {name.lower() for name, _ in headers}
+    size = sum(len(name) + len(value) for name, value in headers)
+    if not body or size > _MAX_HEADERS_SIZE or len(names) < len(headers):
+        return None
+    return Message((("Content-Type", content_type), *headers), body)
+
+
+def _read_attributes(headers: Mapping[str, str], content_type: str) -> tuple[str, dict[str, Any]]:
+    """Return the version of an event of 0.3 or 1.0, and its attributes."""
+    event: dict[str, Any] = _decode_headers(
+        headers, {"datacontenttype"}, lambda _name, value: decode_header_value(value)
+    )
     version = event.get(VERSION, "")
     if version not in FLAT_VERSIONS:
-        wanted = f"must be {' or '.join(FLAT_VERSIONS)}" if version else "is required"
-        raise InvalidInput((_header_of(VERSION), wanted))
+        problem = f"must be {' or '.join(FLAT_VERSIONS)}" if version else "is required"
+        raise InvalidInput((_source_of(VERSION), problem))
     if version == "0.3":
-        # It is about data as a text of JSON; here data comes as it is (spec 0.3, section 3).
+        # It describes data inside of JSON; in binary mode the body is the data (0.3, section 3).
         event.pop("datacontentencoding", None)
-    return event | ({"datacontenttype": content_type} if content_type else {}), version
+    return version, event | ({"datacontenttype": content_type} if content_type else {})
 
 
-def _nested(headers: Mapping[str, str], content_type: str, max_depth: int) -> dict[str, Any]:
+def _read_attributes_0_1(
+    headers: Mapping[str, str], content_type: str, max_depth: int
+) -> dict[str, Any]:
     """Return the attributes of an event of 0.1, whose values may be JSON (0.1, section 3.1.3)."""
     if VERSION in headers:
-        other = _header_of(VERSION_0_1)
-        raise InvalidInput((_header_of(VERSION), f"must not stand beside {other}"))
+        problem = f"must not be given together with {_source_of(VERSION_0_1)}"
+        raise InvalidInput((_source_of(VERSION), problem))
 
-    def value_of(name: str, text: str) -> Any:
+    def decode(name: str, value: str) -> Any:
+        text = percent_decode(value)
         if name in _NAMES_0_1 and not text.startswith('"'):
             return text
         try:
             return read_json(text.encode(), max_depth)
         except InvalidInput as error:
             if text.startswith('"'):
-                raise ValueError("begins like a JSON text and is none") from error
+                raise ValueError("begins with a quote but is not a JSON string") from error
             return text
 
     event: dict[str, Any] = {}
     extensions: dict[str, Any] = {}
-    for name, value in _decoded(headers, {"contenttype"}, value_of, percent_decoded).items():
+    for name, value in _decode_headers(headers, {"contenttype"}, decode).items():
         if name in _NAMES_0_1:
             event[_NAMES_0_1[name]] = value
         else:
-            infix = next((infix for infix in _INFIXES_0_1 if name.startswith(infix)), "")
-            extension = name.removeprefix(infix)
+            prefix = next((each for each in _EXTENSION_PREFIXES_0_1 if name.startswith(each)), "")
+            extension = name.removeprefix(prefix)
             if extension in extensions:
-                problem = "names an extension that another header names"
-                raise InvalidInput((f"{PREFIX}{quoted(name)}", problem))
+                problem = "names the same extension as another header"
+                raise InvalidInput((f"{HEADER_PREFIX}{printable_name(name)}", problem))
             extensions[extension] = value
     event |= {"contentType": content_type} if content_type else {}
     return event | {"extensions": extensions}
 
 
-def _decoded(
-    headers: Mapping[str, str],
-    refused: set[str],
-    value_of: Callable[[str, str], Any],
-    text_of: Callable[[str], str] = decode_value,
+def _decode_headers(
+    headers: Mapping[str, str], forbidden: set[str], decode: Callable[[str, str], Any]
 ) -> dict[str, Any]:
     values, problems = {}, []
     for name, value in headers.items():
-        header = f"{PREFIX}{quoted(name)}"
-        if name in DATA_MEMBERS or name in refused:
+        header = f"{HEADER_PREFIX}{printable_name(name)}"
+        if name in DATA_MEMBERS or name in forbidden:
             problems.append((header, "must not be sent"))
         elif _REPEATED in value:
             problems.append((header, "must be given once"))
         else:
             try:
-                values[name] = value_of(name, text_of(value))
+                values[name] = decode(name, value)
             except ValueError as error:
                 problems.append((header, str(error)))
     if problems:
@@ -123,43 +166,74 @@ def _decoded(
     return values
 
 
-def _data(body: bytes, content_type: str, max_depth: int, version: str) -> dict[str, Any]:
-    """Return the members of an event that have its data."""
+def _read_data(body: bytes, content_type: str, max_depth: int, version: str) -> dict[str, Any]:
+    """Return the members of an event that hold its data."""
     if not body:
         return {}
     if is_json_type(content_type):
         return {"data": read_json(body, max_depth)}
-    if not content_type:
-        try:
+    # A body that is not what its content type declares is carried as bytes.
+    with suppress(InvalidInput, UnicodeError):
+        if not content_type:
             return {"data": read_json(body, max_depth)}
-        except InvalidInput:
-            return _encoded(body, version)
-    text = _text(body, content_type)
-    return _encoded(body, version) if text is None else {"data": text}
-
-
-def _text(body: bytes, content_type: str) -> str | None:
-    """Return data as text; None where its content type says nothing of that, or is wrong."""
-    codec = text_codec(content_type)
-    if codec is None:
-        return None
-    try:
-        return body.decode(codec)
-    except UnicodeError:
-        return None
-
-
-def _encoded(body: bytes, version: str) -> dict[str, Any]:
-    text = b64encode(body).decode()
+        if codec := text_codec(content_type):
+            return {"data": body.decode(codec)}
+    encoded = b64encode(body).decode()
     if version == "1.0":
-        return {"data_base64": text}
-    return {"data": text, **({"datacontentencoding": "base64"} if version == "0.3" else {})}
+        return {"data_base64": encoded}
+    return {"data": encoded, **({"datacontentencoding": "base64"} if version == "0.3" else {})}
 
 
-def _header_of(member: str) -> str:
+def _source_of(member: str) -> str:
     """Name the header, or the body, that a member of an event comes from."""
     if member in ("datacontenttype", "contentType"):
-        return _CONTENT_TYPE
+        return "Content-Type"
     if member in DATA_MEMBERS or member == "body":
         return "body"
-    return f"{PREFIX}{member.lower()}"
+    return f"{HEADER_PREFIX}{member.lower()}"
+
+
+def _write_data(parts: EventParts) -> tuple[str, bytes]:
+    """Return an event's content type and body; raises ValueError if binary mode has none."""
+    (data,) = parts.data
+    # A tab may separate parameters, but is not allowed in a header that is sent.
+    content_type = parts.attributes.get("datacontenttype", "").replace("\t", " ")
+    if content_type.lower().startswith(_STRUCTURED_PREFIX) or (
+        content_type and not is_media_type(content_type)
+    ):
+        raise ValueError("receivers would not take the content type for that of the data")
+    if parts.is_base64:
+        return content_type or "application/octet-stream", decode_base64(data)
+    codec = charset_codec(content_type)
+    if codec is None:
+        raise ValueError("the character set is unknown")
+    if not content_type or is_json_type(content_type):
+        # It is ASCII, which is the same bytes in every character set.
+        return content_type or "application/json", write_json(data).encode()
+    if not isinstance(data, str):
+        raise ValueError("the data is neither JSON nor text")
+    return content_type, data.encode(codec)
+
+
+def _write_attributes(version: str, event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    omitted = {*DATA_MEMBERS, "datacontenttype"}
+    if version == "0.3":
+        omitted.add("datacontentencoding")  # the body is the data itself (0.3, section 3)
+    for name, value in event.items():
+        if name not in omitted and value is not None:
+            yield f"{HEADER_PREFIX}{name}", encode_header_value(value)
+
+
+def _write_attributes_0_1(_version: str, event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield attributes as headers with JSON values (0.1, HTTP transport, section 3.1.3)."""
+    attributes = [
+        (f"CE-{name[:1].upper()}{name[1:]}", value)
+        for name, value in event.items()
+        if name not in ("contentType", "data", "extensions") and value is not None
+    ]
+    extensions = [(f"CE-X-{name}", value) for name, value in event["extensions"].items()]
+    for name, value in attributes + extensions:
+        if not _TOKEN.fullmatch(name):
+            raise ValueError("no header can have this name")
+        text = dumps(value, ensure_ascii=False, allow_nan=False)
+        yield name, percent_encode(_ENCODED_0_1, text)

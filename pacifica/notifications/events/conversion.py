@@ -1,7 +1,8 @@
-"""Events of one version of CloudEvents as those of another, with all that the other can say."""
+"""Converts events between the versions of CloudEvents, without losing what they say."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from string import digits
 from typing import Any
@@ -13,18 +14,19 @@ from pacifica.notifications.events.attributes import (
     VERSION,
     VERSION_0_1,
     VERSIONS,
-    base64_bytes,
     context_attributes,
+    decode_base64,
     extension_problem,
+    is_media_type,
     is_timestamp,
-    quoted,
+    printable_name,
     text_problem,
     value_problem,
 )
-from pacifica.notifications.events.mediatypes import is_json_type, is_media_type
+from pacifica.notifications.events.http_binding import is_json_type
 from pacifica.notifications.jsontext import read_json, write_json
 
-# What the attributes of 0.1 are called in 1.0.
+# The names in 1.0 of the attributes of 0.1.
 _NAMES_0_1 = {
     "eventType": "type",
     "source": "source",
@@ -35,113 +37,116 @@ _NAMES_0_1 = {
 }
 _MEMBERS_0_1 = frozenset({*_NAMES_0_1, VERSION_0_1, "extensions", "data"})
 _ATTRIBUTES = ("type", "source", "id", "time", "subject", "dataschema", "datacontenttype")
-# Attributes of which 0.1 takes any text: what they are as extensions, and what others take.
-# Metadata's times have no offset, and whatever one is invented would be wrong somewhere.
-_FORMER: Mapping[str, tuple[str, Callable[[str], bool]]] = {
+# Attributes that may be any text in 0.1: the check of later versions, and the extension that takes
+# a value that does not pass. Metadata's times have no offset, and any offset added here would be
+# wrong somewhere.
+_FALLBACKS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     "time": ("eventtime", is_timestamp),
     "dataschema": ("schemaurl", lambda value: text_problem(value) is None),
     "datacontenttype": ("contenttype", is_media_type),
 }
-_SCHEMA = {"0.3": "schemaurl", "1.0": "dataschema"}
+_SCHEMA_NAMES = {"0.3": "schemaurl", "1.0": "dataschema"}
 _ENCODING = "datacontentencoding"
-# Before the name of an extension that is an attribute's in the other version.
-_TAKEN = "ext"
-_NO_NAME = re.compile("[^a-z0-9]")
-_DEEPEST = 100
+# Goes before the name of an extension that is the name of an attribute in the other version.
+_CONFLICT_PREFIX = "ext"
+_NOT_IN_NAMES = re.compile("[^a-z0-9]")
+_MAX_DEPTH = 100
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What an event consists of, by the names of 1.0, whichever version it has.
+class EventParts:
+    """The parts of an event of any version, with its attributes named as in 1.0.
 
-    `data` is a tuple of its value, empty where there is none; `encoded` tells that it is Base64.
+    `data` holds one value, or none if the event has no data; `is_base64` tells that the value is
+    the Base64 of the data.
     """
 
     attributes: Mapping[str, Any]
     extensions: Mapping[str, Any]
     data: tuple[Any, ...]
-    encoded: bool = False
+    is_base64: bool = False
 
 
-def converted(event: Mapping[str, Any], version: str, wanted: str) -> Mapping[str, Any]:
-    """Return an event of a version as one of the wanted version.
+def convert(event: Mapping[str, Any], version: str, target_version: str) -> Mapping[str, Any]:
+    """Return an event of one version as an event of another.
 
-    What has no place there goes as an extension: a name that is not allowed loses the characters
-    that are not, one that is an attribute's gets `ext` before it, and where two become one, that
-    which needed no change counts, or else the first. A value of no allowed type becomes its JSON
-    text. Raises ValueError for a version that there is not.
+    What the target version has no place for becomes an extension. Characters that are not allowed
+    are dropped from its name, and `ext` is put before the name of an attribute. If two extensions
+    then have the same name, the one whose name was not changed is kept, or else the first. A value
+    whose type is not allowed becomes its JSON text. Raises ValueError for an unknown version.
     """
-    if version == wanted:
+    if version == target_version:
         return event
-    parts = parts_of(event, version)
-    if wanted == "0.1":
-        return _of_0_1(parts)
-    if wanted in VERSIONS:
-        return _flat(parts, wanted)
-    raise ValueError(f"there is no version {quoted(wanted)} of CloudEvents")
+    parts = split_event(event, version)
+    if target_version == "0.1":
+        return _build_0_1(parts)
+    if target_version in VERSIONS:
+        return _build_flat(parts, target_version)
+    raise _unknown(target_version)
 
 
 def with_extensions(
     event: Mapping[str, Any], version: str, extensions: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """Return an event with a subscription's extensions laid over its own; the subscription's win.
+    """Return an event with the extensions of a subscription, which override its own.
 
-    The merge is shallow. Raises ValueError for one that the event's version does not allow.
+    The merge is shallow. Raises ValueError for an extension that the event's version does not
+    allow.
     """
     if not extensions:
         return event
-    if version not in _SCHEMA:
+    if version not in _SCHEMA_NAMES:
         own = event.get("extensions")
         merged = {**own, **extensions} if isinstance(own, dict) else dict(extensions)
         return {**event, "extensions": merged}
     for name, problem in extension_problems(extensions, version):
-        raise ValueError(f"its extension {quoted(name)} {problem} (CloudEvents {version})")
+        raise ValueError(f"its extension {printable_name(name)} {problem} (CloudEvents {version})")
     return {**event, **extensions}
 
 
 def extension_problems(extensions: Mapping[str, Any], version: str) -> Iterator[tuple[str, str]]:
-    """Give each extension that events of a version cannot have, and why; 0.1 can have any."""
-    if version in _SCHEMA:
+    """Yield name and problem of each extension that a version does not allow; 0.1 allows any."""
+    if version in _SCHEMA_NAMES:
         for name, value in extensions.items():
             if problem := extension_problem(name, value, version):
                 yield name, problem
 
 
-def parts_of(event: Mapping[str, Any], version: str) -> Parts:
-    """Take an event of a version apart; raises ValueError for a version that there is not."""
+def split_event(event: Mapping[str, Any], version: str) -> EventParts:
+    """Return the parts of an event; raises ValueError for an unknown version."""
     if version == "0.1":
-        return _parts_0_1(event)
-    if version not in _SCHEMA:
-        raise ValueError(f"there is no version {quoted(version)} of CloudEvents")
+        return _split_0_1(event)
+    if version not in _SCHEMA_NAMES:
+        raise _unknown(version)
     given = {name: value for name, value in event.items() if value is not None}
-    renamed = {_SCHEMA[version]: "dataschema"}
+    renamed = {_SCHEMA_NAMES[version]: "dataschema"}
     names = context_attributes(version) - {VERSION, _ENCODING}
     attributes = {renamed.get(name, name): given[name] for name in given if name in names}
     known = context_attributes(version) | DATA_MEMBERS
     extensions = {name: value for name, value in given.items() if name not in known}
     if version == "1.0" and "data_base64" in given:
-        return Parts(attributes, extensions, (given["data_base64"],), encoded=True)
-    encoded = version == "0.3" and _ENCODING in given and isinstance(event.get("data"), str)
-    return Parts(attributes, extensions, _data(event), encoded)
+        return EventParts(attributes, extensions, (given["data_base64"],), is_base64=True)
+    is_base64 = version == "0.3" and _ENCODING in given and isinstance(event.get("data"), str)
+    return EventParts(attributes, extensions, _data_of(event), is_base64)
 
 
-def _parts_0_1(event: Mapping[str, Any]) -> Parts:
+def _split_0_1(event: Mapping[str, Any]) -> EventParts:
     own = event.get("extensions")
-    # Other members than those of the specification are extensions in the wrong place.
+    # Members that the specification does not name are extensions in the wrong place.
     others = {name: value for name, value in event.items() if name not in _MEMBERS_0_1}
     extensions = {**others, **(own if isinstance(own, dict) else {})}
     attributes = {flat: event[name] for name, flat in _NAMES_0_1.items() if event.get(name)}
     subject = extensions.get("subject")
     if subject and text_problem(subject) is None:
         attributes["subject"] = extensions.pop("subject")
-    data = _data(event)
-    encoded = extensions.get(_ENCODING) == "base64" and _is_base64(data)
-    if encoded:
+    data = _data_of(event)
+    is_base64 = extensions.get(_ENCODING) == "base64" and _is_base64(data)
+    if is_base64:
         del extensions[_ENCODING]
-    return Parts(attributes, extensions, data, encoded)
+    return EventParts(attributes, extensions, data, is_base64)
 
 
-def _of_0_1(parts: Parts) -> dict[str, Any]:
+def _build_0_1(parts: EventParts) -> dict[str, Any]:
     attributes, extensions = parts.attributes, dict(parts.extensions)
     event: dict[str, Any] = {VERSION_0_1: "0.1"}
     for name, flat in _NAMES_0_1.items():
@@ -152,10 +157,12 @@ def _of_0_1(parts: Parts) -> dict[str, Any]:
             event[name] = extensions.pop(name.lower())
     if "subject" in attributes:
         extensions["subject"] = attributes["subject"]
-    data, encoded = parts.data, parts.encoded
-    if encoded and is_json_type(attributes.get("datacontenttype", "")):
-        data, encoded = _decoded(data[0])
-    if encoded:
+    data, is_base64 = parts.data, parts.is_base64
+    if is_base64 and is_json_type(attributes.get("datacontenttype", "")):
+        # What is not the JSON that its type declares stays Base64.
+        with suppress(ValueError, InvalidInput):
+            data, is_base64 = (read_json(decode_base64(data[0]), _MAX_DEPTH),), False
+    if is_base64:
         extensions[_ENCODING] = "base64"
     event["extensions"] = extensions
     if data:
@@ -163,20 +170,20 @@ def _of_0_1(parts: Parts) -> dict[str, Any]:
     return event
 
 
-def _flat(parts: Parts, version: str) -> dict[str, Any]:
+def _build_flat(parts: EventParts, version: str) -> dict[str, Any]:
     event: dict[str, Any] = {VERSION: version}
     extensions = dict(parts.extensions)
     for name in _ATTRIBUTES:
         if name not in parts.attributes:
             continue
         value = parts.attributes[name]
-        former, is_allowed = _FORMER.get(name, ("", _anything))
-        if is_allowed(value):
-            event[_SCHEMA[version] if name == "dataschema" else name] = value
+        fallback, is_allowed = _FALLBACKS.get(name, ("", None))
+        if is_allowed is None or is_allowed(value):
+            event[_SCHEMA_NAMES[version] if name == "dataschema" else name] = value
         else:
-            extensions.setdefault(former, value)
-    event |= _renamed(extensions, version)
-    if parts.data and not parts.encoded:
+            extensions.setdefault(fallback, value)
+    event |= _allowed_extensions(extensions, version)
+    if parts.data and not parts.is_base64:
         event["data"] = parts.data[0]
     elif parts.data and version == "1.0":
         event["data_base64"] = parts.data[0]
@@ -185,31 +192,28 @@ def _flat(parts: Parts, version: str) -> dict[str, Any]:
     return event
 
 
-def _renamed(extensions: Mapping[str, Any], version: str) -> dict[str, Any]:
-    """Return extensions as a version allows them."""
-    taken = context_attributes(version) | DATA_MEMBERS
-    renamed: dict[str, Any] = {}
+def _allowed_extensions(extensions: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """Return extensions with names and values that a version allows."""
+    reserved = context_attributes(version) | DATA_MEMBERS
+    allowed: dict[str, Any] = {}
+    # Names that need no change come first, so that they are the ones that are kept.
     for original, value in sorted(
-        extensions.items(), key=lambda each: _allowed(each[0], version) != each[0]
+        extensions.items(), key=lambda each: _allowed_name(each[0], version) != each[0]
     ):
-        name = _allowed(original, version)
-        if name in taken:
-            name = _TAKEN + name
-        if name and value is not None and name not in renamed:
-            renamed[name] = write_json(value) if value_problem(value, version) else value
-    return renamed
+        name = _allowed_name(original, version)
+        if name in reserved:
+            name = _CONFLICT_PREFIX + name
+        if name and value is not None and name not in allowed:
+            allowed[name] = write_json(value) if value_problem(value, version) else value
+    return allowed
 
 
-def _anything(_value: str) -> bool:
-    return True
-
-
-def _allowed(name: str, version: str) -> str:
-    letters = _NO_NAME.sub("", name.lower())
+def _allowed_name(name: str, version: str) -> str:
+    letters = _NOT_IN_NAMES.sub("", name.lower())
     return letters.lstrip(digits) if version == "0.3" else letters
 
 
-def _data(event: Mapping[str, Any]) -> tuple[Any, ...]:
+def _data_of(event: Mapping[str, Any]) -> tuple[Any, ...]:
     return (event["data"],) if "data" in event else ()
 
 
@@ -217,15 +221,11 @@ def _is_base64(data: tuple[Any, ...]) -> bool:
     if not data or not isinstance(data[0], str):
         return False
     try:
-        base64_bytes(data[0])
+        decode_base64(data[0])
     except ValueError:
         return False
     return True
 
 
-def _decoded(text: str) -> tuple[tuple[Any, ...], bool]:
-    """Return the value of JSON in Base64, or the Base64 itself, and whether it is that."""
-    try:
-        return (read_json(base64_bytes(text), _DEEPEST),), False
-    except (ValueError, InvalidInput):
-        return (text,), True
+def _unknown(version: str) -> ValueError:
+    return ValueError(f"there is no version {printable_name(version)} of CloudEvents")

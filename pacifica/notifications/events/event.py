@@ -1,35 +1,37 @@
-"""Events: what is accepted as one, and the form in which it is stored, matched and sent on."""
+"""Reads events from requests, and gives them the form in which they are stored and sent."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from pacifica.notifications.errors import BatchTooLong, InvalidInput
-from pacifica.notifications.events.binary import binary_event
-from pacifica.notifications.events.conversion import converted, with_extensions
-from pacifica.notifications.events.messages import (
-    BINARY,
-    STRUCTURED,
-    Message,
-    binary_message,
+from pacifica.notifications.events.binary import binary_event, binary_message
+from pacifica.notifications.events.conversion import convert, with_extensions
+from pacifica.notifications.events.http_binding import Message
+from pacifica.notifications.events.structured import (
+    structured_batch,
+    structured_event,
     structured_message,
 )
-from pacifica.notifications.events.structured import structured_batch, structured_event
 from pacifica.notifications.jsontext import read_json, write_json
 
-#: The request header that counts the services like this one on an event's way.
-HOPS_HEADER = "Pacifica-Notifications-Hops"
+#: The request header that counts how many notification services an event came through.
+HOPS_HEADER: Final = "Pacifica-Notifications-Hops"
+STRUCTURED: Final = "structured"
+BINARY: Final = "binary"
+#: The modes in which an event can be sent.
+MODES: Final = (STRUCTURED, BINARY)
 
 
 @dataclass(frozen=True)
 class Event:
-    """One received event: the id it is found by, and its JSON text (ASCII).
+    """A received event: its id in this service, and its JSON text (ASCII).
 
-    `hops` is how many services like this one it came through, as their header says; `version` that
-    of CloudEvents in which it came, empty where it names none.
+    `hops` is the number of notification services that it came through, as its request said.
+    `version` is the version of CloudEvents in which it came; empty if it names none.
     """
 
     uuid: UUID
@@ -39,38 +41,42 @@ class Event:
 
     @cached_property
     def encoded(self) -> bytes:
-        """The text as bytes, which all requests that carry it unchanged share."""
+        """The text as bytes; all requests that carry the event unchanged share this object."""
         return self.text.encode()
 
     @cached_property
     def _messages(self) -> dict[tuple[str, str], Message]:
-        """The messages that were made of it, by version and mode."""
+        """The messages that were built before, by version and mode."""
         return {}
 
     def message(
-        self, wanted: str = "", mode: str = STRUCTURED, extensions: Mapping[str, Any] | None = None
+        self,
+        version: str = "",
+        mode: str = STRUCTURED,
+        extensions: Mapping[str, Any] | None = None,
     ) -> Message:
-        """Return what carries the event in a version of CloudEvents, empty for its own, and a mode.
+        """Return the message that carries the event, in a version of CloudEvents and a mode.
 
-        An object that names no version is sent as it is. `extensions` are a subscription's, which
-        are laid over the event's own; without any, all requests share what is returned. Raises
-        ValueError for extensions that the version does not allow.
+        An empty `version` means the event's own. An object that names no version is sent as it
+        is, and an event that binary mode cannot carry is sent in structured mode. `extensions` are
+        those of a subscription, which override the event's own; without them, all requests share
+        one message. Raises ValueError for extensions that the version does not allow.
         """
         if extensions:
-            return self._made(wanted, mode, extensions)
-        if (message := self._messages.get((wanted, mode))) is None:
-            message = self._messages[wanted, mode] = self._made(wanted, mode, {})
+            return self._build_message(version, mode, extensions)
+        if (message := self._messages.get((version, mode))) is None:
+            message = self._messages[version, mode] = self._build_message(version, mode, {})
         return message
 
-    def _made(self, wanted: str, mode: str, extensions: Mapping[str, Any]) -> Message:
-        version = self.version and (wanted or self.version)
+    def _build_message(self, version: str, mode: str, extensions: Mapping[str, Any]) -> Message:
+        version = self.version and (version or self.version)
         unchanged = version == self.version and not extensions
         if unchanged and (mode != BINARY or not version):
             return structured_message(version, self.encoded)
-        event = converted(self.document(), self.version, version)
+        event = convert(self.document(), self.version, version)
         event = with_extensions(event, version, extensions)
-        if version and mode == BINARY and (made := binary_message(version, event)):
-            return made
+        if version and mode == BINARY and (message := binary_message(version, event)):
+            return message
         return structured_message(version, write_json(event).encode())
 
     def document(self) -> dict[str, Any]:
@@ -79,44 +85,44 @@ class Event:
 
 
 def parse_event(
-    body: bytes, max_depth: int, hops: int = 0, *, names_version: bool = False
+    body: bytes, max_depth: int, hops: int = 0, *, require_version: bool = False
 ) -> Event:
     """Return the event of a request body: a CloudEvent of 0.1, 0.3 or 1.0 in structured mode.
 
-    An object that names no version is taken as it is, unless `names_version`.
-    Raises InvalidInput with each field that is wrong.
+    An object that names no version is taken as it is, or refused if `require_version`. Raises
+    InvalidInput with each field that is wrong.
     """
     document = read_json(body, max_depth)
-    return _event(*structured_event(document, names_version=names_version), hops)
+    return _event(*structured_event(document, require_version=require_version), hops)
 
 
 def parse_binary(
     headers: Mapping[str, str], content_type: str, body: bytes, max_depth: int, hops: int = 0
 ) -> Event:
-    """Return the event of a request in binary mode, as it is in structured mode.
+    """Return the event of a request in binary mode, in the form that it has in structured mode.
 
-    `headers` are the values of those that begin with `ce-`, by the rest of their names in lower
-    case. Raises InvalidInput with each header that is wrong.
+    `headers` are the headers that begin with `ce-`, by their names without it in lower case.
+    Raises InvalidInput with each header that is wrong.
     """
     return _event(*binary_event(headers, content_type, body, max_depth), hops)
 
 
-def parse_batch(body: bytes, max_depth: int, most: int, hops: int = 0) -> list[Event]:
+def parse_batch(body: bytes, max_depth: int, max_events: int, hops: int = 0) -> list[Event]:
     """Return the events of a batch, in order; each must name its version.
 
-    Raises BatchTooLong where there are more than `most`, and InvalidInput with each field that is
-    wrong, whose name begins with the number of its event.
+    Raises BatchTooLong for more than `max_events`, and InvalidInput with each field that is wrong;
+    the names of fields begin with the index of their event.
     """
     documents = read_json(body, max_depth + 1)
     if not isinstance(documents, list):
         raise InvalidInput(("body", "must be a JSON array of events"))
-    if len(documents) > most:
-        raise BatchTooLong(most)
-    return [_event(*accepted, hops) for accepted in structured_batch(documents)]
+    if len(documents) > max_events:
+        raise BatchTooLong(max_events)
+    return [_event(*event, hops) for event in structured_batch(documents)]
 
 
 def identity(event: Event) -> tuple[str, str] | None:
-    """Return source and id of an event, which no other event has; None where it has no version."""
+    """Return source and id, which identify an event; None for an event without a version."""
     if not event.version:
         return None
     document = event.document()

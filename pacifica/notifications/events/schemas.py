@@ -1,4 +1,4 @@
-"""The JSON schemas of CloudEvents in versions 0.1, 0.3 and 1.0."""
+"""The JSON schemas of CloudEvents 0.1, 0.3 and 1.0."""
 
 from typing import Any
 

@@ -8,12 +8,11 @@ import cherrypy
 from cheroot.errors import MaxSizeExceeded
 
 from pacifica.notifications.errors import InvalidInput
-from pacifica.notifications.events.mediatypes import charset, media_type
-from pacifica.notifications.events.structured import EVENT_TYPE
+from pacifica.notifications.events import EVENT_MEDIA_TYPE, charset, media_type
 from pacifica.notifications.rest.errors import ApiError
 
 #: The content types of one JSON object.
-JSON_TYPES = ("application/json", EVENT_TYPE)
+JSON_TYPES = ("application/json", EVENT_MEDIA_TYPE)
 #: What a body of JSON may be in.
 CHARSETS = ("", "utf-8", "us-ascii")
 

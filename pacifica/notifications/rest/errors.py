@@ -13,7 +13,7 @@ from pacifica.notifications.errors import (
     InvalidInput,
     StoreUnavailable,
     TooLarge,
-    TooMany,
+    TooManySubscriptions,
 )
 
 P = ParamSpec("P")
@@ -88,7 +88,7 @@ def api_error(error: Exception) -> ApiError | None:
         return ApiError(400, str(error), fields=fields)
     if isinstance(error, TooLarge | BatchTooLong):
         return ApiError(413, str(error))
-    if isinstance(error, TooMany):
+    if isinstance(error, TooManySubscriptions):
         return ApiError(403, str(error))
     if isinstance(error, StoreUnavailable):
         cherrypy.log(f"answering 503: {error}", traceback=False)

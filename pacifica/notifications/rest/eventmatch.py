@@ -12,9 +12,14 @@ from pacifica.notifications.rest.context import KEY, Context, context
 from pacifica.notifications.rest.errors import ApiError, answering_errors, encode_text
 from pacifica.notifications.rest.request import require_known
 from pacifica.notifications.store import subscriptions
-from pacifica.notifications.subscriptions import changes_to, delivery_changes, new_subscription
-from pacifica.notifications.subscriptions.masking import masked, unmasked
-from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION
+from pacifica.notifications.subscriptions import (
+    SUBSCRIPTION,
+    delivery_format_changes,
+    masked,
+    new_subscription,
+    subscription_changes,
+    unmasked,
+)
 
 T = TypeVar("T")
 
@@ -101,7 +106,7 @@ class DeliveryFormat:
     def PUT(self) -> bytes:  # noqa: N802
         """Change what the body names of how a subscription wants its events."""
         user, uuid = get_remote_user(), _uuid(self._event_uuid)
-        changed = subscriptions.change_delivery_format(user, uuid, delivery_changes(_body()))
+        changed = subscriptions.change_delivery_format(user, uuid, delivery_format_changes(_body()))
         return encode_text(_found(changed))
 
 
@@ -128,7 +133,7 @@ def _found(subscription: T | None) -> T:
 
 def _changes(stored: dict[str, Any], body: Any) -> dict[str, Any]:
     max_length = context().settings.eventmatch.jsonpath_max_length
-    return changes_to(stored, _unmasked(body, stored), max_length)
+    return subscription_changes(stored, _unmasked(body, stored), max_length)
 
 
 def _unmasked(body: Any, stored: dict[str, Any]) -> Any:

@@ -15,17 +15,19 @@ from cherrypy.lib import httputil
 
 from pacifica.notifications.app import App
 from pacifica.notifications.events import (
+    BATCH_MEDIA_TYPE,
+    BINARY_MODE_HEADERS,
+    EVENT_0_1,
+    EVENT_MEDIA_TYPE,
+    HEADER_PREFIX,
     HOPS_HEADER,
     Event,
+    is_json_type,
+    media_type,
     parse_batch,
     parse_binary,
     parse_event,
 )
-from pacifica.notifications.events.binary import TELLING
-from pacifica.notifications.events.headers import PREFIX
-from pacifica.notifications.events.mediatypes import is_json_type, media_type
-from pacifica.notifications.events.schemas import EVENT_0_1
-from pacifica.notifications.events.structured import BATCH_TYPE, EVENT_TYPE
 from pacifica.notifications.rest.accesslog import AccessLog
 from pacifica.notifications.rest.admission import may_send, require_sender
 from pacifica.notifications.rest.body import (
@@ -62,7 +64,7 @@ _UNUSUAL = frozenset(
     f"HTTP_{name.upper().replace('-', '_')}"
     for name in (
         *("Content-Encoding", "Cookie", "Transfer-Encoding", HOPS_HEADER),
-        *(f"{PREFIX}{name}" for name in TELLING),
+        *(f"{HEADER_PREFIX}{name}" for name in BINARY_MODE_HEADERS),
     )
 )
 _SERVER = f"CherryPy/{cherrypy.__version__}"
@@ -86,7 +88,7 @@ class ReceiveEvent:
         require_sender()
         app, multithread = context().app, cherrypy.request.multithread
         hops = _hops(app)
-        if media_type(content_type()) == BATCH_TYPE:
+        if media_type(content_type()) == BATCH_MEDIA_TYPE:
             return encode_text(
                 [str(uuid) for uuid in _store_all(app, _batch(app, hops), multithread)]
             )
@@ -112,8 +114,8 @@ class ReceiveFastPath:
             return self._following(environ, start_response)
         try:
             body = read_exactly(environ["wsgi.input"], int(environ["CONTENT_LENGTH"]))
-            strict = environ["CONTENT_TYPE"] == EVENT_TYPE
-            event = parse_event(body, app.settings.receive.max_depth, names_version=strict)
+            strict = environ["CONTENT_TYPE"] == EVENT_MEDIA_TYPE
+            event = parse_event(body, app.settings.receive.max_depth, require_version=strict)
             status, answer = "200 OK", str(_store(app, event, environ["wsgi.multithread"])).encode()
             headers: dict[str, str] = {}
         except Exception as error:  # noqa: BLE001 the edge of a request: each error is an answer
@@ -174,15 +176,15 @@ def _event(app: App, hops: int) -> Event:
     """Return the event of a request that has one: in binary mode, or in structured mode."""
     declared, limits = content_type(), app.settings.receive
     headers = {
-        name[len(PREFIX) :].lower(): value
+        name[len(HEADER_PREFIX) :].lower(): value
         for name, value in cherrypy.request.headers.items()
-        if name.lower().startswith(PREFIX)
+        if name.lower().startswith(HEADER_PREFIX)
     }
-    if TELLING.isdisjoint(headers) or declared.lower().startswith(_CLOUDEVENTS):
+    if BINARY_MODE_HEADERS.isdisjoint(headers) or declared.lower().startswith(_CLOUDEVENTS):
         require_type(JSON_TYPES)
         body = read_event_body(limits.max_body)
-        strict = media_type(declared) == EVENT_TYPE
-        return parse_event(body, limits.max_depth, hops, names_version=strict)
+        strict = media_type(declared) == EVENT_MEDIA_TYPE
+        return parse_event(body, limits.max_depth, hops, require_version=strict)
     if is_json_type(declared):
         require_utf8(declared)
     body = read_event_body(limits.max_body)
@@ -191,7 +193,7 @@ def _event(app: App, hops: int) -> Event:
 
 def _batch(app: App, hops: int) -> list[Event]:
     limits = app.settings.receive
-    require_type((BATCH_TYPE,))
+    require_type((BATCH_MEDIA_TYPE,))
     return parse_batch(read_event_body(limits.max_body), limits.max_depth, limits.max_batch, hops)
 
 

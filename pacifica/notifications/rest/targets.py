@@ -6,12 +6,16 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from pacifica.notifications.delivery.handshake import objection, origin, question
-from pacifica.notifications.delivery.request import authorization
+from pacifica.notifications.delivery import (
+    authorization,
+    objection,
+    origin,
+    permission_request,
+)
 from pacifica.notifications.errors import InvalidInput
 from pacifica.notifications.rest.errors import ApiError
 from pacifica.notifications.settings.workers import DeliverySettings
-from pacifica.notifications.subscriptions.networks import delivery_rules, literal
+from pacifica.notifications.subscriptions import delivery_rules, literal_address
 from pacifica.notifications.transport import Lookups, Transport, TransportBusy, TransportClosed
 
 # So many threads of a process wait for targets to agree, and as many for names to be looked up.
@@ -51,7 +55,7 @@ class TargetChecks:
         broken = self._rules.refusal_of_scheme(parts.scheme)
         if broken is None and self._rules.refuse_addresses:
             host = parts.hostname or ""
-            address = literal(host)
+            address = literal_address(host)
             if address is not None:
                 broken = self._rules.refusal(address)
             elif (found := self._lookups.find(host, self._settings.connect_timeout)) is not None:
@@ -62,7 +66,7 @@ class TargetChecks:
     def _require_agreed(self, url: str, auth: Mapping[str, Any], user: str) -> None:
         asker = origin(self._settings)
         try:
-            request = question(url, authorization(auth), asker)
+            request = permission_request(url, authorization(auth), asker)
         except ValueError as error:
             raise InvalidInput(("auth", str(error))) from error
         timeout = self._settings.connect_timeout + self._settings.timeout + _GRACE

@@ -10,8 +10,7 @@ from functools import partial
 from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.delivery.outcome import outcome, postponed, unusable
-from pacifica.notifications.delivery.request import delivery_request
+from pacifica.notifications.delivery import delivery_request, outcome, postponed, unsendable
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery
 from pacifica.notifications.settings import Settings
@@ -77,7 +76,7 @@ class Deliverer:
                 )
                 sent.append(self._send(delivery, request))
             except (ValueError, RecursionError) as error:
-                self._recorder.put(unusable(delivery, str(error), utcnow()))
+                self._recorder.put(unsendable(delivery, str(error), utcnow()))
             except (TransportBusy, TransportClosed) as error:
                 self._settle(delivery, SendFailure(str(error), 0.0, ours=True))
         if sent:

@@ -13,7 +13,7 @@ from uuid import UUID
 import peewee
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.delivery.retries import next_probe
+from pacifica.notifications.delivery import next_probe
 from pacifica.notifications.flow import Delivery, State
 from pacifica.notifications.orm import DB, EventLogMatch, EventMatch, Recovery, reading, writing
 from pacifica.notifications.settings.workers import RecoverySettings

@@ -7,12 +7,12 @@ from uuid import UUID
 import peewee
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.errors import TooMany
+from pacifica.notifications.errors import TooManySubscriptions
 from pacifica.notifications.jsontext import write_json
 from pacifica.notifications.orm import DB, EventMatch, reading, writing
 from pacifica.notifications.store.holding import drop_all, select_for_update
 from pacifica.notifications.store.revisions import advance_revision, current_revision
-from pacifica.notifications.subscriptions import require_extensions
+from pacifica.notifications.subscriptions import check_extensions
 
 _JSON_COLUMNS = ("extensions", "auth")
 # A user with so many subscriptions less than the limit, or fewer, cannot reach it soon.
@@ -22,7 +22,7 @@ _SAFE_DISTANCE = 1000
 def create(columns: dict[str, Any], max_per_user: int | None = None) -> dict[str, Any]:
     """Store a new subscription and return it as its owner reads it.
 
-    Raises TooMany if its user has `max_per_user` already; None: there is no limit.
+    Raises TooManySubscriptions if its user has `max_per_user` already; None: there is no limit.
     """
     safe_revision = None
     if max_per_user is not None:
@@ -100,7 +100,7 @@ def _create(
     # Every change takes a revision, so that no more than these were created since.
     is_safe = safe_revision is not None and revision - safe_revision <= _SAFE_DISTANCE
     if max_per_user is not None and not is_safe and _has(columns["user"], max_per_user):
-        raise TooMany(max_per_user)
+        raise TooManySubscriptions(max_per_user)
     return EventMatch.create(**_as_stored(columns), revision=revision).to_hash()
 
 
@@ -114,7 +114,7 @@ def _update(
         return None
     changes = changes_to(row.to_hash())
     if "extensions" in changes:
-        require_extensions(changes["extensions"], row.specversion)
+        check_extensions(changes["extensions"], row.specversion)
     for name, value in _as_stored(changes).items():
         setattr(row, name, value)
     row.updated, row.revision = utcnow(), revision
@@ -146,7 +146,7 @@ def _change_format(user: str, uuid: UUID, changes: Mapping[str, str]) -> dict[st
     if row is None:
         return None
     if wanted := changes.get("specversion"):
-        require_extensions(row.to_hash()["extensions"], wanted)
+        check_extensions(row.to_hash()["extensions"], wanted)
     row.specversion = changes.get("specversion", row.specversion)
     row.mode = changes.get("mode", row.mode)
     row.updated, row.revision = utcnow(), revision

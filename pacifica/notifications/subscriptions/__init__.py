@@ -1,21 +1,44 @@
-"""Subscriptions: their fields, where they may send, and in which format."""
+"""Subscriptions: what their owners set, and where and in which format events are sent to them.
 
+A request body is checked by `subscription`, with the JSON schemas in `schemas`, and becomes the
+columns of a row. Deliveries read a stored row as a `Subscription`. `masking` hides the secrets of
+its auth, and `networks` has the rules about the addresses of targets.
+"""
+
+from pacifica.notifications.subscriptions.masking import MASK, masked, unmasked, without_secrets
+from pacifica.notifications.subscriptions.networks import (
+    NO_RULES,
+    Rules,
+    delivery_rules,
+    literal_address,
+)
+from pacifica.notifications.subscriptions.schemas import DELIVERY, SUBSCRIPTION
 from pacifica.notifications.subscriptions.subscription import (
     REQUIRED,
     VERSION,
     Subscription,
-    changes_to,
-    delivery_changes,
+    check_extensions,
+    delivery_format_changes,
     new_subscription,
-    require_extensions,
+    subscription_changes,
 )
 
 __all__ = [
+    "DELIVERY",
+    "MASK",
+    "NO_RULES",
     "REQUIRED",
+    "SUBSCRIPTION",
     "VERSION",
+    "Rules",
     "Subscription",
-    "changes_to",
-    "delivery_changes",
+    "check_extensions",
+    "delivery_format_changes",
+    "delivery_rules",
+    "literal_address",
+    "masked",
     "new_subscription",
-    "require_extensions",
+    "subscription_changes",
+    "unmasked",
+    "without_secrets",
 ]

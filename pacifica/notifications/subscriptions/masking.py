@@ -1,6 +1,7 @@
-"""Masks in place of the secrets of a subscription's auth, and what they stand for when they return.
+"""Hides the secrets of a subscription's auth from its owner and from recorded responses.
 
-An owner may edit what was read and send it back: a mask then means what is stored already.
+An owner may edit a subscription that was read and send it back. A mask in it then means the secret
+that is stored.
 """
 
 from base64 import b64encode
@@ -14,20 +15,21 @@ from pacifica.notifications.errors import InvalidInput
 
 MASK = "***"
 _SECRETS = {"basic": "password", "header": "credentials", "signature": "secrets"}
-# What is shorter is no secret, and is found in any text.
-_SHORTEST = 4
+# A shorter text is not secret, and may be part of any text.
+_MIN_SECRET_LENGTH = 4
 
 
 def masked(subscription: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a subscription, as its owner reads it, with masks for the secrets of its auth."""
+    """Return a subscription as its owner reads it, with a mask for each secret of its auth."""
     return {**subscription, "auth": _masked_auth(subscription["auth"])}
 
 
 def unmasked(body: Any, stored: Mapping[str, Any]) -> Any:
-    """Return a request's body with the stored auth where it repeats the masked one.
+    """Return a request's body with the stored auth in place of the masked auth.
 
-    `stored` is the subscription as its owner would read it without masks; of a new one, nothing.
-    Raises InvalidInput for a mask beside something new: what it stands for may not be meant.
+    `stored` is the subscription as its owner would read it without masks; empty for a new one.
+    Raises InvalidInput if auth has a mask but is otherwise not the stored one: the owner may not
+    mean the stored secret.
     """
     auth = body.get("auth") if isinstance(body, dict) else None
     if not isinstance(auth, dict):
@@ -46,19 +48,19 @@ def unmasked(body: Any, stored: Mapping[str, Any]) -> Any:
 
 
 def without_secrets(text: str, auth: Mapping[str, Any]) -> str:
-    """Return a text, such as a target's answer, with masks where it repeats what was sent to it."""
+    """Return a text, such as the body of a response, with a mask for each secret in it."""
     if not auth or not text:
         return text
-    # Longest first: a part of one must not be left because another was found in it.
-    for form in sorted(set(_forms(auth)), key=len, reverse=True):
-        text = text.replace(form, MASK)
+    # The longest come first, because a secret may be part of another one.
+    for spelling in sorted(set(_spellings(auth)), key=len, reverse=True):
+        text = text.replace(spelling, MASK)
     return text
 
 
-def _forms(auth: Mapping[str, Any]) -> Iterator[str]:
-    """Give the secrets of an auth as programs write them that repeat a request."""
+def _spellings(auth: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the secrets of an auth in each spelling that a target may echo from a request."""
     for _field, _name, secret in _secrets_of(auth):
-        if isinstance(secret, str) and len(secret) >= _SHORTEST:
+        if isinstance(secret, str) and len(secret) >= _MIN_SECRET_LENGTH:
             yield from (secret, dumps(secret)[1:-1], escape(secret), quote(secret))
             yield b64encode(secret.encode(errors="replace")).decode()
     basic = auth.get("basic")
@@ -76,17 +78,17 @@ def _masked_auth(auth: Mapping[str, Any]) -> dict[str, Any]:
             mask = [MASK] * len(secret) if isinstance(secret, list) else MASK
             masked[kind] = {**block, name: mask}
         elif block is not None and not isinstance(block, dict):
-            masked[kind] = MASK  # what somebody wrote into the database
+            masked[kind] = MASK  # somebody wrote it into the database
     return masked
 
 
 def _secrets_of(auth: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Give field, name and value of each secret, of whatever a body has in their places."""
+    """Yield field, name and value of each secret; in a request body, the value may be anything."""
     for kind, name in _SECRETS.items():
         block = auth.get(kind)
         secret = block.get(name) if isinstance(block, dict) else None
         if isinstance(secret, list):
-            for number, value in enumerate(secret):
-                yield f"auth.{kind}.{name}.{number}", "secret", value
+            for index, value in enumerate(secret):
+                yield f"auth.{kind}.{name}.{index}", "secret", value
         else:
             yield f"auth.{kind}.{name}", name, secret

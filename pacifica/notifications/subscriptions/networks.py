@@ -1,4 +1,4 @@
-"""Rules about the addresses that requests may go to."""
+"""The rules about the network addresses to which requests may be sent."""
 
 import re
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ _UNKNOWN = "only IPv4 and IPv6 addresses are allowed"
 class Rules:
     """Where requests may go: not to `deny`; if `strict`, only to the public internet by https.
 
-    `allow` has addresses that are exceptions from both; https is asked of them all the same. An
-    IPv6 address that carries an IPv4 one (a tunnel's, a translator's) must be permitted in both.
-    One that is mapped (RFC 4291, section 2.5.5.2) is nothing but the IPv4 one.
+    Addresses in `allow` are exceptions from both, but `strict` requires https for them too. An IPv6
+    address that embeds an IPv4 address (of a tunnel or a translator) is permitted only if both
+    addresses are. An IPv4-mapped address (RFC 4291, section 2.5.5.2) counts as the IPv4 address.
     """
 
     allow: tuple[Network, ...] = ()
@@ -38,34 +38,32 @@ class Rules:
 
     @property
     def refuse_addresses(self) -> bool:
-        """Whether there is any address that is not permitted."""
+        """Whether any address at all is not permitted."""
         return self.strict or bool(self.deny)
 
     def refusal(self, address: str | Address) -> str | None:
-        """Return the rule by which an address is not permitted, in words; None if it is.
+        """Say which rule refuses an address, or return None if it is permitted.
 
-        The words do not repeat the address. A zone (RFC 4007) does not count.
+        The text does not repeat the address. A zone (RFC 4007) is ignored.
         """
         try:
             parsed = ip_address(address)
         except ValueError:
             return _UNKNOWN
-        for part in _parts(parsed):
-            if (broken := self._broken(part)) is not None:
-                return broken
-        return None
+        refusals = (self._refusal_of(each) for each in _with_embedded(parsed))
+        return next((refusal for refusal in refusals if refusal is not None), None)
 
     def refusal_of_scheme(self, scheme: str) -> str | None:
-        """Return the rule by which a URL's scheme is not permitted, in words; None if it is."""
+        """Say which rule refuses a URL's scheme, or return None if it is permitted."""
         return _NOT_HTTPS if self.strict and scheme != "https" else None
 
-    def _broken(self, address: Address) -> str | None:
-        if any(address in _plain(network) for network in self.allow):
+    def _refusal_of(self, address: Address) -> str | None:
+        if any(address in _unmapped(network) for network in self.allow):
             return None
         for network in self.deny:
-            if address in _plain(network):
-                words = f"addresses in {network} are not allowed"
-                return words if network.prefixlen else _NOT_LISTED
+            if address in _unmapped(network):
+                refusal = f"addresses in {network} are not allowed"
+                return refusal if network.prefixlen else _NOT_LISTED
         return _NOT_PUBLIC if self.strict and not _is_public(address) else None
 
 
@@ -73,15 +71,15 @@ NO_RULES = Rules()
 
 
 def delivery_rules(settings: DeliverySettings) -> Rules:
-    """Return where events may be sent."""
+    """Return the rules about where events may be sent."""
     return Rules(settings.allow_networks, settings.deny_networks, settings.strict)
 
 
-def literal(host: str) -> Address | None:
-    """Return the address that a URL's host is in itself, without its zone; None for a name.
+def literal_address(host: str) -> Address | None:
+    """Return the address that a URL's host spells out, without its zone; None for a name.
 
-    IPv4 addresses have all the spellings of inet_aton (POSIX): of one to four parts, each decimal,
-    octal or hexadecimal, and a trailing dot, which names have.
+    An IPv4 address may have any spelling of inet_aton (POSIX): one to four parts, each decimal,
+    octal or hexadecimal. It may also end with a dot, as names may.
     """
     text = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if ":" not in text:
@@ -97,7 +95,7 @@ def _ipv4(text: str) -> IPv4Address | None:
     if len(parts) > _IPV4_PARTS or not all(_NUMBER.fullmatch(part) for part in parts):
         return None
     *high, low = (int(part, _base(part)) for part in parts)
-    # The last part has all the bytes that are left.
+    # The last part stands for all remaining bytes.
     if any(number > 0xFF for number in high) or low >= 256 ** (_IPV4_PARTS - len(high)):
         return None
     return IPv4Address(low + sum(byte << 8 * (3 - place) for place, byte in enumerate(high)))
@@ -109,23 +107,23 @@ def _base(number: str) -> int:
     return 8 if number[0] == "0" else 10
 
 
-def _parts(address: Address) -> tuple[Address, ...]:
-    """Return what must be permitted for an address to be: itself, and what it carries."""
+def _with_embedded(address: Address) -> tuple[Address, ...]:
+    """Return all addresses that must be permitted: an address, and those embedded in it."""
     if isinstance(address, IPv4Address):
         return (address,)
     if address.ipv4_mapped is not None:
         return (address.ipv4_mapped,)
-    carried: list[IPv4Address] = []
+    if address in _UNSPECIFIED_OR_LOOPBACK:
+        return (address,)
+    embedded: list[IPv4Address] = []
     interface = int(address) >> 32 & 0xFFFFFFFF
     if interface in _ISATAP or any(address in network for network in _LAST_32_BITS):
-        carried.append(IPv4Address(int(address) & 0xFFFFFFFF))
+        embedded.append(IPv4Address(int(address) & 0xFFFFFFFF))
     if address.sixtofour is not None:
-        carried.append(address.sixtofour)
+        embedded.append(address.sixtofour)
     if address.teredo is not None:
-        carried += address.teredo  # of the server and of the client
-    if address in _OWN:
-        carried.clear()
-    return (address, *carried)
+        embedded += address.teredo  # of the server and of the client
+    return (address, *embedded)
 
 
 def _is_public(address: Address) -> bool:
@@ -137,32 +135,33 @@ def _is_public(address: Address) -> bool:
     )
 
 
-def _plain(network: Network) -> Network:
-    """Return a network of IPv4-mapped addresses as one of IPv4, which they are judged as."""
+def _unmapped(network: Network) -> Network:
+    """Return a network of IPv4-mapped addresses as the IPv4 network that it stands for."""
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
         return IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
     return network
 
 
 _IPV4_PARTS = 4
-# More decimal digits than ten are past 32 bits in any case.
+# A decimal number of more than ten digits never fits into 32 bits.
 _NUMBER = re.compile("0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]{0,9}")
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
-# The unspecified and the loopback address, which only look as if they carried one of IPv4.
-_OWN = IPv6Network("::/127")
-# IPv4-compatible (RFC 4291), translated (RFC 2765), and of NAT64 (RFC 6052 and 8215).
+# These only look as if they embedded an IPv4 address.
+_UNSPECIFIED_OR_LOOPBACK = IPv6Network("::/127")
+# The prefixes of IPv4-compatible (RFC 4291), translated (RFC 2765) and NAT64 addresses (RFC 6052
+# and 8215), whose last 32 bits are an IPv4 address.
 _LAST_32_BITS = tuple(
     IPv6Network(text) for text in ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
 )
-# What an interface's identifier begins with that carries an IPv4 address (RFC 5214).
+# The first half of an interface identifier whose second half is an IPv4 address (RFC 5214).
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})
 
 _ALL_IPV4 = (IPv4Network("0.0.0.0/0"),)
-# All global unicast addresses that IANA has handed out, and those of NAT64.
+# All global unicast addresses that IANA has allocated, and those of NAT64.
 _PUBLIC_IPV6 = (IPv6Network("2000::/3"), IPv6Network("64:ff9b::/96"))
-# Python's own table depends on its version, and calls some global that nobody outside a site has:
-# multicast, and the relays of 6to4. From IANA's registries of special-purpose addresses.
+# From IANA's registries of special-purpose addresses. The table in Python's ipaddress depends on
+# the version of Python, and takes multicast and the relays of 6to4 for global.
 _RESERVED = tuple(
     ip_network(text)
     for text in (

@@ -1,4 +1,4 @@
-"""The JSON schemas of the bodies that `/eventmatch` takes."""
+"""The JSON schemas of the request bodies of `/eventmatch`."""
 
 from typing import Any
 

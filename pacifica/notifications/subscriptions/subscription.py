@@ -1,4 +1,4 @@
-"""Subscriptions: what one holds, and what its owner may change about it."""
+"""A subscription: what delivering to it takes, and what its owner may set and change."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from pacifica.notifications.errors import ExpressionError, InvalidInput
-from pacifica.notifications.events.attributes import quoted
-from pacifica.notifications.events.conversion import extension_problems
+from pacifica.notifications.events import STRUCTURED, extension_problems, printable_name
 from pacifica.notifications.jsonpath import parse
 from pacifica.notifications.schema import Schema
 from pacifica.notifications.subscriptions.schemas import DELIVERY, SUBSCRIPTION
@@ -25,10 +24,11 @@ _DELIVERY_SCHEMA = Schema(DELIVERY)
 
 @dataclass(frozen=True)
 class Subscription:
-    """What delivering to one subscription takes; `revision` tells its states apart.
+    """A subscription, as far as deliveries to it need it.
 
-    `specversion` is the version of CloudEvents that it wants, empty for each event's own, and
-    `mode` structured or binary. What may be secret stays out of its `repr`.
+    `revision` changes with each change to the subscription. `specversion` is the version of
+    CloudEvents in which it gets events, empty for each event's own version; `mode` is structured
+    or binary. The `repr` leaves out what may be secret.
     """
 
     uuid: UUID
@@ -38,11 +38,11 @@ class Subscription:
     auth: Mapping[str, Any] = field(repr=False)
     revision: int
     specversion: str = ""
-    mode: str = "structured"
+    mode: str = STRUCTURED
 
 
 def new_subscription(body: Any, user: str, max_jsonpath: int) -> dict[str, Any]:
-    """Return the checked columns of a new subscription from a request body.
+    """Check a request body, and return the columns of a new subscription.
 
     Raises InvalidInput with every field that is wrong.
     """
@@ -54,39 +54,41 @@ def new_subscription(body: Any, user: str, max_jsonpath: int) -> dict[str, Any]:
     return {"extensions": {}, "auth": {}, **changes, "user": user}
 
 
-def changes_to(stored: Mapping[str, Any], body: Any, max_jsonpath: int) -> dict[str, Any]:
-    """Return the checked columns that a request body changes in a stored subscription.
+def subscription_changes(stored: Mapping[str, Any], body: Any, max_jsonpath: int) -> dict[str, Any]:
+    """Check a request body, and return the columns that it changes in a stored subscription.
 
-    `stored` is the subscription as its owner reads it. What the body does not name, or names with
-    the stored value, is not in the result. Raises InvalidInput with every field that is wrong.
+    `stored` is the subscription as its owner reads it. A field with the stored value is not a
+    change, and is not checked. Raises InvalidInput with every field that is wrong.
     """
     changes = _checked(body, stored, max_jsonpath, also=_ONLY_ON_UPDATE)
     if isinstance(changes.get("disabled"), str):
-        changes["disabled"] = _moment(changes["disabled"])
+        changes["disabled"] = _disabled_time(changes["disabled"])
     return changes
 
 
-def delivery_changes(body: Any) -> dict[str, str]:
-    """Return the checked columns that a request body changes in how a subscription is delivered.
+def delivery_format_changes(body: Any) -> dict[str, str]:
+    """Check a request body, and return the columns that it changes in a delivery format.
 
     Raises InvalidInput with every field that is wrong.
     """
     if not isinstance(body, dict):
         raise InvalidInput(("body", "must be a JSON object"))
-    refused = [(quoted(name), "cannot be set") for name in body.keys() - DELIVERY["properties"]]
+    refused = [
+        (printable_name(name), "cannot be set") for name in body.keys() - DELIVERY["properties"]
+    ]
     if refused:
         raise InvalidInput(*sorted(refused))
     _DELIVERY_SCHEMA.check(body)
     return {name: value or "" for name, value in body.items()}
 
 
-def require_extensions(extensions: Mapping[str, Any], specversion: str) -> None:
+def check_extensions(extensions: Mapping[str, Any], specversion: str) -> None:
     """Raise InvalidInput with every extension that a version of CloudEvents does not allow.
 
-    Where a subscription wants each event's own version, empty, that shows when one comes.
+    An empty `specversion` means each event's own version; then each delivery checks them.
     """
     refused = [
-        (f"extensions.{quoted(name)}", f"{problem} (CloudEvents {specversion})")
+        (f"extensions.{printable_name(name)}", f"{problem} (CloudEvents {specversion})")
         for name, problem in extension_problems(extensions, specversion)
     ]
     if refused:
@@ -98,31 +100,31 @@ def _checked(
 ) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InvalidInput(("body", "must be a JSON object"))
-    named = {name: value for name, value in body.items() if not _same(stored, name, value)}
+    changed = {name: value for name, value in body.items() if not _is_stored(stored, name, value)}
     settable = (_SETTABLE - _ONLY_ON_UPDATE) | also
-    refused = [(name[:64], "cannot be set") for name in named if name not in settable]
+    refused = [(name[:64], "cannot be set") for name in changed if name not in settable]
     if refused:
         raise InvalidInput(*refused)
-    _SCHEMA.check(named)
+    _SCHEMA.check(changed)
     problems = [
         (name, problem)
         for name, problem in (
-            ("jsonpath", _jsonpath_problem(named.get("jsonpath"), max_jsonpath)),
-            ("target_url", _url_problem(named.get("target_url"))),
-            *((name, _text_problem(value)) for name, value in named.items()),
-            ("auth", _text_problem(dumps(named.get("auth"), ensure_ascii=False))),
+            ("jsonpath", _jsonpath_problem(changed.get("jsonpath"), max_jsonpath)),
+            ("target_url", _url_problem(changed.get("target_url"))),
+            *((name, _text_problem(value)) for name, value in changed.items()),
+            ("auth", _text_problem(dumps(changed.get("auth"), ensure_ascii=False))),
         )
         if problem
     ]
     if problems:
         raise InvalidInput(*problems)
-    if "auth" in named and named["auth"] is None:
-        named["auth"] = {}
-    return named
+    if "auth" in changed and changed["auth"] is None:
+        changed["auth"] = {}
+    return changed
 
 
-def _same(stored: Mapping[str, Any], name: str, value: Any) -> bool:
-    """Tell whether a body repeats what is stored, as JSON: 1 and true are not the same."""
+def _is_stored(stored: Mapping[str, Any], name: str, value: Any) -> bool:
+    """Tell whether a value is the stored one, compared as JSON: 1 and true are different."""
     return name in stored and dumps(stored[name], sort_keys=True) == dumps(value, sort_keys=True)
 
 
@@ -154,15 +156,16 @@ def _url_problem(text: str | None) -> str | None:
 
 
 def _text_problem(value: Any) -> str | None:
-    """Refuse in text columns what a database cannot store: NUL and lone surrogates."""
+    """Refuse characters that some databases cannot store: NUL and lone surrogates."""
     if isinstance(value, str) and ("\0" in value or any("\ud800" <= c <= "\udfff" for c in value)):
         return "has characters that cannot be stored"
     return None
 
 
-def _moment(text: str) -> datetime:
+def _disabled_time(text: str) -> datetime:
+    """Return a time as naive UTC; raises InvalidInput."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    except (ValueError, OverflowError) as error:  # the latter next to the first and the last year
+    except (ValueError, OverflowError) as error:  # OverflowError: a time near year 1 or 9999
         raise InvalidInput(("disabled", "must be null or an ISO 8601 date and time")) from error

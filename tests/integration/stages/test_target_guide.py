@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from pacifica.notifications.delivery.handshake import objection, question
+from pacifica.notifications.delivery import objection, permission_request
 from pacifica.notifications.flow import Delivery
 from pacifica.notifications.store import subscriptions
 from pacifica.notifications.store.deliveries import events_of
@@ -103,7 +103,7 @@ def running(program: str, folder: Path, *arguments: str) -> Iterator[Callable[[]
 
 def is_listening(url: str) -> bool:
     with Transport() as transport:
-        result = transport.submit(question(url, (), "events.example.org")).result(5)
+        result = transport.submit(permission_request(url, (), "events.example.org")).result(5)
     return objection(result, "events.example.org") is None
 
 
@@ -213,7 +213,7 @@ def test_handshake_of_the_page_agrees_with_its_senders_only(flow: Flow) -> None:
             b"",
         )
         with Transport() as transport:
-            asked = question(flow.target.url, (), "events.example.org")
+            asked = permission_request(flow.target.url, (), "events.example.org")
             result = transport.submit(asked).result(5)
         assert (objection(result, "events.example.org") is None) == agrees
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from pacifica.notifications.errors import TooMany
+from pacifica.notifications.errors import TooManySubscriptions
 from pacifica.notifications.orm import DB, EventMatch
 from pacifica.notifications.store import holding, subscriptions
 from pacifica.notifications.store.revisions import current_revision
@@ -101,7 +101,7 @@ def test_creating_is_refused_when_a_user_has_as_many_as_allowed(
     monkeypatch.setattr(subscriptions, "_SAFE_DISTANCE", distance)
     mine = [create("alice", 3) for _ in range(3)]
     before = current_revision()
-    with pytest.raises(TooMany, match="3"):
+    with pytest.raises(TooManySubscriptions, match="3"):
         create("alice", 3)
     assert current_revision() == before
     assert len(subscriptions.of_user("alice")) == 3
@@ -120,7 +120,7 @@ def test_no_more_are_created_than_allowed_when_many_come_at_once(
     def created(_: int) -> bool:
         try:
             create("alice", 5)
-        except TooMany:
+        except TooManySubscriptions:
             return False
         return True
 

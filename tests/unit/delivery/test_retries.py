@@ -1,4 +1,4 @@
-"""Recovering: when a failed delivery, and a disabled subscription, are tried again."""
+"""Retries: when a failed delivery and a disabled subscription are tried again."""
 
 from datetime import datetime, timedelta
 
@@ -6,7 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacifica.notifications.delivery.retries import jittered, next_probe
+from pacifica.notifications.delivery.retries import (
+    jittered_wait,
+    next_probe,
+    retry_after_seconds,
+)
 from pacifica.notifications.settings import Settings
 
 NOW = datetime(2026, 1, 31, 12, 0, 0)
@@ -15,16 +19,16 @@ SECONDS = st.floats(0, 1e6)
 
 
 @given(st.integers(1, 10_000), SECONDS, SECONDS)
-def test_wait_is_never_longer_than_its_bound(failures: int, first: float, most: float) -> None:
-    wait = jittered(failures, first, most).total_seconds()
-    assert 0 <= wait <= min(first * 2.0 ** min(failures - 1, 1000), most) + 1e-6
+def test_wait_is_never_longer_than_its_bound(failures: int, first: float, max_wait: float) -> None:
+    wait = jittered_wait(failures, first, max_wait).total_seconds()
+    assert 0 <= wait <= min(first * 2.0 ** min(failures - 1, 1000), max_wait) + 1e-6
 
 
 @pytest.mark.parametrize(("failures", "bound"), [(1, 2), (2, 4), (3, 8), (4, 10), (5000, 10)])
 def test_waits_are_spread_evenly_from_nothing_to_a_bound_that_doubles(
     failures: int, bound: float
 ) -> None:
-    waits = [jittered(failures, 2, 10).total_seconds() / bound for _ in range(4000)]
+    waits = [jittered_wait(failures, 2, 10).total_seconds() / bound for _ in range(4000)]
     for tenth in range(10):
         share = sum(tenth / 10 <= wait <= (tenth + 1) / 10 for wait in waits) / len(waits)
         assert 0.06 < share < 0.14  # eight standard deviations away
@@ -33,7 +37,7 @@ def test_waits_are_spread_evenly_from_nothing_to_a_bound_that_doubles(
 @pytest.mark.parametrize(
     ("number", "seconds"), [(1, 30), (2, 300), (3, 1800), (4, 7200), (5, 21600), (99, 21600)]
 )
-def test_probe_is_due_after_the_wait_of_its_number_and_the_last_one_repeats(
+def test_probe_is_due_after_the_wait_for_its_number_and_the_last_wait_repeats(
     number: int, seconds: float
 ) -> None:
     assert next_probe(number, NOW, NOW, SETTINGS.recovery) == NOW + timedelta(seconds=seconds)
@@ -47,3 +51,43 @@ def test_probes_end_a_week_after_the_subscription_was_disabled() -> None:
 
 def test_probes_go_on_when_the_subscription_waits_for_policy_alone() -> None:
     assert next_probe(10_000, NOW, None, SETTINGS.recovery) == NOW + timedelta(hours=6)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("  ", None),
+        ("120", 120),
+        (" 120 ", 120),
+        ("-1", None),
+        ("1.5", None),
+        ("٣", None),
+        ("1e3", None),
+        ("Sat, 31 Jan 2026 12:00:10 GMT", 10),
+        ("Sat, 31 Jan 2026 13:00:10 +0100", 10),
+        ("Sat, 31 Jan 2026 12:00:10 -0000", 10),
+        ("Saturday, 31-Jan-26 12:00:10 GMT", 10),
+        ("Sat Jan 31 12:00:10 2026", 10),
+        ("Fri, 30 Jan 2026 12:00:00 GMT", 0),
+        ("Fri, 31 Dec 9999 23:59:59 -0100", None),
+        ("Mon, 01 Jan 0001 00:00:00 +0100", 0),
+        ("Sat, 32 Jan 2026 12:00:10 GMT", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_or_nothing(
+    value: str | None, seconds: float | None
+) -> None:
+    assert retry_after_seconds(value, NOW) == seconds
+
+
+DATE_PARTS = st.sampled_from(
+    [*"0123456789 ,:-+", "Sat", "Jan", "2026", "9999", "12:00:00", "GMT", "+9999", "99"]
+)
+
+
+@given(st.text(max_size=40) | st.lists(DATE_PARTS, max_size=12).map("".join))
+def test_retry_after_never_fails_and_is_never_negative(value: str) -> None:
+    seconds = retry_after_seconds(value, NOW)
+    assert seconds is None or seconds >= 0

@@ -1,4 +1,4 @@
-"""Signatures: a target that has a secret knows who sent a body, and nobody else can say so."""
+"""Signatures: a target that has a secret can verify who sent a body."""
 
 import base64
 import time
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.delivery.signature import signature_headers
+from pacifica.notifications.delivery.request import signature_headers
 
 DELIVERY = UUID("2f1c9f4e-7c2b-4c57-9b0e-2f6d1b6b4b11")
 OLD, NEW, OTHER = (f"whsec_{base64.b64encode(bytes([each]) * 32).decode()}" for each in (1, 2, 3))
@@ -31,7 +31,7 @@ def is_accepted(secret: str, body: bytes, given: dict[str, str]) -> bool:
     return True
 
 
-def test_signature_is_that_of_the_reference_libraries_own_example() -> None:
+def test_signature_is_that_of_the_reference_librarys_example() -> None:
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105
     name: Any = "msg_p5jXN8AQM9LWM0D4loKWxJek"
     moment = datetime.fromtimestamp(1614265330, UTC).replace(tzinfo=None)
@@ -39,7 +39,7 @@ def test_signature_is_that_of_the_reference_libraries_own_example() -> None:
     assert signed["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_headers_name_the_delivery_and_the_moment() -> None:
+def test_signature_headers_name_the_delivery_and_the_time() -> None:
     moment = datetime(2026, 1, 31, 12, 0, 0, 999999)
     signed = headers(OLD, now=moment)
     assert signed["webhook-id"] == str(DELIVERY)
@@ -47,7 +47,7 @@ def test_headers_name_the_delivery_and_the_moment() -> None:
 
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system's zone cannot be changed")
-def test_moment_is_the_same_in_every_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timestamp_is_the_same_in_every_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
@@ -101,7 +101,7 @@ def test_body_is_refused_when_anything_was_changed(tampered: dict[str, str]) -> 
         "whsec_é",
     ],
 )
-def test_secret_that_is_none_is_refused_without_being_repeated(secret: Any) -> None:
+def test_malformed_secret_is_refused_without_being_repeated(secret: Any) -> None:
     with pytest.raises(ValueError, match="must be ") as refusal:
         headers(secret)
     assert len(secret) < 9 or secret[6:] not in str(refusal.value)

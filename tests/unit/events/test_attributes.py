@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from pacifica.notifications.events.attributes import (
     attribute_problems,
-    base64_bytes,
     context_attributes,
+    decode_base64,
     extension_problem,
     is_timestamp,
-    quoted,
+    printable_name,
     text_problem,
     value_problem,
 )
@@ -28,7 +28,7 @@ def problems(version: str, **changed: Any) -> list[tuple[str, str]]:
 
 
 @BOTH
-def test_event_has_no_problems_when_it_has_what_is_required(version: str) -> None:
+def test_event_has_no_problems_when_it_has_the_required_attributes(version: str) -> None:
     assert problems(version) == []
 
 
@@ -73,56 +73,58 @@ def test_optional_attribute_is_named_when_it_is_wrong(version: str, name: str, v
 
 
 @BOTH
-def test_optional_attributes_may_be_null(version: str) -> None:
+def test_optional_attribute_is_allowed_when_it_is_null(version: str) -> None:
     assert problems(version, **dict.fromkeys(context_attributes(version) - EVENT.keys())) == []
 
 
 @pytest.mark.parametrize("value", ["base64", "Base64", "BASE64"])
-def test_encoding_is_base64_in_any_case(value: str) -> None:
+def test_datacontentencoding_is_accepted_in_upper_and_lower_case(value: str) -> None:
     assert problems("0.3", datacontentencoding=value) == []
 
 
 @pytest.mark.parametrize("value", ["", "x", "é 😀", True, False, 0, -(2**31), 2**31 - 1])
-def test_extension_of_1_0_is_string_boolean_or_integer_of_32_bits(value: Any) -> None:
+def test_extension_of_1_0_is_accepted_when_it_is_a_string_a_boolean_or_a_32_bit_integer(
+    value: Any,
+) -> None:
     assert problems("1.0", own=value) == []
     assert value_problem(value, "1.0") is None
 
 
 @pytest.mark.parametrize("value", [2**31, -(2**31) - 1, 1.0, 1e3, [], {}, "\0", "\x9f", "\ud800"])
-def test_extension_of_1_0_is_named_when_it_is_of_another_type(value: Any) -> None:
+def test_extension_of_1_0_is_refused_when_it_has_another_type(value: Any) -> None:
     ((field, reason),) = problems("1.0", own=value)
     assert (field, reason) == ("own", value_problem(value, "1.0"))
 
 
 @pytest.mark.parametrize("value", [2**31, 1.5, [1], {"a": {"b": None}}, True])
-def test_extension_of_0_3_is_anything(value: Any) -> None:
+def test_extension_of_0_3_is_accepted_when_it_has_any_type(value: Any) -> None:
     assert problems("0.3", own=value) == []
 
 
 @BOTH
 @pytest.mark.parametrize("name", ["Own", "own-name", "own_name", "é", "", "a b", "own\n", "ownⅷ"])
-def test_name_is_quoted_when_it_is_not_allowed(version: str, name: str) -> None:
+def test_attribute_name_is_refused_when_it_has_other_characters(version: str, name: str) -> None:
     ((field, reason),) = problems(version, **{name: "x"})
-    assert field == quoted(name)
+    assert field == printable_name(name)
     assert "lower-case" in reason
 
 
-def test_name_may_begin_with_a_digit_in_1_0_only() -> None:
+def test_attribute_name_may_begin_with_a_digit_in_1_0_only() -> None:
     assert problems("1.0", **{"0x": 1}) == []
     assert [field for field, _ in problems("0.3", **{"0x": 1})] == ["0x"]
 
 
-def test_name_is_quoted_in_ascii_and_in_part_when_it_is_long() -> None:
+def test_attribute_name_is_escaped_and_shortened_in_errors() -> None:
     ((field, _),) = problems("1.0", **{"é" * 1000: 1})
     assert field == r"\xe9" * 64
 
 
-def test_data_base64_is_no_name_in_0_3() -> None:
+def test_data_base64_is_refused_in_0_3() -> None:
     assert [field for field, _ in problems("0.3", data_base64="AA==")] == ["data_base64"]
 
 
 @BOTH
-def test_extension_must_not_be_named_as_what_the_specification_names(version: str) -> None:
+def test_extension_is_refused_when_it_has_the_name_of_an_attribute_or_of_data(version: str) -> None:
     for name in (*context_attributes(version), "data", "data_base64"):
         assert extension_problem(name, "x", version) is not None
     assert extension_problem("own", "x", version) is None
@@ -130,12 +132,12 @@ def test_extension_must_not_be_named_as_what_the_specification_names(version: st
 
 
 @pytest.mark.parametrize("code", [0xFDD0, 0xFDEF, 0xFFFE, 0xFFFF, 0x1FFFE, 0x10FFFF, 0x7F, 0x80])
-def test_text_must_not_have_what_is_no_character(code: int) -> None:
+def test_text_is_refused_when_it_has_a_control_character_or_noncharacter(code: int) -> None:
     assert text_problem(f"a{chr(code)}b") == "has characters that are not allowed"
 
 
 @pytest.mark.parametrize("code", [0x20, 0x7E, 0xA0, 0xFDCF, 0xFDF0, 0xFFFD, 0x10000, 0x10FFFD])
-def test_text_may_have_any_other_character(code: int) -> None:
+def test_text_is_accepted_when_it_has_any_other_character(code: int) -> None:
     assert text_problem(f"a{chr(code)}b") is None
 
 
@@ -147,7 +149,7 @@ def test_text_may_have_any_other_character(code: int) -> None:
         *("2020-02-29t00:00:00z", "2000-02-29T00:00:00+23:59", "2018-04-05T17:31:00.123456789Z"),
     ],
 )
-def test_time_is_one_when_it_is_as_rfc_3339_has_it(text: str) -> None:
+def test_timestamp_is_valid_when_it_follows_rfc_3339(text: str) -> None:
     assert is_timestamp(text)
 
 
@@ -183,25 +185,25 @@ def test_time_is_one_when_it_is_as_rfc_3339_has_it(text: str) -> None:
         *(" 2018-04-05T17:31:00Z", "2018-4-5T17:31:00Z", "12018-04-05T17:31:00Z", ""),
     ],
 )
-def test_time_is_none_when_it_is_another_form_or_no_moment(text: str) -> None:
+def test_timestamp_is_invalid_when_it_has_another_form_or_names_no_moment(text: str) -> None:
     assert not is_timestamp(text)
 
 
 @given(st.datetimes(timezones=st.timezones()))
-def test_time_is_one_whenever_python_writes_it_with_an_offset_of_minutes(moment: Any) -> None:
+def test_timestamp_of_python_is_valid_when_its_offset_has_whole_minutes(moment: Any) -> None:
     text = moment.isoformat()
     whole_minutes = moment.utcoffset().seconds % 60 == 0 and not moment.utcoffset().microseconds
     assert is_timestamp(text) == whole_minutes
 
 
 @given(st.binary())
-def test_base64_is_read_as_what_it_encodes(data: bytes) -> None:
-    assert base64_bytes(b64encode(data).decode()) == data
+def test_base64_is_decoded_to_the_bytes_that_were_encoded(data: bytes) -> None:
+    assert decode_base64(b64encode(data).decode()) == data
 
 
 @pytest.mark.parametrize(
     "text", ["A", "AA", "AAA", "A===", "AA==AA", "AA-_", "A A=", "é", "AA==\n"]
 )
-def test_base64_is_refused_when_it_is_none(text: str) -> None:
+def test_base64_is_refused_when_it_is_malformed(text: str) -> None:
     with pytest.raises(ValueError, match="must be Base64"):
-        base64_bytes(text)
+        decode_base64(text)

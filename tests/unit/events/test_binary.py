@@ -39,7 +39,7 @@ def reasons(headers: dict[str, str]) -> str:
     return str(refusal.value)
 
 
-def test_example_of_the_binding_is_read() -> None:
+def test_example_of_the_http_binding_1_0_is_read() -> None:
     headers = {
         "specversion": "1.0",
         "type": "com.example.someevent",
@@ -94,7 +94,7 @@ def test_data_is_json_when_its_content_type_says_so(kind: str) -> None:
     ],
     ids=lambda body: ascii(body[:20]),
 )
-def test_event_is_refused_when_its_json_is_none(body: bytes) -> None:
+def test_event_is_refused_when_its_data_is_declared_json_and_is_malformed(body: bytes) -> None:
     assert fields(HEADERS, "application/json", body) == ["body"]
 
 
@@ -153,7 +153,7 @@ def test_event_has_no_data_when_its_body_is_empty(headers: dict[str, str], kind:
     assert not {"data", "data_base64", "datacontentencoding"}.intersection(read(headers, kind))
 
 
-def test_encoding_that_a_header_names_says_nothing_of_the_body() -> None:
+def test_datacontentencoding_header_is_ignored() -> None:
     headers = {**HEADERS, "specversion": "0.3", "datacontentencoding": "base64"}
     assert read(headers, "application/json", b"{}") == {
         **{name: headers[name] for name in HEADERS},
@@ -165,7 +165,7 @@ def test_encoding_that_a_header_names_says_nothing_of_the_body() -> None:
     assert (of_text["data"], "datacontentencoding" in of_text) == ("AAEC", False)
 
 
-def test_attribute_is_decoded() -> None:
+def test_attribute_is_percent_decoded_and_unescaped() -> None:
     headers = {**HEADERS, "subject": "Euro%20%E2%82%AC%20%F0%9F%98%80", "own": '"a \\"b\\""'}
     event = read(headers)
     assert (event["subject"], event["own"]) == ("Euro € 😀", 'a "b"')
@@ -210,19 +210,19 @@ def test_header_is_named_when_it_is_absent(absent: str) -> None:
     assert fields(headers) == [f"ce-{absent}"]
 
 
-def test_header_is_told_to_be_given_once_when_it_was_given_twice() -> None:
+def test_header_is_refused_when_it_was_given_twice() -> None:
     assert reasons({**HEADERS, "id": "a\0a"}) == "ce-id: must be given once"
 
 
 @pytest.mark.parametrize("kind", ["json", "a/b\0a/b", "text/plain\nx", "a/é", ";", ","])
-def test_content_type_is_named_when_it_is_none(kind: str) -> None:
+def test_content_type_is_named_when_it_is_malformed(kind: str) -> None:
     assert fields(HEADERS, kind, b"x") == ["Content-Type"]
 
 
 # Version 0.1.
 
 
-def test_example_of_the_binding_0_1_is_read() -> None:
+def test_example_of_the_http_binding_0_1_is_read() -> None:
     assert read(EXAMPLE_0_1, "application/json; charset=utf-8", b'{"a": 1}') == {
         "cloudEventsVersion": "0.1",
         "eventType": "com.example.someevent",
@@ -235,7 +235,7 @@ def test_example_of_the_binding_0_1_is_read() -> None:
     }
 
 
-def test_attributes_of_0_1_may_do_without_quotes_and_have_encoded_characters() -> None:
+def test_attribute_of_0_1_is_read_when_it_is_unquoted_or_percent_encoded() -> None:
     headers = {**OF_0_1, "source": "/a%20%E2%82%AC", "eventtypeversion": r'"\u00e9 %25"'}
     event = read(headers)
     assert (event["source"], event["eventTypeVersion"]) == ("/a €", "é %")
@@ -255,7 +255,7 @@ def test_attributes_of_0_1_may_do_without_quotes_and_have_encoded_characters() -
     ],
 )
 @pytest.mark.parametrize("name", ["x-own", "extensions-own", "own"])
-def test_extension_of_0_1_is_the_json_value_or_the_text(
+def test_extension_of_0_1_is_a_json_value_or_else_text(
     name: str, value: str, expected: Any
 ) -> None:
     assert read({**OF_0_1, name: value})["extensions"] == {"own": expected}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pacifica.notifications.events.attributes import VERSIONS, attribute_problems
-from pacifica.notifications.events.conversion import converted, with_extensions
+from pacifica.notifications.events.conversion import convert, with_extensions
 from pacifica.notifications.events.structured import structured_event
 
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*.json"))
@@ -50,56 +50,56 @@ def to(wanted: str, version: str, **members: Any) -> dict[str, Any]:
     required = {name: EVENTS[version][name] for name in names if name in EVENTS[version]}
     if version == "0.1":
         required["extensions"] = {}
-    return dict(converted({**required, **members}, version, wanted))
+    return dict(convert({**required, **members}, version, wanted))
 
 
 @pytest.mark.parametrize("wanted", VERSIONS)
 @pytest.mark.parametrize("version", VERSIONS)
 def test_event_has_the_same_meaning_in_every_version(version: str, wanted: str) -> None:
-    assert converted(EVENTS[version], version, wanted) == EVENTS[wanted]
+    assert convert(EVENTS[version], version, wanted) == EVENTS[wanted]
 
 
 @pytest.mark.parametrize("wanted", ["0.3", "1.0"])
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
-def test_event_of_metadata_is_valid_and_comes_back_as_it_was_when_it_is_converted(
+def test_event_of_metadata_is_valid_when_converted_and_unchanged_when_converted_back(
     capture: Path, wanted: str
 ) -> None:
-    event, _ = structured_event(json.loads(capture.read_bytes()), names_version=True)
-    flat = dict(converted(event, "0.1", wanted))
+    event, _ = structured_event(json.loads(capture.read_bytes()), require_version=True)
+    flat = dict(convert(event, "0.1", wanted))
     assert list(attribute_problems(flat, wanted)) == []
     assert (flat["type"], flat["id"], flat["data"]) == (
         event["eventType"],
         event["eventID"],
         event["data"],
     )
-    assert converted(flat, wanted, "0.1") == event
+    assert convert(flat, wanted, "0.1") == event
 
 
 @pytest.mark.parametrize("time", ["2026-01-31T12:00:00", "2026-01-31", "noon", "2026-01-31T12:00"])
-def test_time_without_offset_is_an_extension_when_the_version_has_none(time: str) -> None:
+def test_time_becomes_an_extension_when_it_has_no_offset(time: str) -> None:
     event = to("1.0", "0.1", eventTime=time)
     assert "time" not in event
     assert event["eventtime"] == time
-    assert converted(event, "1.0", "0.1")["eventTime"] == time
+    assert convert(event, "1.0", "0.1")["eventTime"] == time
 
 
-def test_content_type_is_an_extension_when_it_is_no_media_type() -> None:
+def test_content_type_becomes_an_extension_when_it_is_not_a_media_type() -> None:
     event = to("1.0", "0.1", contentType="json")
     assert "datacontenttype" not in event
     assert event["contenttype"] == "json"
-    assert converted(event, "1.0", "0.1")["contentType"] == "json"
+    assert convert(event, "1.0", "0.1")["contentType"] == "json"
 
 
-def test_version_of_the_type_is_an_extension_and_comes_back() -> None:
+def test_event_type_version_becomes_an_extension_and_converts_back() -> None:
     event = to("1.0", "0.1", eventTypeVersion="2")
     assert event["eventtypeversion"] == "2"
-    assert converted(event, "1.0", "0.1")["eventTypeVersion"] == "2"
+    assert convert(event, "1.0", "0.1")["eventTypeVersion"] == "2"
 
 
-def test_subject_is_an_extension_in_0_1_and_comes_back() -> None:
+def test_subject_becomes_an_extension_in_0_1_and_converts_back() -> None:
     event = to("0.1", "1.0", subject="s")
     assert event["extensions"] == {"subject": "s"}
-    assert converted(event, "0.1", "1.0")["subject"] == "s"
+    assert convert(event, "0.1", "1.0")["subject"] == "s"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_subject_is_an_extension_in_0_1_and_comes_back() -> None:
         ("", None),
     ],
 )
-def test_extension_has_an_allowed_name_when_its_own_is_not(name: str, renamed: str | None) -> None:
+def test_extension_is_renamed_when_its_name_is_not_allowed(name: str, renamed: str | None) -> None:
     event = to("1.0", "0.1", extensions={name: "value"})
     assert list(attribute_problems(event, "1.0")) == []
     assert (event["id"], event["source"]) == (EVENT_0_1["eventID"], EVENT_0_1["source"])
@@ -124,14 +124,14 @@ def test_extension_has_an_allowed_name_when_its_own_is_not(name: str, renamed: s
     assert new == ({renamed} if renamed else set())
 
 
-def test_extension_begins_with_a_letter_when_the_version_is_0_3() -> None:
+def test_extension_loses_leading_digits_when_the_version_is_0_3() -> None:
     assert to("0.3", "1.0", **{"1st": "value"})["st"] == "value"
 
 
 @pytest.mark.parametrize(
     "extensions", [{"Color": 1, "color": 2}, {"color": 2, "Color": 1}, {"co-lor": 2, "Color": 1}]
 )
-def test_extension_that_needed_no_change_or_the_first_counts_when_two_become_one(
+def test_extension_whose_name_did_not_change_or_the_first_is_kept_when_two_collide(
     extensions: dict[str, Any],
 ) -> None:
     assert to("1.0", "0.1", extensions=extensions)["color"] == 2
@@ -150,7 +150,9 @@ def test_extension_that_needed_no_change_or_the_first_counts_when_two_become_one
         ("\x07é", '"\\u0007\\u00e9"'),
     ],
 )
-def test_extension_is_its_json_text_when_1_0_has_no_such_value(value: Any, kept: Any) -> None:
+def test_extension_becomes_json_text_when_1_0_does_not_allow_its_type(
+    value: Any, kept: Any
+) -> None:
     event = to("1.0", "0.1", extensions={"x": value})
     assert type(event["x"]) is type(kept)
     assert event["x"] == kept
@@ -165,12 +167,12 @@ def test_extension_is_left_out_when_it_is_null() -> None:
     assert "x" not in to("1.0", "0.1", extensions={"x": None})
 
 
-def test_other_members_of_0_1_are_extensions_and_give_way_to_those() -> None:
+def test_unknown_members_of_0_1_become_extensions_and_do_not_override_extensions() -> None:
     event = to("1.0", "0.1", stray=1, color="member", extensions={"color": "red"})
     assert (event["stray"], event["color"]) == (1, "red")
 
 
-def test_bytes_are_base64_in_the_way_of_each_version() -> None:
+def test_bytes_are_base64_in_the_members_that_each_version_defines() -> None:
     one, three = to("0.3", "1.0", data_base64=BYTES), to("1.0", "0.3", data=BYTES)
     assert (one["data"], one["datacontentencoding"]) == (BYTES, "base64")
     assert (three["data"], "data_base64" in three) == (BYTES, False)
@@ -178,26 +180,26 @@ def test_bytes_are_base64_in_the_way_of_each_version() -> None:
     assert (encoded["data_base64"], "data" in encoded) == (BYTES, False)
 
 
-def test_bytes_are_marked_in_0_1_and_come_back() -> None:
+def test_bytes_are_marked_by_an_extension_in_0_1_and_convert_back() -> None:
     event = to("0.1", "1.0", data_base64=BYTES, datacontenttype="image/png")
     assert (event["data"], event["extensions"]) == (BYTES, {"datacontentencoding": "base64"})
-    assert converted(event, "0.1", "1.0")["data_base64"] == BYTES
-    assert converted(event, "0.1", "0.3")["datacontentencoding"] == "base64"
+    assert convert(event, "0.1", "1.0")["data_base64"] == BYTES
+    assert convert(event, "0.1", "0.3")["datacontentencoding"] == "base64"
 
 
-def test_mark_of_bytes_is_an_extension_when_data_is_no_base64() -> None:
+def test_encoding_stays_an_extension_when_data_is_not_base64() -> None:
     event = to("1.0", "0.1", extensions={"datacontentencoding": "base64"}, data=[1])
     assert (event["data"], event["datacontentencoding"]) == ([1], "base64")
 
 
-def test_json_in_base64_is_json_in_0_1() -> None:
+def test_base64_of_json_becomes_json_in_0_1() -> None:
     encoded = b64encode(b'{"a": 1}').decode()
     event = to("0.1", "1.0", data_base64=encoded, datacontenttype="application/json")
     assert (event["data"], event["extensions"]) == ({"a": 1}, {})
 
 
 @pytest.mark.parametrize("body", [b"{", b"\xff", b'{"a": 1, "a": 1}', b"[" * 200 + b"]" * 200])
-def test_what_is_no_json_stays_base64_in_0_1(body: bytes) -> None:
+def test_base64_stays_in_0_1_when_it_does_not_decode_to_json(body: bytes) -> None:
     encoded = b64encode(body).decode()
     event = to("0.1", "1.0", data_base64=encoded, datacontenttype="application/json")
     assert event["data"] == encoded
@@ -205,15 +207,15 @@ def test_what_is_no_json_stays_base64_in_0_1(body: bytes) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("wanted", VERSIONS)
-def test_data_that_is_null_differs_from_none(version: str, wanted: str) -> None:
+def test_null_data_is_kept_apart_from_absent_data(version: str, wanted: str) -> None:
     assert to(wanted, version, data=None)["data"] is None
     assert "data" not in to(wanted, version)
 
 
-def test_version_that_there_is_not_is_refused() -> None:
+def test_conversion_is_refused_when_a_version_is_unknown() -> None:
     for version, wanted in (("1.0", "0.2"), ("9.9", "1.0"), ("", "1.0")):
         with pytest.raises(ValueError, match="no version"):
-            converted(EVENT_1_0, version, wanted)
+            convert(EVENT_1_0, version, wanted)
 
 
 TEXT = st.text(max_size=6)
@@ -244,10 +246,10 @@ ANY_0_1 = st.fixed_dictionaries(
 
 @settings(max_examples=200)
 @given(ANY_0_1, st.sampled_from(["0.3", "1.0"]))
-def test_any_event_of_0_1_breaks_no_rule_of_the_version_that_it_is_converted_to(
+def test_any_event_of_0_1_is_valid_in_the_version_that_it_is_converted_to(
     event: dict[str, Any], wanted: str
 ) -> None:
-    flat = dict(converted(event, "0.1", wanted))
+    flat = dict(convert(event, "0.1", wanted))
     broken = [name for name, _ in attribute_problems(flat, wanted)]
     # What an event is by is never changed, and what 0.1 lets stand there stays.
     assert set(broken) <= {"type"}
@@ -285,11 +287,11 @@ ANY_1_0 = st.fixed_dictionaries(
 
 @settings(max_examples=200)
 @given(ANY_1_0, st.sampled_from(["0.1", "0.3"]))
-def test_event_of_1_0_comes_back_as_it_was_from_every_version(
+def test_event_of_1_0_is_unchanged_when_converted_to_another_version_and_back(
     event: dict[str, Any], by_way_of: str
 ) -> None:
-    there = converted(event, "1.0", by_way_of)
-    assert converted(there, by_way_of, "1.0") == event
+    there = convert(event, "1.0", by_way_of)
+    assert convert(there, by_way_of, "1.0") == event
 
 
 # Extensions of subscriptions
@@ -315,7 +317,7 @@ def test_event_of_1_0_comes_back_as_it_was_from_every_version(
     ],
     ids=str,
 )
-def test_extensions_of_a_subscription_are_laid_over_the_events_own(
+def test_extensions_of_a_subscription_override_those_of_the_event(
     event: Any, extensions: Any, expected: Any, version: str
 ) -> None:
     assert with_extensions(event, version, extensions) == expected
@@ -341,7 +343,7 @@ def test_extension_of_a_subscription_is_refused_when_it_would_be_an_attribute_or
         with_extensions(EVENTS[version], version, {"fine": 1, name: "x"})
 
 
-def test_extension_of_a_subscription_is_refused_when_1_0_has_no_such_value() -> None:
+def test_extension_of_a_subscription_is_refused_when_1_0_does_not_allow_its_type() -> None:
     with pytest.raises(ValueError, match="its extension x must be a string"):
         with_extensions(EVENT_1_0, "1.0", {"x": {"deep": 1}})
 
@@ -351,7 +353,7 @@ OBJECTS = st.dictionaries(TEXT, JSON, max_size=4)
 
 @settings(max_examples=50)
 @given(OBJECTS, OBJECTS, OBJECTS)
-def test_laying_over_changes_the_extensions_only_and_twice_is_as_once(
+def test_merging_extensions_changes_nothing_else_and_is_idempotent(
     event: dict[str, Any], own: dict[str, Any], extensions: dict[str, Any]
 ) -> None:
     once = with_extensions({**event, "extensions": own}, "0.1", extensions)

@@ -34,7 +34,7 @@ def problems(document: Any) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
-def test_event_is_kept_as_it_came_when_metadata_sends_it(capture: Path) -> None:
+def test_event_of_metadata_is_kept_unchanged(capture: Path) -> None:
     event = parse_event(capture.read_bytes(), 100)
     document = json.loads(capture.read_bytes())
     assert event.document() == document
@@ -62,7 +62,7 @@ def test_event_may_have_any_data(data: Any) -> None:
 
 
 @pytest.mark.parametrize("document", [[], "x", 1, None, True, [EVENT]], ids=str)
-def test_event_is_refused_when_it_is_no_object(document: Any) -> None:
+def test_event_is_refused_when_it_is_not_an_object(document: Any) -> None:
     assert problems(document) == [("body", "must be a JSON object")]
 
 
@@ -90,7 +90,7 @@ OF_1_0 = {"specversion": "1.0", "type": "t", "source": "s", "id": "i", "own": 1}
 BATCH = [{**OF_1_0, "id": "another"}, OF_1_0]
 
 
-def test_batch_is_its_events_in_order() -> None:
+def test_batch_gives_its_events_in_order() -> None:
     events = parse_batch(json.dumps(BATCH).encode(), 100, 2, 1)
     assert [event.document() for event in events] == BATCH
     assert [(event.version, event.hops) for event in events] == [("1.0", 1)] * 2
@@ -104,16 +104,16 @@ def test_batch_may_be_empty() -> None:
 def test_batch_is_refused_when_it_has_too_many_events() -> None:
     with pytest.raises(BatchTooLong) as refusal:
         parse_batch(b"[{}, {}, {}]", 100, 2)
-    assert refusal.value.most == 2
+    assert refusal.value.max_events == 2
 
 
 @pytest.mark.parametrize("body", [b"{}", b"1", b"null", b'"x"', b""])
-def test_batch_is_refused_when_it_is_no_array(body: bytes) -> None:
+def test_batch_is_refused_when_it_is_not_an_array(body: bytes) -> None:
     with pytest.raises(InvalidInput, match="body"):
         parse_batch(body, 100, 2)
 
 
-def test_depth_of_an_event_is_the_same_in_a_batch_and_in_every_mode() -> None:
+def test_depth_limit_is_the_same_in_a_batch_and_in_every_mode() -> None:
     event = {"specversion": "1.0", "type": "t", "source": "s", "id": "i"}
     headers = {name: str(value) for name, value in event.items()}
     for deep, is_refused in (("[[]]", False), ("[[[]]]", True)):
@@ -129,7 +129,7 @@ def test_depth_of_an_event_is_the_same_in_a_batch_and_in_every_mode() -> None:
 
 def test_event_has_the_same_form_and_identity_in_either_mode() -> None:
     event = {"specversion": "1.0", "type": "t", "source": "s", "id": "é", "data": [1]}
-    one = parse_event(json.dumps(event).encode(), 100, 2, names_version=True)
+    one = parse_event(json.dumps(event).encode(), 100, 2, require_version=True)
     headers = {"specversion": "1.0", "type": "t", "source": "s", "id": "%C3%A9"}
     other = parse_binary(headers, "", b"[1]", 100, 2)
     assert one.document() == other.document() == event
@@ -138,7 +138,7 @@ def test_event_has_the_same_form_and_identity_in_either_mode() -> None:
     assert one.text.isascii()
 
 
-def test_identity_is_source_and_id_where_an_event_names_its_version() -> None:
+def test_identity_is_source_and_id_when_an_event_names_its_version() -> None:
     assert identity(parse_event(json.dumps(EVENT).encode(), 100)) == ("s", "i")
     assert identity(parse_event(b'{"source": "s", "id": "i"}', 100)) is None
 
@@ -166,11 +166,11 @@ KINDS = st.sampled_from(["", "application/json", "text/plain", "text/plain; char
 
 
 @given(BODIES, st.booleans(), HEADERS, KINDS)
-def test_event_is_taken_or_refused_whatever_comes(
+def test_event_is_accepted_or_refused_whatever_is_sent(
     body: bytes, strict: bool, headers: dict[str, str], kind: str
 ) -> None:
     for parse in (
-        lambda: [parse_event(body, 20, names_version=strict)],
+        lambda: [parse_event(body, 20, require_version=strict)],
         lambda: parse_batch(body, 20, 3),
         lambda: [parse_binary(headers, kind, body, 20)],
     ):
@@ -179,11 +179,11 @@ def test_event_is_taken_or_refused_whatever_comes(
             events = parse()
         for event in events:
             assert event.text.isascii()
-            again = parse_event(event.text.encode(), 20, names_version=bool(event.version))
+            again = parse_event(event.text.encode(), 20, require_version=bool(event.version))
             assert (again.text, again.version) == (event.text, event.version)
 
 
-def test_events_have_ids_of_their_own() -> None:
+def test_each_event_gets_an_id_of_its_own() -> None:
     assert parse_event(b"{}", 1).uuid != parse_event(b"{}", 1).uuid
 
 
@@ -203,7 +203,7 @@ def test_event_is_sent_as_it_is_stored_when_subscription_has_no_extensions() -> 
     ],
     ids=str,
 )
-def test_event_is_sent_with_subscriptions_extensions_over_its_own(
+def test_event_is_sent_with_extensions_of_the_subscription_overriding_its_own(
     own: Any, subscriptions: dict[str, Any], merged: dict[str, Any]
 ) -> None:
     event = {**EVENT, "extensions": own, "data": "é"}

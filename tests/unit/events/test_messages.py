@@ -11,8 +11,8 @@ from dateutil.parser import isoparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pacifica.notifications.events import Event, parse_binary, parse_event
-from pacifica.notifications.events.messages import Message, binary_message
+from pacifica.notifications.events import Event, Message, parse_binary, parse_event
+from pacifica.notifications.events.binary import binary_message
 from pacifica.notifications.transport import Request
 
 EVENT = {"specversion": "1.0", "type": "com.example.someevent", "source": "/mycontext", "id": "A"}
@@ -87,7 +87,7 @@ def read_back(message: Message) -> dict[str, Any]:
         ({"subject": None, "data": "just a string"}, "application/json", b'"just a string"'),
     ],
 )
-def test_example_of_the_specification_is_as_it_says_in_binary_mode(
+def test_example_of_the_json_format_is_sent_in_binary_mode(
     members: dict[str, Any], content_type: str, body: bytes
 ) -> None:
     message = binary({**EXAMPLE, **members})
@@ -104,7 +104,7 @@ def test_example_of_the_specification_is_as_it_says_in_binary_mode(
     }
 
 
-def test_header_is_percent_encoded_as_the_specification_says() -> None:
+def test_header_is_percent_encoded() -> None:
     event = {**EVENT, "text": "Euro € 😀", "quote": '"100%"', "flag": True, "data": 1}
     headers = dict(binary(event).headers)
     assert headers["ce-text"] == "Euro%20%E2%82%AC%20%F0%9F%98%80"
@@ -112,7 +112,7 @@ def test_header_is_percent_encoded_as_the_specification_says() -> None:
     assert headers["ce-flag"] == "true"
 
 
-def test_example_of_0_1_is_as_the_specification_says_in_binary_mode() -> None:
+def test_event_of_0_1_is_sent_in_binary_mode_with_json_values() -> None:
     event = {
         **EVENT_0_1,
         "eventTypeVersion": "1",
@@ -153,19 +153,19 @@ def test_example_of_0_1_is_as_the_specification_says_in_binary_mode() -> None:
         (None, "application/json", b"null"),
     ],
 )
-def test_data_is_in_the_character_set_that_its_type_names(
+def test_data_is_sent_in_the_charset_of_its_content_type(
     data: Any, content_type: str, body: bytes
 ) -> None:
     message = binary({**EVENT, "datacontenttype": content_type, "data": data})
     assert (message.body, message.headers[0]) == (body, ("Content-Type", content_type))
 
 
-def test_bytes_without_a_type_are_octets() -> None:
+def test_bytes_are_sent_as_octet_stream_when_they_have_no_content_type() -> None:
     message = binary({**EVENT, "data_base64": "AP8="})
     assert (message.body, message.headers[0][1]) == (b"\x00\xff", "application/octet-stream")
 
 
-def test_bytes_of_0_3_are_sent_as_they_are_without_their_encoding() -> None:
+def test_bytes_of_0_3_are_sent_decoded_and_without_datacontentencoding() -> None:
     message = binary(
         {**EVENT, "specversion": "0.3", "datacontentencoding": "base64", "data": "/w=="}
     )
@@ -195,7 +195,7 @@ def test_bytes_of_0_3_are_sent_as_they_are_without_their_encoding() -> None:
     ],
     ids=lambda members: ascii(members)[:60],
 )
-def test_event_is_not_in_binary_mode_when_headers_or_body_cannot_have_it(
+def test_event_has_no_binary_mode_when_headers_or_body_cannot_carry_it(
     members: dict[str, Any],
 ) -> None:
     assert binary_message("1.0", {**EVENT, **members}) is None
@@ -215,7 +215,7 @@ def test_event_is_not_in_binary_mode_when_headers_or_body_cannot_have_it(
     ],
     ids=ascii,
 )
-def test_event_of_0_1_is_not_in_binary_mode_when_no_header_can_have_its_names(
+def test_event_of_0_1_has_no_binary_mode_when_headers_cannot_carry_it(
     members: dict[str, Any],
 ) -> None:
     assert binary_message("0.1", {**EVENT_0_1, **members}) is None
@@ -223,7 +223,7 @@ def test_event_of_0_1_is_not_in_binary_mode_when_no_header_can_have_its_names(
 
 @pytest.mark.parametrize("name", ["id", "source", "ext"])
 @pytest.mark.parametrize("value", ["a\r\nX-Other: b", "a\0b", "\x7f", "  ", "\u2028"])
-def test_value_cannot_write_headers_whatever_it_holds(name: str, value: str) -> None:
+def test_value_cannot_inject_headers(name: str, value: str) -> None:
     for version, own in (("1.0", EVENT), ("0.1", EVENT_0_1)):
         names = {"id": "eventID"} if version == "0.1" else {}
         for _, encoded in binary({**own, "data": 1, names.get(name, name): value}).headers:
@@ -332,7 +332,7 @@ def test_receive_reads_the_event_of_0_1_that_was_sent_in_binary_mode(
         (EVENT, "application/cloudevents+json"),
     ],
 )
-def test_event_is_sent_as_it_is_stored_when_nothing_else_is_wanted(
+def test_event_is_sent_as_it_is_stored_by_default(
     document: dict[str, Any], content_type: str
 ) -> None:
     event = event_of(document)
@@ -343,14 +343,14 @@ def test_event_is_sent_as_it_is_stored_when_nothing_else_is_wanted(
 
 @pytest.mark.parametrize("wanted", ["", "0.1", "0.3", "1.0"])
 @pytest.mark.parametrize("mode", ["structured", "binary"])
-def test_messages_are_made_once_for_each_form_of_an_event(wanted: str, mode: str) -> None:
+def test_message_is_built_once_for_each_version_and_mode(wanted: str, mode: str) -> None:
     event = event_of(EVENT_0_1)
     assert event.message(wanted, mode) is event.message(wanted, mode)
 
 
 @pytest.mark.parametrize("wanted", ["", "0.1", "0.3", "1.0"])
 @pytest.mark.parametrize("mode", ["structured", "binary"])
-def test_object_without_a_version_is_sent_as_it_is_whatever_is_wanted(
+def test_object_without_a_version_is_sent_as_it_is_in_every_version_and_mode(
     wanted: str, mode: str
 ) -> None:
     message = event_of({"data": 1}).message(wanted, mode)
@@ -359,7 +359,7 @@ def test_object_without_a_version_is_sent_as_it_is_whatever_is_wanted(
     assert json.loads(extended.body) == {"data": 1, "extensions": {"a": 1}}
 
 
-def test_event_is_converted_to_the_version_that_is_wanted() -> None:
+def test_event_is_converted_to_the_version_of_the_subscription() -> None:
     message = event_of(EVENT_0_1).message("1.0", "structured", {"color": "red"})
     assert message.headers == (("Content-Type", "application/cloudevents+json"),)
     assert json.loads(message.body) == {**EVENT, "color": "red", "data": [1]}
@@ -374,13 +374,13 @@ def test_extension_of_the_subscription_is_a_header_in_binary_mode() -> None:
     assert dict(event.message("0.1", "binary", {"n": 5}).headers)["CE-X-n"] == "5"
 
 
-def test_event_is_structured_when_it_cannot_be_in_binary_mode() -> None:
+def test_event_is_sent_structured_when_binary_mode_cannot_carry_it() -> None:
     message = event_of(EVENT).message("", "binary")
     assert message.headers == (("Content-Type", "application/cloudevents+json"),)
     assert json.loads(message.body) == EVENT
 
 
-def test_events_are_equal_though_one_has_made_messages() -> None:
+def test_events_are_equal_after_one_has_built_a_message() -> None:
     one, other = (Event(UUID(int=1), json.dumps(EVENT), 0, "1.0") for _ in range(2))
     one.message("0.1", "binary")
     assert one == other

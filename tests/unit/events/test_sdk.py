@@ -15,10 +15,9 @@ from dateutil.parser import isoparse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacifica.notifications.events import Event, parse_binary, parse_event
+from pacifica.notifications.events import Event, is_json_type, parse_binary, parse_event
 from pacifica.notifications.events.attributes import text_problem
-from pacifica.notifications.events.headers import encode_value
-from pacifica.notifications.events.mediatypes import is_json_type
+from pacifica.notifications.events.http_binding import encode_header_value
 
 DEPTH = 100
 TEXTS = st.text(max_size=20).filter(lambda text: text_problem(text) is None)
@@ -85,7 +84,7 @@ def read(message: HTTPMessage) -> Event:
     kind = headers.pop("content-type", "")
     named = {name.removeprefix("ce-"): value for name, value in headers.items()}
     if not named:
-        return parse_event(message.body, DEPTH, names_version=True)
+        return parse_event(message.body, DEPTH, require_version=True)
     return parse_binary(named, kind, message.body, DEPTH)
 
 
@@ -95,7 +94,7 @@ def without_invented_time(document: Mapping[str, Any], named: dict[str, Any]) ->
 
 
 @given(attributes(TEXTS | st.booleans() | st.integers(-(2**31), 2**31 - 1)), JSON)
-def test_structured_event_is_what_the_sdk_reads(document: dict[str, Any], data: Any) -> None:
+def test_structured_event_is_read_as_the_sdk_reads_it(document: dict[str, Any], data: Any) -> None:
     body = json.dumps({**document, "data": data}).encode()
     message = HTTPMessage({"content-type": "application/cloudevents+json"}, body)
     named, value = theirs(message)
@@ -103,7 +102,7 @@ def test_structured_event_is_what_the_sdk_reads(document: dict[str, Any], data: 
 
 
 @given(attributes(TEXTS), st.binary())
-def test_structured_event_of_bytes_is_what_the_sdk_reads(
+def test_structured_event_of_bytes_is_read_as_the_sdk_reads_it(
     document: dict[str, Any], data: bytes
 ) -> None:
     encoded = base64.b64encode(data).decode()
@@ -123,13 +122,15 @@ def bytes_of(data: str | bytes | None) -> bytes:
 
 
 @given(attributes(TEXTS), JSON, st.binary())
-def test_binary_event_is_what_the_sdk_reads(
+def test_binary_event_is_read_as_the_sdk_reads_it(
     document: dict[str, Any], value: Any, data: bytes
 ) -> None:
     kind = document.get("datacontenttype")
     body = json.dumps(value).encode() if kind and is_json_type(kind) else data
     headers = {
-        f"ce-{name}": encode_value(document[name]) for name in document if name != "datacontenttype"
+        f"ce-{name}": encode_header_value(document[name])
+        for name in document
+        if name != "datacontenttype"
     }
     if kind:
         headers["content-type"] = kind
@@ -160,7 +161,7 @@ WRITTEN = st.dictionaries(TEXTS, JSON, max_size=3) | st.binary(min_size=1)
 
 
 @given(attributes(TEXTS | st.integers(-(2**31), 2**31 - 1)), WRITTEN)
-def test_what_the_sdk_writes_in_structured_mode_is_the_same_event(
+def test_structured_event_written_by_the_sdk_is_read_as_the_same_event(
     document: dict[str, Any], data: Any
 ) -> None:
     kind = document.get("datacontenttype")
@@ -173,7 +174,7 @@ def test_what_the_sdk_writes_in_structured_mode_is_the_same_event(
 
 
 @given(attributes(TEXTS), WRITTEN)
-def test_what_the_sdk_writes_in_binary_mode_is_the_same_event(
+def test_binary_event_written_by_the_sdk_is_read_as_the_same_event(
     document: dict[str, Any], data: Any
 ) -> None:
     kind = "application/json" if isinstance(data, dict) else "application/octet-stream"

@@ -66,21 +66,21 @@ EXAMPLES_0_3 = {
 }
 
 
-def kept(document: Any, names_version: bool = False) -> dict[str, Any]:
-    return structured_event(document, names_version=names_version)[0]
+def kept(document: Any, require_version: bool = False) -> dict[str, Any]:
+    return structured_event(document, require_version=require_version)[0]
 
 
-def problems(document: Any, names_version: bool = False) -> list[tuple[str, str]]:
+def problems(document: Any, require_version: bool = False) -> list[tuple[str, str]]:
     with pytest.raises(InvalidInput) as refusal:
-        structured_event(document, names_version=names_version)
+        structured_event(document, require_version=require_version)
     return list(refusal.value.problems)
 
 
 @pytest.mark.parametrize("example", [*EXAMPLES.values(), *EXAMPLES_0_3.values()])
-def test_example_of_the_specification_is_kept_without_what_is_null(
+def test_example_of_the_json_format_is_kept_without_null_attributes(
     example: dict[str, Any],
 ) -> None:
-    event, version = structured_event(example, names_version=True)
+    event, version = structured_event(example, require_version=True)
     assert version == example["specversion"]
     assert event == {name: value for name, value in example.items() if value is not None}
     assert list(event) == [name for name, value in example.items() if value is not None]
@@ -95,46 +95,46 @@ def test_example_of_the_specification_is_kept_without_what_is_null(
         ("datacontenttype", "application/json"),
     ],
 )
-def test_attribute_is_as_in_the_specifications_table(name: str, value: Any) -> None:
+def test_attribute_has_the_value_of_the_specifications_table(name: str, value: Any) -> None:
     assert kept({**EVENT, name: value}).get(name) == value
 
 
 @pytest.mark.parametrize("data", [None, "x", "[1]", 0, 2**70, 1.5, False, [], {"a": [None]}, "\0é"])
 @pytest.mark.parametrize("version", ["0.3", "1.0"])
-def test_data_is_kept_whatever_it_is(version: str, data: Any) -> None:
+def test_data_of_any_type_is_kept(version: str, data: Any) -> None:
     event = {**EVENT, "specversion": version, "data": data}
     assert kept(event) == event
 
 
-def test_data_that_is_null_is_kept_and_data_base64_that_is_null_is_not() -> None:
+def test_null_data_is_kept_and_null_data_base64_is_dropped() -> None:
     assert kept({**EVENT, "data": None}) == {**EVENT, "data": None}
     assert kept({**EVENT, "data_base64": None}) == EVENT
     assert kept({**EVENT, "data": 1, "data_base64": None}) == {**EVENT, "data": 1}
 
 
 @pytest.mark.parametrize("data", [None, "x", {}])
-def test_event_is_refused_when_it_has_data_twice(data: Any) -> None:
+def test_event_is_refused_when_it_has_data_and_data_base64(data: Any) -> None:
     ((field, _),) = problems({**EVENT, "data": data, "data_base64": "AA=="})
     assert field == "data_base64"
 
 
 @pytest.mark.parametrize("encoded", ["A", "AA", "é", "AA==AA", 5, {}, ["AA=="], True])
-def test_event_of_1_0_is_refused_when_its_data_is_no_base64(encoded: Any) -> None:
+def test_event_of_1_0_is_refused_when_its_data_base64_is_malformed(encoded: Any) -> None:
     assert [field for field, _ in problems({**EVENT, "data_base64": encoded})] == ["data_base64"]
 
 
-def test_event_of_0_3_is_refused_when_its_data_is_no_base64() -> None:
+def test_event_of_0_3_is_refused_when_its_base64_data_is_malformed() -> None:
     event = {**EVENT, "specversion": "0.3", "datacontentencoding": "Base64", "data": "A"}
     assert problems(event) == [("data", "must be Base64")]
 
 
-def test_event_of_0_3_may_break_the_lines_of_its_base64() -> None:
+def test_event_of_0_3_may_have_line_breaks_in_its_base64() -> None:
     event = {**EVENT, "specversion": "0.3", "datacontentencoding": "base64", "data": "AA\r\nEC\n"}
     assert kept(event) == {**event, "data": "AAEC"}
 
 
 @pytest.mark.parametrize("data", [{"data": {"a": 1}}, {"data": None}, {}])
-def test_encoding_is_ignored_when_data_is_no_text(data: dict[str, Any]) -> None:
+def test_datacontentencoding_is_dropped_when_data_is_not_text(data: dict[str, Any]) -> None:
     event = {**EVENT, "specversion": "0.3", **data}
     assert kept({**event, "datacontentencoding": "base64"}) == event
 
@@ -142,42 +142,44 @@ def test_encoding_is_ignored_when_data_is_no_text(data: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "version", ["0.2", "2.0", "1.0.2", "", "0.1", 1.0, 1, None, True, ["1.0"], {}]
 )
-def test_event_is_refused_when_its_version_is_not_known(version: Any) -> None:
+def test_event_is_refused_when_its_version_is_unknown(version: Any) -> None:
     assert [field for field, _ in problems({**EVENT, "specversion": version})] == ["specversion"]
 
 
 @pytest.mark.parametrize("first", ["0.1", None])
 @pytest.mark.parametrize("second", ["1.0", "0.3", None])
-def test_event_is_refused_when_it_names_its_version_twice(first: Any, second: Any) -> None:
+def test_event_is_refused_when_it_has_both_version_members(first: Any, second: Any) -> None:
     event = {**EVENT, **OF_0_1, "cloudEventsVersion": first, "specversion": second}
-    assert problems(event) == [("specversion", "must not stand beside cloudEventsVersion")]
+    assert problems(event) == [
+        ("specversion", "must not be given together with cloudEventsVersion")
+    ]
 
 
-def test_object_is_taken_as_it_is_when_it_names_no_version_and_need_not() -> None:
+def test_object_is_kept_unchanged_when_it_names_no_version_and_none_is_required() -> None:
     document = {"Any-Name": {"a": None}, "data": 1}
-    assert structured_event(document, names_version=False) == (document, "")
-    assert problems(document, names_version=True) == [("specversion", "is required")]
+    assert structured_event(document, require_version=False) == (document, "")
+    assert problems(document, require_version=True) == [("specversion", "is required")]
 
 
 @pytest.mark.parametrize("document", [[], [EVENT], "x", 1, None, True])
-def test_event_is_refused_when_it_is_no_object(document: Any) -> None:
+def test_event_is_refused_when_it_is_not_an_object(document: Any) -> None:
     assert problems(document) == [("body", "must be a JSON object")]
 
 
-def test_event_of_0_1_gets_extensions_where_it_has_none() -> None:
+def test_event_of_0_1_gets_empty_extensions_when_it_has_none() -> None:
     assert kept(OF_0_1) == {**OF_0_1, "extensions": {}}
     assert kept({**OF_0_1, "extensions": None, "data": 1})["extensions"] == {}
-    assert structured_event(OF_0_1, names_version=True)[1] == "0.1"
+    assert structured_event(OF_0_1, require_version=True)[1] == "0.1"
 
 
 @pytest.mark.parametrize("document", [OF_0_1, *EXAMPLES.values(), *EXAMPLES_0_3.values(), {"a": 1}])
-def test_what_came_is_not_changed(document: dict[str, Any]) -> None:
+def test_document_that_is_read_is_not_modified(document: dict[str, Any]) -> None:
     before = copy.deepcopy(document)
     kept(document)
     assert document == before
 
 
-def test_event_is_refused_for_some_of_its_problems_when_there_are_very_many() -> None:
+def test_event_is_refused_with_at_most_twenty_problems() -> None:
     event = {**EVENT, **{f"A{number}": 1 for number in range(10_000)}}
     assert len(problems(event)) == 20
 
@@ -185,14 +187,14 @@ def test_event_is_refused_for_some_of_its_problems_when_there_are_very_many() ->
 # Batches.
 
 
-def test_batch_of_the_specification_is_kept_in_order() -> None:
+def test_example_batch_of_the_json_format_is_kept_in_order() -> None:
     first = {**EXAMPLES["binary"], "id": "B234-1234-1234", "source": "/mycontext/4"}
     second = {**EXAMPLES["object"], "type": "com.example.someotherevent"}
     del second["subject"]
     assert structured_batch([first, second]) == [(first, "1.0"), (second, "1.0")]
 
 
-def test_batch_may_be_empty_and_of_any_version() -> None:
+def test_batch_may_be_empty_and_have_any_version() -> None:
     assert structured_batch([]) == []
     for event, version in ((OF_0_1, "0.1"), ({**EVENT, "specversion": "0.3"}, "0.3")):
         assert [each for _, each in structured_batch([event, event])] == [version] * 2
@@ -208,7 +210,7 @@ def test_batch_is_refused_when_its_events_differ_in_version() -> None:
     ]
 
 
-def test_batch_is_refused_for_each_of_its_problems_by_number() -> None:
+def test_batch_is_refused_with_the_index_of_each_event_that_is_wrong() -> None:
     batch = [EVENT, {**EVENT, "source": ""}, {}, 5, {**OF_0_1, "eventID": 1}]
     with pytest.raises(InvalidInput) as refusal:
         structured_batch(batch)
@@ -217,7 +219,7 @@ def test_batch_is_refused_for_each_of_its_problems_by_number() -> None:
     ]
 
 
-def test_batch_is_refused_for_some_of_its_problems_when_there_are_very_many() -> None:
+def test_batch_is_refused_with_at_most_twenty_problems() -> None:
     with pytest.raises(InvalidInput) as refusal:
         structured_batch([{}] * 1000)
     assert len(refusal.value.problems) == 20
@@ -236,10 +238,10 @@ def test_batch_is_refused_for_some_of_its_problems_when_there_are_very_many() ->
         },
     )
 )
-def test_event_is_sound_at_a_glance_exactly_when_it_breaks_no_rule(
+def test_fast_check_of_0_1_agrees_with_the_schema(
     document: dict[str, Any],
 ) -> None:
-    assert structured._is_sound(document) == follows(EVENT_0_1, document)
+    assert structured._is_valid_0_1(document) == follows(EVENT_0_1, document)
 
 
 def follows(schema: dict[str, Any], document: Any) -> bool:
@@ -260,13 +262,13 @@ NAMES = st.sampled_from(
 
 
 @given(st.sampled_from(["0.3", "1.0"]), st.dictionaries(NAMES, VALUES, max_size=4))
-def test_event_follows_its_schema_whenever_it_is_accepted(
+def test_event_is_accepted_exactly_when_it_follows_its_schema(
     version: str, changed: dict[str, Any]
 ) -> None:
     document = {**EVENT, **changed, "specversion": version}
     schema = EVENT_1_0 if version == "1.0" else EVENT_0_3
     try:
-        structured_event(document, names_version=True)
+        structured_event(document, require_version=True)
     except InvalidInput as error:
         fields = {field for field, _ in error.problems}
         unsaid = {"time", "data_base64", "data"}

@@ -21,7 +21,7 @@ auths = pytest.mark.parametrize("auth", [BASIC, HEADER, SIGNATURE], ids=lambda a
 
 
 @auths
-def test_masked_hides_what_is_secret_and_nothing_else(auth: dict[str, Any]) -> None:
+def test_masked_hides_the_secrets_and_nothing_else(auth: dict[str, Any]) -> None:
     shown = masked({"name": "n", "auth": auth})
     assert shown == {"name": "n", "auth": MASKED[auth["type"]]}
     assert masked({"auth": {}}) == {"auth": {}}
@@ -30,7 +30,7 @@ def test_masked_hides_what_is_secret_and_nothing_else(auth: dict[str, Any]) -> N
 
 
 @auths
-def test_unmasked_is_what_is_stored_when_a_masked_body_comes_back(auth: dict[str, Any]) -> None:
+def test_unmasked_is_the_stored_auth_when_a_masked_body_is_sent_back(auth: dict[str, Any]) -> None:
     stored = {"name": "n", "auth": auth}
     body = {**masked(stored), "name": "changed"}
     assert unmasked(body, stored) == {"name": "changed", "auth": auth}
@@ -65,7 +65,7 @@ def test_unmasked_is_the_body_when_it_has_no_masks(auth: dict[str, Any]) -> None
     ids=["other username", "other scheme", "other secrets", "other type"],
 )
 @pytest.mark.parametrize("stored", [{"auth": BASIC}, {"auth": {}}, {}], ids=str)
-def test_unmasked_refuses_a_mask_when_something_else_is_new(
+def test_unmasked_refuses_a_mask_when_auth_is_otherwise_changed(
     auth: dict[str, Any], fields: dict[str, str], stored: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidInput) as refusal:
@@ -86,7 +86,7 @@ json_values = st.recursive(
 
 
 @given(body=json_values)
-def test_unmasked_names_fields_of_auth_alone_whatever_a_body_is(body: Any) -> None:
+def test_unmasked_names_only_fields_of_auth_whatever_the_body_is(body: Any) -> None:
     problems: tuple[tuple[str, str], ...] = ()
     try:
         assert unmasked(body, {"auth": BASIC}) == body
@@ -105,25 +105,25 @@ def test_unmasked_names_fields_of_auth_alone_whatever_a_body_is(body: Any) -> No
         ("sesamesesame", "******"),
     ],
 )
-def test_text_is_without_secrets_when_it_repeats_a_request(text: str, expected: str) -> None:
+def test_text_has_masks_when_it_repeats_secrets_of_a_request(text: str, expected: str) -> None:
     assert without_secrets(text, BASIC) == expected
 
 
 @pytest.mark.parametrize(
     "written", ['a"b&c/d é', 'a\\"b&c/d \\u00e9', "a&quot;b&amp;c/d é", "a%22b%26c/d%20%C3%A9"]
 )
-def test_text_is_without_secrets_however_they_are_written(written: str) -> None:
+def test_text_has_masks_in_place_of_secrets_in_any_spelling(written: str) -> None:
     auth = {"type": "header", "header": {"type": "Bearer", "credentials": 'a"b&c/d é'}}
     assert without_secrets(f"<{written}>", auth) == "<***>"
 
 
-def test_text_stays_when_the_secret_is_too_short_to_be_one() -> None:
+def test_text_is_unchanged_when_the_secret_is_too_short() -> None:
     auth = {"type": "basic", "basic": {"username": "", "password": "a"}}
     assert without_secrets("an answer", auth) == "an answer"
     assert without_secrets("an answer", {}) == "an answer"
 
 
 @given(auth=json_values, text=st.text())
-def test_text_without_secrets_is_made_whatever_is_stored_as_auth(auth: Any, text: str) -> None:
+def test_text_is_masked_without_an_error_whatever_is_stored_as_auth(auth: Any, text: str) -> None:
     if isinstance(auth, dict):
         assert isinstance(without_secrets(text, auth), str)

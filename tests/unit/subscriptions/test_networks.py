@@ -17,7 +17,7 @@ from pacifica.notifications.subscriptions.networks import (
     Network,
     Rules,
     delivery_rules,
-    literal,
+    literal_address,
 )
 
 STRICT = Rules(strict=True)
@@ -87,7 +87,9 @@ CARRYING = {
 
 
 @pytest.mark.parametrize("form", CARRYING.values(), ids=CARRYING.keys())
-def test_rules_look_into_an_address_when_it_carries_another(default: Rules, form: str) -> None:
+def test_rules_check_the_embedded_address_when_an_address_embeds_another(
+    default: Rules, form: str
+) -> None:
     assert default.refusal(form.format("169.254.169.254")) == METADATA
     assert default.refusal(form.format("8.8.8.8")) is None
 
@@ -100,7 +102,9 @@ def test_rules_look_into_an_address_when_it_carries_another(default: Rules, form
         f"2001:0:808:808:0:ffff:{0xA9FE ^ 0xFFFF:x}:{0xA9FE ^ 0xFFFF:x}",  # Teredo, the client
     ],
 )
-def test_rules_look_into_an_address_when_it_is_of_a_tunnel(default: Rules, address: str) -> None:
+def test_rules_check_the_embedded_address_when_an_address_is_of_a_tunnel(
+    default: Rules, address: str
+) -> None:
     assert default.refusal(address) == METADATA
 
 
@@ -120,7 +124,7 @@ def test_rules_look_into_an_address_when_it_is_of_a_tunnel(default: Rules, addre
         *("2002:a00:1::1", "2002:7f00:1::", "2606:4700::5efe:10.0.0.1", "4000::1"),
     ],
 )
-def test_strict_rules_refuse_when_an_address_is_not_of_the_public_internet(address: str) -> None:
+def test_strict_rules_refuse_when_an_address_is_not_public(address: str) -> None:
     assert STRICT.refusal(address) == NOT_PUBLIC
 
 
@@ -132,7 +136,7 @@ def test_strict_rules_refuse_when_an_address_is_not_of_the_public_internet(addre
         *("64:ff9b::8.8.8.8", "2002:808:808::1"),
     ],
 )
-def test_strict_rules_permit_when_an_address_is_of_the_public_internet(address: str) -> None:
+def test_strict_rules_permit_when_an_address_is_public(address: str) -> None:
     assert STRICT.refusal(address) is None
 
 
@@ -156,7 +160,7 @@ def test_strict_rules_permit_https_only() -> None:
 # Exceptions, and other rules
 
 
-def test_allow_beats_deny_and_strict() -> None:
+def test_allow_overrides_deny_and_strict() -> None:
     rules = Rules(networks("10.1.0.0/16"), networks("10.0.0.0/8"), strict=True)
     assert rules.refusal("10.1.2.3") is None
     assert rules.refusal("::ffff:10.1.2.3") is None
@@ -165,21 +169,21 @@ def test_allow_beats_deny_and_strict() -> None:
     assert rules.refusal_of_scheme("http") == "only https is allowed"
 
 
-def test_only_what_is_listed_is_permitted_when_everything_is_denied() -> None:
+def test_only_listed_addresses_are_permitted_when_everything_is_denied() -> None:
     rules = Rules(networks("10.1.0.0/16"), networks("0.0.0.0/0", "::/0"))
     assert rules.refusal("10.1.2.3") is None
     for address in ("10.2.0.1", "8.8.8.8", "2606:4700::1111", "64:ff9b::10.1.2.3"):
         assert rules.refusal(address) == "only addresses that the operator has listed are allowed"
 
 
-def test_network_of_mapped_addresses_counts_as_one_of_ipv4() -> None:
+def test_network_of_mapped_addresses_counts_as_its_ipv4_network() -> None:
     rules = Rules(deny=networks("::ffff:10.0.0.0/104"))
     assert rules.refusal("10.0.0.1") == rules.refusal("::ffff:10.0.0.1")
     assert rules.refusal("10.0.0.1") is not None
     assert rules.refusal("11.0.0.1") is None
 
 
-def test_rules_refuse_when_what_is_asked_about_is_no_address() -> None:
+def test_rules_refuse_when_the_text_is_not_an_address() -> None:
     assert Rules().refusal("/run/socket") == "only IPv4 and IPv6 addresses are allowed"
 
 
@@ -206,7 +210,7 @@ def test_refusal_never_repeats_the_address(
 
 
 @given(st.ip_addresses(v=4))
-def test_mapped_address_is_judged_as_the_one_that_is_mapped(address: IPv4Address) -> None:
+def test_mapped_address_is_treated_as_its_ipv4_address(address: IPv4Address) -> None:
     mapped = IPv6Address(f"::ffff:{address}")
     for rules in (
         STRICT,
@@ -285,8 +289,8 @@ def test_page_repeats_the_default_where_it_says_so(
         ("[fe80::1%25eth0]", "fe80::1"),
     ],
 )
-def test_literal_is_the_address_that_a_host_is(host: str, address: str) -> None:
-    assert literal(host) == ip_address(address)
+def test_literal_address_is_the_address_that_a_host_spells_out(host: str, address: str) -> None:
+    assert literal_address(host) == ip_address(address)
 
 
 @pytest.mark.parametrize(
@@ -317,27 +321,29 @@ def test_literal_is_the_address_that_a_host_is(host: str, address: str) -> None:
         *("[127.0.0.1", "[v1.a]", "::g", "1:2", "\u0661", "1e3", "1_0", "9" * 5000),
     ],
 )
-def test_literal_is_none_when_a_host_is_a_name(host: str) -> None:
-    assert literal(host) is None
+def test_literal_address_is_none_when_a_host_is_a_name(host: str) -> None:
+    assert literal_address(host) is None
 
 
 @given(st.text(alphabet="0123456789abcdefxX.", max_size=16))
 @example("0x7f.1")
 @example("1.2.65535")
 @example("00000000000000000000001")
-def test_literal_agrees_with_the_system_about_ipv4_addresses(host: str) -> None:
+def test_literal_address_agrees_with_the_system_about_ipv4_addresses(host: str) -> None:
     try:
         system = IPv4Address(socket.inet_aton(host))
     except OSError:
         system = None
     if not host.endswith("."):
-        assert literal(host) == system
+        assert literal_address(host) == system
 
 
 @given(st.ip_addresses())
-def test_literal_gives_an_address_back(address: IPv4Address | IPv6Address) -> None:
-    assert literal(str(address)) == address
-    assert isinstance(address, IPv4Address) or literal(f"[{address}]") == address
+def test_literal_address_reads_an_address_that_was_printed(
+    address: IPv4Address | IPv6Address,
+) -> None:
+    assert literal_address(str(address)) == address
+    assert isinstance(address, IPv4Address) or literal_address(f"[{address}]") == address
 
 
 @given(st.ip_addresses(v=4), st.integers(0, 32))

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pacifica.notifications.errors import InvalidInput
+from pacifica.notifications.subscriptions import SUBSCRIPTION as SCHEMA
 from pacifica.notifications.subscriptions import (
-    changes_to,
-    delivery_changes,
+    check_extensions,
+    delivery_format_changes,
     new_subscription,
-    require_extensions,
+    subscription_changes,
 )
-from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION as SCHEMA
 
-LONGEST = 4096
+MAX_JSONPATH = 4096
 BODY = {"name": "n", "jsonpath": "data", "target_url": "http://h/"}
 STORED = {
     "uuid": "11111111-1111-4111-8111-111111111111",
@@ -39,8 +39,8 @@ STORED = {
 def problems(body: Any, *, stored: dict[str, Any] | None = None) -> list[str]:
     def judge() -> object:
         if stored is None:
-            return new_subscription(body, "alice", LONGEST)
-        return changes_to(stored, body, LONGEST)
+            return new_subscription(body, "alice", MAX_JSONPATH)
+        return subscription_changes(stored, body, MAX_JSONPATH)
 
     with pytest.raises(InvalidInput) as refusal:
         judge()
@@ -48,42 +48,43 @@ def problems(body: Any, *, stored: dict[str, Any] | None = None) -> list[str]:
 
 
 def test_new_subscription_has_empty_extensions_and_auth_when_body_has_none() -> None:
-    columns = new_subscription(BODY, "alice", LONGEST)
+    columns = new_subscription(BODY, "alice", MAX_JSONPATH)
     assert columns == {**BODY, "user": "alice", "extensions": {}, "auth": {}}
 
 
-def test_body_is_not_changed() -> None:
+def test_body_is_not_modified() -> None:
     body = {"auth": None, "disabled": "2020-01-02T00:00:00"}
-    changes_to(STORED, body, LONGEST)
+    subscription_changes(STORED, body, MAX_JSONPATH)
     assert body == {"auth": None, "disabled": "2020-01-02T00:00:00"}
 
 
 @given(st.sets(st.sampled_from(sorted(STORED))))
-def test_nothing_changes_when_body_repeats_what_is_stored(names: set[str]) -> None:
-    assert changes_to(STORED, {name: STORED[name] for name in names}, LONGEST) == {}
+def test_nothing_changes_when_body_repeats_stored_values(names: set[str]) -> None:
+    assert subscription_changes(STORED, {name: STORED[name] for name in names}, MAX_JSONPATH) == {}
 
 
 @pytest.mark.parametrize("name", sorted(set(STORED) - set(SCHEMA["properties"])))
-def test_field_cannot_be_set_when_it_is_the_services_own(name: str) -> None:
+def test_field_cannot_be_set_when_the_service_owns_it(name: str) -> None:
     assert problems({name: "other"}, stored=STORED) == [name]
     assert problems({**BODY, name: "other"}) == [name]
 
 
 @pytest.mark.parametrize("value", [True, 1.0, "1", [1]], ids=str)
-def test_value_differs_from_stored_one_when_it_is_other_json(value: Any) -> None:
+def test_value_is_a_change_when_it_is_different_json(value: Any) -> None:
     stored = {**STORED, "extensions": {"a": 1}, "version": 1}
-    assert changes_to(stored, {"extensions": {"a": value}}, LONGEST)["extensions"] == {"a": value}
+    changes = subscription_changes(stored, {"extensions": {"a": value}}, MAX_JSONPATH)
+    assert changes["extensions"] == {"a": value}
     assert problems({"version": value}, stored=stored) == ["version"]
 
 
-def test_value_is_the_stored_one_when_its_names_are_in_another_order() -> None:
+def test_value_is_not_a_change_when_its_names_are_in_another_order() -> None:
     stored = {**STORED, "extensions": {"a": 1, "b": 2}}
-    assert changes_to(stored, {"extensions": {"b": 2, "a": 1}}, LONGEST) == {}
+    assert subscription_changes(stored, {"extensions": {"b": 2, "a": 1}}, MAX_JSONPATH) == {}
 
 
-def test_stored_value_may_be_repeated_when_today_it_would_be_refused() -> None:
+def test_stored_value_may_be_repeated_when_a_new_one_would_be_refused() -> None:
     stored = {**STORED, "target_url": "nonsense", "name": "", "auth": {"type": "other"}}
-    assert changes_to(stored, {**stored, "error": None}, LONGEST) == {"error": None}
+    assert subscription_changes(stored, {**stored, "error": None}, MAX_JSONPATH) == {"error": None}
     assert problems({"target_url": "nonsense too"}, stored=stored) == ["target_url"]
 
 
@@ -96,23 +97,23 @@ def test_stored_value_may_be_repeated_when_today_it_would_be_refused() -> None:
         ("2018-08-02", datetime(2018, 8, 2)),
     ],
 )
-def test_disabled_is_a_naive_moment_in_utc(text: str, moment: datetime) -> None:
-    assert changes_to(STORED, {"disabled": text}, LONGEST) == {"disabled": moment}
+def test_disabled_is_stored_as_naive_utc(text: str, moment: datetime) -> None:
+    assert subscription_changes(STORED, {"disabled": text}, MAX_JSONPATH) == {"disabled": moment}
 
 
 @pytest.mark.parametrize(
     "text", ["", "x", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2018-02-30"]
 )
-def test_disabled_is_refused_when_it_is_no_moment(text: str) -> None:
+def test_disabled_is_refused_when_it_is_not_a_time(text: str) -> None:
     assert problems({"disabled": text}, stored=STORED) == ["disabled"]
 
 
 def test_jsonpath_is_refused_when_it_is_longer_than_the_limit() -> None:
-    assert problems({**BODY, "jsonpath": "$" + ".a" * LONGEST}) == ["jsonpath"]
+    assert problems({**BODY, "jsonpath": "$" + ".a" * MAX_JSONPATH}) == ["jsonpath"]
 
 
 @pytest.mark.parametrize("body", [None, [], "x", 1, [BODY]], ids=str)
-def test_body_is_refused_when_it_is_no_object(body: Any) -> None:
+def test_body_is_refused_when_it_is_not_an_object(body: Any) -> None:
     assert problems(body) == ["body"]
     assert problems(body, stored=STORED) == ["body"]
 
@@ -137,7 +138,7 @@ def test_text_is_refused_when_it_ends_with_control_character(field: str, end: st
 def test_secrets_are_not_repeated_when_they_are_refused() -> None:
     auth = {"type": "basic", "basic": {"username": "bob\n", "password": "sesame\n"}}
     with pytest.raises(InvalidInput) as refusal:
-        new_subscription({**BODY, "auth": auth}, "alice", LONGEST)
+        new_subscription({**BODY, "auth": auth}, "alice", MAX_JSONPATH)
     assert "sesame" not in str(refusal.value)
     assert "bob" not in str(refusal.value)
 
@@ -151,9 +152,9 @@ def signing(*secrets: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("length", range(24, 65))
-def test_auth_may_be_secrets_of_24_to_64_bytes_that_sign(length: int) -> None:
+def test_auth_may_have_signing_secrets_of_24_to_64_bytes(length: int) -> None:
     auth = signing(secret(length), secret(24, b"y"))
-    assert new_subscription({**BODY, "auth": auth}, "alice", LONGEST)["auth"] == auth
+    assert new_subscription({**BODY, "auth": auth}, "alice", MAX_JSONPATH)["auth"] == auth
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_auth_may_be_secrets_of_24_to_64_bytes_that_sign(length: int) -> None:
     ],
     ids=ascii,
 )
-def test_auth_that_signs_is_refused_when_it_is_not_one_to_four_secrets(
+def test_auth_of_type_signature_is_refused_unless_it_has_one_to_four_secrets(
     auth: Any, field: str
 ) -> None:
     assert problems({**BODY, "auth": auth}) == [field]
@@ -188,7 +189,7 @@ def test_auth_that_signs_is_refused_when_it_is_not_one_to_four_secrets(
 
 def test_signing_secret_is_not_repeated_when_it_is_refused() -> None:
     with pytest.raises(InvalidInput) as refusal:
-        new_subscription({**BODY, "auth": signing("whsec_sesame")}, "alice", LONGEST)
+        new_subscription({**BODY, "auth": signing("whsec_sesame")}, "alice", MAX_JSONPATH)
     assert str(refusal.value) == (
         "auth.signature.secrets.0: must be whsec_ and the Base64 of 24 to 64 bytes"
     )
@@ -204,10 +205,10 @@ def test_signing_secret_is_not_repeated_when_it_is_refused() -> None:
         ({"mode": "structured"}, {"mode": "structured"}),
     ],
 )
-def test_wish_is_the_version_and_the_mode_that_a_body_names(
+def test_delivery_format_is_the_version_and_the_mode_that_a_body_names(
     body: dict[str, Any], columns: dict[str, str]
 ) -> None:
-    assert delivery_changes(body) == columns
+    assert delivery_format_changes(body) == columns
 
 
 @pytest.mark.parametrize(
@@ -227,23 +228,25 @@ def test_wish_is_the_version_and_the_mode_that_a_body_names(
     ],
     ids=ascii,
 )
-def test_wish_is_refused_when_it_names_anything_else(body: Any, fields: list[str]) -> None:
+def test_delivery_format_is_refused_when_it_names_anything_else(
+    body: Any, fields: list[str]
+) -> None:
     with pytest.raises(InvalidInput) as refusal:
-        delivery_changes(body)
+        delivery_format_changes(body)
     assert [field for field, _ in refusal.value.problems] == fields
 
 
 @pytest.mark.parametrize("specversion", ["", "0.1"])
-def test_any_extensions_are_allowed_when_the_version_is_0_1_or_each_events_own(
+def test_any_extensions_are_allowed_when_the_version_is_0_1_or_not_chosen(
     specversion: str,
 ) -> None:
-    require_extensions({"Any-Name": {"deep": [1.5]}, "id": None}, specversion)
+    check_extensions({"Any-Name": {"deep": [1.5]}, "id": None}, specversion)
 
 
-def test_extensions_are_refused_each_by_name_when_a_version_does_not_allow_them() -> None:
+def test_extensions_are_each_refused_by_name_when_a_version_does_not_allow_them() -> None:
     extensions = {"fine": 1, "Any-Name": 1, "id": "x", "deep": {}, "é" * 99: 1}
     with pytest.raises(InvalidInput) as refusal:
-        require_extensions(extensions, "1.0")
+        check_extensions(extensions, "1.0")
     assert [field for field, _ in refusal.value.problems] == [
         "extensions.Any-Name",
         "extensions.id",
