@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 #: JSONPaths with data, and what evaluating them there must result in.
-CORPUS = json.loads((Path(__file__).parents[1] / "unit" / "jsonpath_corpus.json").read_text())
+CORPUS = json.loads(Path(__file__).with_name("jsonpath_corpus.json").read_text())
 #: Events as Pacifica's services send them.
 CAPTURES = sorted((Path(__file__).parents[1] / "captures").glob("*.json"))
 
