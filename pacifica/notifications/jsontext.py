@@ -1,8 +1,9 @@
-"""JSON as this service reads and writes it: strict and bounded in, ASCII and exact out.
+"""Read strict and bounded JSON, and write JSON in ASCII.
 
-Strict means RFC 8259 without its freedoms: UTF-8, no byte order mark, no duplicate names, no NaN
-or Infinity, no number that Python cannot hold. ASCII means that no database's character set, and
-no NUL or lone surrogate in a string, can get in the way of the text.
+Strict means that what RFC 8259 leaves to implementations is refused: encodings other than UTF-8, a
+byte order mark, duplicate names, NaN or Infinity, and numbers that Python cannot represent. In
+ASCII, a text can be stored in any database character set, whatever characters its strings have,
+even NUL or a lone surrogate.
 """
 
 import json
@@ -13,7 +14,7 @@ from pacifica.notifications.errors import InvalidInput
 
 
 def read_json(body: bytes, max_depth: int) -> Any:
-    """Return the value of a JSON text; raises InvalidInput with the field `body`."""
+    """Return the value of a JSON text; raise `InvalidInput` for the field `body`."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -27,7 +28,7 @@ def read_json(body: bytes, max_depth: int) -> Any:
         raise InvalidInput(("body", f"is not JSON: {error.msg} at {place}")) from error
     except RecursionError as error:
         raise InvalidInput(("body", _TOO_DEEP.format(max_depth))) from error
-    except ValueError as error:  # int() refuses thousands of digits
+    except ValueError as error:  # int() refuses numbers with thousands of digits
         raise InvalidInput(("body", "holds a number that is too large")) from error
     if is_deeper(value, max_depth):
         raise InvalidInput(("body", _TOO_DEEP.format(max_depth)))
@@ -40,7 +41,7 @@ def write_json(value: Any) -> str:
 
 
 def is_deeper(value: Any, max_depth: int) -> bool:
-    """Tell whether arrays and objects are nested more than `max_depth` deep."""
+    """Return whether arrays and objects are nested more than `max_depth` deep."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(max_depth):
         if not level:

@@ -1,9 +1,10 @@
-"""How long it takes to find whom an event matches, and how that grows with the subscriptions.
+"""Measure how long it takes to find the subscriptions that an event matches.
 
-`python -m tests.benchmarks.matching` measures the index of subscriptions alone, in this process: no
-database and no broker. The event is an ingest as Pacifica Metadata sends it, with its 9 records or
-with more, of files. It is matched again and again, with reading its JSON in turn. A change is a
-subscription that is removed and put again.
+`python -m tests.benchmarks.matching` measures the index of subscriptions alone, in this process,
+without a database or a broker, for growing numbers of subscriptions. The event is an ingest as
+Pacifica Metadata sends it, with its 9 records or with more records of files. Matching it and
+reading its JSON are measured alternately. A change is a subscription that is removed and added
+again.
 """
 
 import gc
@@ -30,7 +31,7 @@ MATCHING = 10
 COUNTS = (1_000, 10_000, 100_000)
 RECORDS = (100, 1_000, 10_000)
 
-# Twenty shapes that people of a facility would use, as texts in which {} stands for a constant.
+# Twenty shapes that users of a facility could have, in which {} stands for a constant.
 SHAPES = (
     '$[?(@["eventType"] = {})]',
     '$[?(@["source"] = {})]',
@@ -70,7 +71,7 @@ MATCHES = (
     (14, "data/"),
     (16, "f1d2d2f924e986ac86fdf7b36c94bcdf32beec15"),
 )
-# What equality alone does not decide. {0}, {1} are numbers, {2} is one that no other has.
+# Shapes with more than equality. {0} and {1} are numbers, {2} is a number that no other has.
 OTHERS = {
     "ranges": '$["data"][*][?(@["destinationTable"] = "Files" and @["size"] > {0}'
     ' and @["size"] < {2})]',
@@ -80,13 +81,13 @@ OTHERS = {
     "!=": '$[?(@["eventType"] != "type {2}" and @["eventID"] = "ID {2}")]',
     "contains": '$["data"][*][?(@["name"][substring(-4)] = ".{2}")]',
 }
-# Compiled one by one and evaluated each time: nothing that an event lacks leaves them out.
-ALONE = {
+# Without a shape, and evaluated for each event: no required key is missing in it.
+UNINDEXED = {
     "two paths": '$["data"][{2}:][?(@["size"] > $["data"][0]["value"])]',
     "two paths in ..": '$["data"][6:{2}]..[?(@["value"] = $["data"][0]["value"])]',
 }
-# As many expressions, of which no two differ in constants alone.
-ODD = {
+# Expressions of which no two have the same template.
+DIFFERENT = {
     "slice": '$["data"][{2}:][?(@["size"] > 100)]',
     "key": '$..["key {2}"]',
     "two paths": '$["data"][*][?(@["value"] = $["value {2}"])]',
@@ -125,13 +126,13 @@ def main() -> int:
         measured("mixed others", others(OTHERS, count), event)
         for name, text in OTHERS.items():
             measured(f"  {name}", others({name: text}, count), event)
-        measured("all different", others(ODD, count), event)
-        measured("one by one", others(ALONE, count), event)
+        measured("all different", others(DIFFERENT, count), event)
+        measured("one by one", others(UNINDEXED, count), event)
     report.say()
     for count in COUNTS:
         report.row(*held("20 shapes", partial(shaped, count)))
     report.row(*held("mixed others", partial(others, OTHERS, 10_000)))
-    report.row(*held("all different", partial(others, ODD, 10_000)))
+    report.row(*held("all different", partial(others, DIFFERENT, 10_000)))
     report.say()
     baseline = jsonpath2_alone(json.loads(event))
     report.note(f"jsonpath2 itself: {baseline:.3f} ms for parsing and evaluating one expression")
@@ -143,34 +144,36 @@ def matching(
     what: str, jsonpaths: Iterator[str], text: str, repeat: int
 ) -> tuple[str, list[dict[str, float]]]:
     """Measure one event against an index of its own."""
-    index = filled(jsonpaths)
+    index, count = filled(jsonpaths)
     event = json.loads(text)
     result = index.match(event)
     if result.failures:
         raise SystemExit(f"{what}: {result.failures[0]}")
     runs = []
-    for _ in range(repeat):  # in turn, so that what else the machine does falls on both
+    for _ in range(repeat):  # alternately, so that other load affects both
         took, loads = timed(lambda: index.match(event)), timed(lambda: json.loads(text))
         found = {"matched": float(len(result.matched))}
         runs.append(found | {"ms": took, "loads": loads, "ratio": took / loads})
-    return f"{what}: {len(index):,}, {len(event['data']):,} records", runs
+    return f"{what}: {count:,}, {len(event['data']):,} records", runs
 
 
 def held(what: str, jsonpaths: Callable[[], Iterator[str]]) -> tuple[str, list[dict[str, float]]]:
-    """Measure what it takes to fill an index, to keep it, and to change a subscription."""
-    # Texts and UUIDs are made in the measured span, for the index to keep or to drop.
+    """Measure the time to fill an index, its memory, and the time to change a subscription."""
+    # Texts and UUIDs are created while memory is measured, so what the index keeps is counted.
     gc.collect()
     tracemalloc.start()
-    index = filled(jsonpaths())
+    index, count = filled(jsonpaths())
     gc.collect()
-    size = tracemalloc.get_traced_memory()[0] / len(index)
+    size = tracemalloc.get_traced_memory()[0] / count
     tracemalloc.stop()
     began = time.process_time()
-    index = filled(jsonpaths())
+    index, count = filled(jsonpaths())
     seconds = time.process_time() - began
-    entries = [(UUID(int=number), text) for number, text in enumerate(islice(jsonpaths(), 500))]
+    entries = [
+        (UUID(int=number), text) for number, text in enumerate(islice(jsonpaths(), 500), start=1)
+    ]
     change = 1000 * timed(lambda: replace_all(index, entries)) / len(entries)
-    label = f"index of {what}: {len(index):,}"
+    label = f"index of {what}: {count:,}"
     return label, [{"bytes": size, "seconds": seconds, "change": change}]
 
 
@@ -181,14 +184,16 @@ def replace_all(index: SubscriptionIndex, entries: Sequence[tuple[UUID, str]]) -
         index.upsert(uuid, jsonpath)
 
 
-def filled(jsonpaths: Iterator[str]) -> SubscriptionIndex:
+def filled(jsonpaths: Iterator[str]) -> tuple[SubscriptionIndex, int]:
+    """Return an index of these JSONPaths, and how many there are."""
     index = SubscriptionIndex()
-    random = Random(5)  # noqa: S311 - they only have to be as large as UUIDs are
-    for number, jsonpath in enumerate(jsonpaths):
-        uuid = UUID(int=number) if number < 1_000 else UUID(int=random.getrandbits(128))
+    random = Random(5)  # noqa: S311 - these only have to be as large as UUIDs are
+    count = 0
+    for count, jsonpath in enumerate(jsonpaths, start=1):
+        uuid = UUID(int=count if count <= 1_000 else random.getrandbits(128))
         if failure := index.upsert(uuid, jsonpath):
             raise SystemExit(f"{jsonpath}: {failure}")
-    return index
+    return index, count
 
 
 def timed(action: Callable[[], Any]) -> float:
@@ -199,7 +204,7 @@ def timed(action: Callable[[], Any]) -> float:
 
 
 def jsonpath2_alone(event: Any) -> float:
-    """Return what one subscription cost the service that this one replaces, for each event."""
+    """Return the milliseconds that jsonpath2 takes to parse and evaluate one expression."""
     texts = list(shaped(200))
     took = timed(lambda: [next(iter(jsonpath2.match(text, event)), None) for text in texts])
     return took / len(texts)
@@ -209,7 +214,7 @@ def jsonpath2_alone(event: Any) -> float:
 
 
 def shaped(count: int) -> Iterator[str]:
-    """Yield JSONPaths of the twenty shapes, of which ten match the ingest, and no two are equal."""
+    """Yield different JSONPaths of the twenty shapes, of which ten match the ingest."""
     for number in range(count - MATCHING):
         constant = f"none {number}" if number % 3 else 1_000_000 + number
         yield SHAPES[number % len(SHAPES)].format(json.dumps(constant))
@@ -218,7 +223,7 @@ def shaped(count: int) -> Iterator[str]:
 
 
 def others(texts: dict[str, str], count: int) -> Iterator[str]:
-    """Yield JSONPaths of these texts in turn, no two of them equal; most match nothing."""
+    """Yield different JSONPaths of these texts in turn, of which few match."""
     choices = list(texts.values())
     for number in range(count):
         yield choices[number % len(choices)].format(number % 1_000, number, 1_000 + number)
@@ -228,7 +233,7 @@ def others(texts: dict[str, str], count: int) -> Iterator[str]:
 
 
 def with_files(text: str, records: int) -> str:
-    """Return the ingest with this many records, all more than it has being files."""
+    """Return the ingest with this many records, by adding records of files."""
     event = json.loads(text)
     file = next(each for each in event["data"] if each["destinationTable"] == "Files")
     types = ("image/tiff", "application/x-hdf", "text/csv")

@@ -29,8 +29,8 @@ from pacifica.notifications.subscriptions import (
 )
 from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION
 from tests.fuzz import inputs
+from tests.support.jsonpaths import jsonpaths, values
 from tests.unit.consumer.test_archive import only_extracted
-from tests.unit.test_matching_compile import jsonpaths, values
 
 _DEPTH = 100
 _LONGEST = 4096

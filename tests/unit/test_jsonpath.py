@@ -1,4 +1,4 @@
-"""The public functions parse and find."""
+"""The public functions `parse` and `find`."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -52,15 +52,15 @@ def test_find_starts_at_the_root_when_the_expression_is_relative(text: str, data
 
 
 @pytest.mark.parametrize("text", ["data", ".data", "data[0]", "[0]", '["data"]', "*", "..data"])
-def test_find_is_false_when_nothing_is_there(text: str) -> None:
+def test_find_is_false_when_the_member_does_not_exist(text: str) -> None:
     assert not find(parse(text), {})
 
 
-def test_find_ignores_members_inside_when_the_expression_is_relative() -> None:
+def test_find_ignores_nested_members_when_the_expression_is_relative() -> None:
     assert not find(parse("data"), {"inner": {"data": 1}})
 
 
-def test_find_leaves_the_data_as_it_was() -> None:
+def test_find_does_not_change_the_data() -> None:
     data = {"a": [{"b": 1}, "text"]}
     find(parse("$..*[entries()][values()][*][?(@ = $..*)].none"), data)
     assert data == {"a": [{"b": 1}, "text"]}
@@ -76,7 +76,7 @@ def test_find_raises_when_the_budget_is_exceeded() -> None:
         find(parse("$[*].a"), [1] * 11, budget=10)
 
 
-def test_find_answers_when_the_budget_is_just_enough() -> None:
+def test_find_returns_a_result_when_the_budget_is_exactly_sufficient() -> None:
     assert not find(parse("$[*].a"), [1] * 10, budget=21)
 
 
@@ -95,15 +95,15 @@ def test_parse_refuses_an_expression_that_starts_at_the_current_value(text: str)
     assert "`@`" in error_of(text)
 
 
-def test_parse_accepts_as_many_characters_as_the_default_bound() -> None:
+def test_parse_accepts_as_many_characters_as_the_default_limit() -> None:
     assert find(parse("a" * MAX_LENGTH), {"a" * MAX_LENGTH: 1})
 
 
-def test_parse_refuses_more_characters_than_the_default_bound() -> None:
+def test_parse_refuses_more_characters_than_the_default_limit() -> None:
     assert error_of("a" * 5_000_000) == "a JSONPath has at most 4096 characters, not 5000000"
 
 
-def test_parse_refuses_more_characters_than_the_bound_it_is_given() -> None:
+def test_parse_refuses_more_characters_than_the_given_limit() -> None:
     assert error_of("$.data", max_length=5) == "a JSONPath has at most 5 characters, not 6"
 
 
@@ -122,7 +122,7 @@ def test_parse_refuses_an_expression_that_is_nested_too_deep(text: str) -> None:
     assert error_of(text) == "the JSONPath is nested too deep"
 
 
-def test_parse_works_as_ever_after_one_that_was_nested_too_deep() -> None:
+def test_parse_still_works_after_an_expression_that_was_nested_too_deep() -> None:
     error_of("$" + ".a" * 2000)
     assert find(parse('$.a[?(@.b = "c")].b'), {"a": {"b": "c"}})
 
@@ -143,20 +143,20 @@ def test_parse_works_as_ever_after_one_that_was_nested_too_deep() -> None:
         ("true", 1),
     ],
 )
-def test_parse_tells_the_position_in_the_given_text(text: str, position: int) -> None:
+def test_parse_error_gives_the_position_in_the_given_text(text: str, position: int) -> None:
     assert error_of(text).startswith(f"at character {position}: ")
 
 
 @pytest.mark.parametrize("text", ["$[1.5]", "$[1:2.5]", "$[1::1e3]"])
-def test_parse_asks_for_whole_numbers_when_an_index_has_a_fraction(text: str) -> None:
+def test_parse_error_asks_for_whole_numbers_when_an_index_has_a_fraction(text: str) -> None:
     assert error_of(text).endswith("an index and the parts of a slice are whole numbers")
 
 
-def test_parse_names_the_function_when_it_does_not_exist() -> None:
+def test_parse_error_names_a_function_that_does_not_exist() -> None:
     assert error_of("$[median()]") == "callable subscript 'median' not found"
 
 
-def test_parse_keeps_the_cause_of_an_error() -> None:
+def test_parse_error_keeps_its_cause() -> None:
     with pytest.raises(ExpressionError) as caught:
         parse("$[")
     assert isinstance(caught.value.__cause__, ValueError)
@@ -175,14 +175,16 @@ def test_parse_prints_nothing_when_it_fails(capfd: pytest.CaptureFixture[str]) -
     assert capfd.readouterr() == ("", "")
 
 
-def test_parse_lets_jsonpath2_report_as_before(capfd: pytest.CaptureFixture[str]) -> None:
+def test_parse_does_not_change_how_jsonpath2_reports_errors(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     error_of("$[")
     with pytest.raises(ValueError, match="line 1:2"):
         Path.parse_str("$[")
     assert capfd.readouterr().err.startswith("line 1:2")
 
 
-def test_parse_gives_the_same_when_many_threads_parse() -> None:
+def test_parse_has_the_same_results_when_many_threads_parse() -> None:
     texts = [
         f'$.a[*][?(@.b = {number} or not (@.c < "x{number}"))][{number}:, "k{number}"]'
         for number in range(40)

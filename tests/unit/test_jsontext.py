@@ -1,4 +1,4 @@
-"""JSON as it is read and written: strict and bounded in, ASCII and exact out."""
+"""JSON is read strictly and within bounds, and written in ASCII."""
 
 import json
 from typing import Any
@@ -39,7 +39,7 @@ def refused(body: bytes, max_depth: int = 10) -> str:
 
 
 @given(values)
-def test_what_is_written_reads_as_it_was(value: Any) -> None:
+def test_read_json_returns_what_write_json_wrote(value: Any) -> None:
     text = write_json(value)
     assert text.isascii()
     assert text.isprintable()
@@ -47,13 +47,13 @@ def test_what_is_written_reads_as_it_was(value: Any) -> None:
 
 
 @given(values)
-def test_what_others_write_reads_as_it_was(value: Any) -> None:
+def test_read_json_returns_what_another_library_wrote(value: Any) -> None:
     pretty = json.dumps(value, indent=1, ensure_ascii=False).encode("utf-8", "surrogatepass")
     assert repr(read_json(pretty, 100)) == repr(value)
 
 
 @given(st.binary())
-def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+def test_read_json_returns_a_value_or_raises_invalid_input_for_any_bytes(body: bytes) -> None:
     try:
         value = read_json(body, 10)
     except InvalidInput:
@@ -62,7 +62,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
 
 
 @given(values, st.integers(min_value=0, max_value=8))
-def test_depth_counts_arrays_and_objects(value: Any, limit: int) -> None:
+def test_is_deeper_counts_nested_arrays_and_objects(value: Any, limit: int) -> None:
     assert is_deeper(value, limit) == (depth(value) > limit)
 
 
@@ -98,7 +98,7 @@ def test_depth_counts_arrays_and_objects(value: Any, limit: int) -> None:
     ],
     ids=lambda value: ascii(value)[:40],
 )
-def test_json_is_refused_and_told_why_when_it_is_not_strict(body: bytes, reason: str) -> None:
+def test_read_json_refuses_with_a_reason_what_is_not_strict_json(body: bytes, reason: str) -> None:
     assert reason in refused(body)
 
 
@@ -114,10 +114,10 @@ def test_json_is_refused_and_told_why_when_it_is_not_strict(body: bytes, reason:
     ],
     ids=lambda value: ascii(value)[:40],
 )
-def test_json_is_read_when_it_is_unusual_but_strict(body: bytes, value: Any) -> None:
+def test_read_json_accepts_unusual_but_strict_json(body: bytes, value: Any) -> None:
     assert read_json(body, 10) == value
 
 
-def test_write_json_refuses_what_is_no_json() -> None:
+def test_write_json_refuses_what_json_cannot_express() -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json([float("nan")])

@@ -53,10 +53,6 @@ class SubscriptionIndex:
         self._hash_indexes = HashIndexes(self._candidates)
         self._positions: dict[UUID, IndexPosition | Unindexed] = {}
 
-    def __len__(self) -> int:
-        """Return how many subscriptions are in the index."""
-        return len(self._positions)
-
     def upsert(self, uuid: UUID, jsonpath: str) -> MatchFailure | None:
         """Add a subscription, or replace the JSONPath of the one with this UUID.
 

@@ -214,7 +214,7 @@ def _range_test(
     upper = [
         (at, _UPPER_BOUNDS[each]) for at, each in enumerate(operators) if each in _UPPER_BOUNDS
     ]
-    # The first three cases are what the last one does, in half the time.
+    # The first three cases are what the last one does, in a quarter of the time.
     if len(lower) == 1 and not upper:
         ((low, first_above),) = lower
         return lambda bounds: first_above(numbers, bounds[low]) < len(numbers)

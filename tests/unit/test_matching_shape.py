@@ -1,4 +1,4 @@
-"""Whatever expressions are in an index together, each finds what jsonpath2 finds with it alone."""
+"""Each expression in an index has the result of jsonpath2, whatever others are in it."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from pacifica.notifications.matching import SubscriptionIndex, compile_jsonpath,
 from pacifica.notifications.matching.parser import syntax_tree
 from pacifica.notifications.matching.shape import shape_of
 from pacifica.notifications.matching.template import split_template
-from tests.unit.test_matching_compile import (
+from tests.support.jsonpaths import (
     CAPTURES,
     CORPUS,
     KEYS,
@@ -24,11 +24,11 @@ from tests.unit.test_matching_compile import (
     reference,
 )
 
-# More than a usual run has: EXAMPLES=5000 for each property.
+# EXAMPLES=5000 tests each property on more examples than a usual run does.
 EXAMPLES = int(os.environ.get("EXAMPLES", "30"))
 unhurried = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=EXAMPLES)
 
-# More expressions than an index looks at one by one, none of which finds anything.
+# So many expressions that an index filters them by required keys. None of them matches.
 PADDING = [f'$["padding {number}"]' for number in range(60)]
 
 constants = st.sampled_from(
@@ -98,7 +98,7 @@ def shaped(draw: st.DrawFn) -> str:
 
 @st.composite
 def families(draw: st.DrawFn) -> list[str]:
-    """Expressions of one template."""
+    """Draw expressions that have the same template."""
     text = draw(shaped() | jsonpaths)
     template, own = split_template(text)
     family = [text]
@@ -111,7 +111,7 @@ def families(draw: st.DrawFn) -> list[str]:
 
 @st.composite
 def equalities(draw: st.DrawFn) -> list[str]:
-    """Expressions of one template, of which each row is looked up and nothing else is asked."""
+    """Draw expressions that have the same template and contain only equalities."""
     starts = ["", "[*]", ".a[*]", "..*", "..a", "[1:]", '[?(@.a = "a")].b[*]']
     start = draw(st.sampled_from(starts))
     keys = draw(st.lists(st.sampled_from(KEYS), min_size=1, max_size=3))
@@ -165,8 +165,8 @@ def index_of(texts: list[str], **limits: int) -> SubscriptionIndex:
     return index
 
 
-def outcomes_of(index: SubscriptionIndex, event: Any) -> list[str]:
-    """Tell what an index makes of an event, for each of its expressions."""
+def outcomes_of(index: SubscriptionIndex, count: int, event: Any) -> list[str]:
+    """Return the result of matching an event, for each of `count` expressions in an index."""
     result = index.match(event)
     assert len(set(result.matched)) == len(result.matched)
     failed = {
@@ -175,12 +175,12 @@ def outcomes_of(index: SubscriptionIndex, event: Any) -> list[str]:
     }
     assert not failed.keys() & set(result.matched)
     found = dict.fromkeys(result.matched, "match") | failed
-    return [found.get(UUID(int=number), "none") for number in range(len(index))]
+    return [found.get(UUID(int=number), "none") for number in range(count)]
 
 
 def outcomes(texts: list[str], event: Any, **limits: int) -> list[str]:
-    """Tell what an index of all these expressions makes of an event, for each of them."""
-    return outcomes_of(index_of(texts, **limits), event)
+    """Return the result of matching an event, for each of these expressions in one index."""
+    return outcomes_of(index_of(texts, **limits), len(texts), event)
 
 
 @unhurried
@@ -199,7 +199,7 @@ def test_index_agrees_with_jsonpath2_on_any_event(
 
 
 def alone(text: str, event: Any, budget: int) -> str:
-    """Tell what evaluating one expression by itself comes to."""
+    """Return the result of evaluating one expression outside of an index."""
     try:
         return "match" if has_match(compile_jsonpath(text), event, budget) else "none"
     except BudgetExceeded:
@@ -210,7 +210,7 @@ def alone(text: str, event: Any, budget: int) -> str:
 
 @unhurried
 @given(family=families(), event=likely_events, budget=st.integers(0, 40))
-def test_budget_that_is_too_small_gives_the_same_or_is_exceeded(
+def test_smaller_budget_changes_no_result_of_an_index_unless_it_is_exceeded(
     family: list[str], event: Any, budget: int
 ) -> None:
     for text, found in zip(family, outcomes(family, event, budget=budget), strict=True):
@@ -219,17 +219,17 @@ def test_budget_that_is_too_small_gives_the_same_or_is_exceeded(
 
 @unhurried
 @given(family=equalities(), event=likely_events, budget=st.integers(0, 40))
-def test_budget_lasts_in_a_shape_when_it_lasts_for_the_expression_alone(
+def test_budget_of_a_shape_is_sufficient_when_it_is_for_the_expression_alone(
     family: list[str], event: Any, budget: int
 ) -> None:
     for text, found in zip(family, outcomes(family, event, budget=budget), strict=True):
         assert found != "exhausted" or alone(text, event, budget) == "exhausted"
 
 
-def test_index_of_the_whole_corpus_does_what_the_corpus_says() -> None:
+def test_index_of_the_whole_corpus_has_the_results_that_the_corpus_gives() -> None:
     index = index_of([case["jsonpath"] for case in CORPUS])
     for number, case in enumerate(CORPUS):
-        assert outcomes_of(index, case["data"])[number] == case["outcome"], case
+        assert outcomes_of(index, len(CORPUS), case["data"])[number] == case["outcome"], case
 
 
 PACIFICA = [
@@ -291,6 +291,6 @@ def test_index_agrees_with_jsonpath2_on_pacifica_events(capture: Any) -> None:
         ("$.data", None),
     ],
 )
-def test_shape_is_found_when_constants_can_be_looked_up(text: str, count: int | None) -> None:
+def test_shape_has_as_many_alternatives_as_expected(text: str, count: int | None) -> None:
     ways = shape_of(syntax_tree(split_template(text)[0].numbered_text()))
     assert (ways and len(ways)) == count

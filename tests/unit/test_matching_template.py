@@ -1,4 +1,4 @@
-"""The constants of a JSONPath are told from its text as its parser tells them."""
+"""A JSONPath is divided into template and constants as the parser would divide it."""
 
 import json
 import re
@@ -9,12 +9,12 @@ from hypothesis import given
 from jsonpath2.path import Path
 
 from pacifica.notifications.matching.template import split_template
-from tests.unit.test_matching_compile import CORPUS, jsonpaths, unhurried
-from tests.unit.test_matching_shapes import shaped
+from tests.support.jsonpaths import CORPUS, jsonpaths, no_deadline
+from tests.unit.test_matching_shape import shaped
 
 
-def with_constants(text: str) -> str:
-    """Return a JSONPath that is put together again from what was split."""
+def rejoined(text: str) -> str:
+    """Divide a JSONPath into template and constants, and join them again."""
     template, constants = split_template(text)
     written = [json.dumps(each, ensure_ascii=False).replace("\\\\", "\\") for each in constants]
     written = [{"Infinity": "1e999"}.get(each, each) for each in written]
@@ -51,7 +51,7 @@ def test_split_returns_the_constants_on_the_right(text: str, constants: tuple[An
     assert [type(each) for each in found] == [type(each) for each in constants]
 
 
-def test_split_gives_one_template_when_only_constants_differ() -> None:
+def test_templates_are_equal_when_only_constants_differ() -> None:
     assert (
         split_template('$[?(@.a = "x" and @.b > 1)]')[0]
         == split_template("$[?(@.a = 1.5 and @.b > null)]")[0]
@@ -61,32 +61,32 @@ def test_split_gives_one_template_when_only_constants_differ() -> None:
 @pytest.mark.parametrize(
     "other", ["$[?(@.b = 1)]", "$[?(@.a != 1)]", "$[?(@.a= 1)]", "$[?(@.a = 1)].b", "$[?(@.a = 1"]
 )
-def test_split_gives_another_template_when_anything_else_differs(other: str) -> None:
+def test_templates_differ_when_anything_else_differs(other: str) -> None:
     assert split_template("$[?(@.a = 1)]")[0] != split_template(other)[0]
 
 
-def test_split_finds_no_constants_when_a_number_has_more_digits_than_python_takes() -> None:
+def test_split_finds_no_constants_when_a_number_has_too_many_digits_for_python() -> None:
     assert split_template(f"$[?(@.a = {'1' * 5000})]")[1] == ()
 
 
-def assert_split_is_what_the_parser_finds(text: str) -> None:
+def assert_split_agrees_with_the_parser(text: str) -> None:
     numbered = split_template(text)[0].numbered_text()
-    assert str(Path.parse_str(with_constants(text))) == str(Path.parse_str(text))
-    assert shape_of(Path.parse_str(numbered)) == shape_of(Path.parse_str(text))
+    assert str(Path.parse_str(rejoined(text))) == str(Path.parse_str(text))
+    assert without_constants(Path.parse_str(numbered)) == without_constants(Path.parse_str(text))
 
 
-def shape_of(path: Path) -> str:
-    """Return a parsed path as text, without what stands on the right of its comparisons."""
+def without_constants(path: Path) -> str:
+    """Return a parsed path as text, without the right sides of its comparisons."""
     plain = r'(?:"(?:[^"\\]|\\.)*"|-?[0-9.e+]+|Infinity|true|false|null)'
     return re.sub(rf'( (?:=|!=|<=?|>=?) ){plain}|("(?:[^"\\]|\\.)*")', r"\1\2", str(path))
 
 
 @pytest.mark.parametrize("case", CORPUS, ids=lambda case: case["jsonpath"])
-def test_split_is_what_the_parser_finds_in_the_corpus(case: dict[str, Any]) -> None:
-    assert_split_is_what_the_parser_finds(case["jsonpath"])
+def test_split_agrees_with_the_parser_on_the_corpus(case: dict[str, Any]) -> None:
+    assert_split_agrees_with_the_parser(case["jsonpath"])
 
 
-@unhurried
+@no_deadline
 @given(text=shaped() | jsonpaths)
-def test_split_is_what_the_parser_finds_in_any_jsonpath(text: str) -> None:
-    assert_split_is_what_the_parser_finds(text)
+def test_split_agrees_with_the_parser_on_any_jsonpath(text: str) -> None:
+    assert_split_agrees_with_the_parser(text)
