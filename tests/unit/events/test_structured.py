@@ -66,7 +66,7 @@ EXAMPLES_0_3 = {
 }
 
 
-def kept(document: Any, require_version: bool = False) -> dict[str, Any]:
+def stored(document: Any, require_version: bool = False) -> dict[str, Any]:
     return structured_event(document, require_version=require_version)[0]
 
 
@@ -96,20 +96,20 @@ def test_example_of_the_json_format_is_kept_without_null_attributes(
     ],
 )
 def test_attribute_has_the_value_of_the_specifications_table(name: str, value: Any) -> None:
-    assert kept({**EVENT, name: value}).get(name) == value
+    assert stored({**EVENT, name: value}).get(name) == value
 
 
 @pytest.mark.parametrize("data", [None, "x", "[1]", 0, 2**70, 1.5, False, [], {"a": [None]}, "\0é"])
 @pytest.mark.parametrize("version", ["0.3", "1.0"])
 def test_data_of_any_type_is_kept(version: str, data: Any) -> None:
     event = {**EVENT, "specversion": version, "data": data}
-    assert kept(event) == event
+    assert stored(event) == event
 
 
 def test_null_data_is_kept_and_null_data_base64_is_dropped() -> None:
-    assert kept({**EVENT, "data": None}) == {**EVENT, "data": None}
-    assert kept({**EVENT, "data_base64": None}) == EVENT
-    assert kept({**EVENT, "data": 1, "data_base64": None}) == {**EVENT, "data": 1}
+    assert stored({**EVENT, "data": None}) == {**EVENT, "data": None}
+    assert stored({**EVENT, "data_base64": None}) == EVENT
+    assert stored({**EVENT, "data": 1, "data_base64": None}) == {**EVENT, "data": 1}
 
 
 @pytest.mark.parametrize("data", [None, "x", {}])
@@ -130,13 +130,13 @@ def test_event_of_0_3_is_refused_when_its_base64_data_is_malformed() -> None:
 
 def test_event_of_0_3_may_have_line_breaks_in_its_base64() -> None:
     event = {**EVENT, "specversion": "0.3", "datacontentencoding": "base64", "data": "AA\r\nEC\n"}
-    assert kept(event) == {**event, "data": "AAEC"}
+    assert stored(event) == {**event, "data": "AAEC"}
 
 
 @pytest.mark.parametrize("data", [{"data": {"a": 1}}, {"data": None}, {}])
 def test_datacontentencoding_is_dropped_when_data_is_not_text(data: dict[str, Any]) -> None:
     event = {**EVENT, "specversion": "0.3", **data}
-    assert kept({**event, "datacontentencoding": "base64"}) == event
+    assert stored({**event, "datacontentencoding": "base64"}) == event
 
 
 @pytest.mark.parametrize(
@@ -167,15 +167,15 @@ def test_event_is_refused_when_it_is_not_an_object(document: Any) -> None:
 
 
 def test_event_of_0_1_gets_empty_extensions_when_it_has_none() -> None:
-    assert kept(OF_0_1) == {**OF_0_1, "extensions": {}}
-    assert kept({**OF_0_1, "extensions": None, "data": 1})["extensions"] == {}
+    assert stored(OF_0_1) == {**OF_0_1, "extensions": {}}
+    assert stored({**OF_0_1, "extensions": None, "data": 1})["extensions"] == {}
     assert structured_event(OF_0_1, require_version=True)[1] == "0.1"
 
 
 @pytest.mark.parametrize("document", [OF_0_1, *EXAMPLES.values(), *EXAMPLES_0_3.values(), {"a": 1}])
 def test_document_that_is_read_is_not_modified(document: dict[str, Any]) -> None:
     before = copy.deepcopy(document)
-    kept(document)
+    stored(document)
     assert document == before
 
 
