@@ -21,6 +21,7 @@ from celery.signals import (
 )
 
 from pacifica.notifications.app import App
+from pacifica.notifications.broker.publisher import broker_settings
 from pacifica.notifications.broker.settings import celery_settings
 from pacifica.notifications.delivery import authorization
 from pacifica.notifications.errors import ConfigError, NotificationsError
@@ -67,7 +68,7 @@ class _CeleryApp(Celery):
 
 # Neither `app` nor `celery`: those names are what `celery -A` looks for first.
 CELERY_APP = _CeleryApp("pacifica.notifications")
-CELERY_APP.add_defaults(lambda: celery_settings(CELERY_APP.service.settings))
+CELERY_APP.add_defaults(lambda: celery_settings(broker_settings(CELERY_APP.service.settings)))
 
 
 def _stage(function: Callable[..., None]) -> Any:

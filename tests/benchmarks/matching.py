@@ -21,7 +21,7 @@ from uuid import UUID
 
 import jsonpath2
 
-from pacifica.notifications.matching import Entry, SubscriptionIndex
+from pacifica.notifications.matching import SubscriptionIndex
 from tests.benchmarks.report import Report, parser
 
 EVENT = Path(__file__).parents[2] / "tests" / "captures" / "ingest.json"
@@ -145,13 +145,13 @@ def matching(
     """Measure one event against an index of its own."""
     index = filled(jsonpaths)
     event = json.loads(text)
-    matches = index.match(event)
-    if matches.faults:
-        raise SystemExit(f"{what}: {matches.faults[0]}")
+    result = index.match(event)
+    if result.failures:
+        raise SystemExit(f"{what}: {result.failures[0]}")
     runs = []
     for _ in range(repeat):  # in turn, so that what else the machine does falls on both
         took, loads = timed(lambda: index.match(event)), timed(lambda: json.loads(text))
-        found = {"matched": float(len(matches.matched))}
+        found = {"matched": float(len(result.matched))}
         runs.append(found | {"ms": took, "loads": loads, "ratio": took / loads})
     return f"{what}: {len(index):,}, {len(event['data']):,} records", runs
 
@@ -168,18 +168,17 @@ def held(what: str, jsonpaths: Callable[[], Iterator[str]]) -> tuple[str, list[d
     began = time.process_time()
     index = filled(jsonpaths())
     seconds = time.process_time() - began
-    entries = [
-        Entry(UUID(int=number), text) for number, text in enumerate(islice(jsonpaths(), 500))
-    ]
-    change = 1000 * timed(lambda: turned_over(index, entries)) / len(entries)
+    entries = [(UUID(int=number), text) for number, text in enumerate(islice(jsonpaths(), 500))]
+    change = 1000 * timed(lambda: replace_all(index, entries)) / len(entries)
     label = f"index of {what}: {len(index):,}"
     return label, [{"bytes": size, "seconds": seconds, "change": change}]
 
 
-def turned_over(index: SubscriptionIndex, entries: Sequence[Entry]) -> None:
-    for entry in entries:
-        index.remove(entry.uuid)
-        index.put(entry)
+def replace_all(index: SubscriptionIndex, entries: Sequence[tuple[UUID, str]]) -> None:
+    """Remove each of these subscriptions, and add it again."""
+    for uuid, jsonpath in entries:
+        index.remove(uuid)
+        index.upsert(uuid, jsonpath)
 
 
 def filled(jsonpaths: Iterator[str]) -> SubscriptionIndex:
@@ -187,8 +186,8 @@ def filled(jsonpaths: Iterator[str]) -> SubscriptionIndex:
     random = Random(5)  # noqa: S311 - they only have to be as large as UUIDs are
     for number, jsonpath in enumerate(jsonpaths):
         uuid = UUID(int=number) if number < 1_000 else UUID(int=random.getrandbits(128))
-        if fault := index.put(Entry(uuid, jsonpath)):
-            raise SystemExit(f"{jsonpath}: {fault}")
+        if failure := index.upsert(uuid, jsonpath):
+            raise SystemExit(f"{jsonpath}: {failure}")
     return index
 
 

@@ -15,6 +15,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 from pacifica.notifications.events.schemas import EVENT_0_3, EVENT_1_0
 from pacifica.notifications.rest.openapi import description
 from pacifica.notifications.settings import Settings
+from pacifica.notifications.subscriptions import REQUIRED, VERSION
 from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION
 from tests.integration.webservice import Service, assert_error
 from tests.support.configured import changed
@@ -88,6 +89,12 @@ def test_what_is_described_is_what_the_code_checks_by() -> None:
             if name == "NewSubscription" and field in ("disabled", "error"):
                 continue
             assert rule.items() <= schemas[name]["properties"][field].items()
+
+
+def test_what_is_required_and_fixed_is_what_the_code_requires() -> None:
+    described = DOCUMENT["components"]["schemas"]["NewSubscription"]
+    assert described["required"] == list(REQUIRED)
+    assert described["properties"]["version"] == {"const": VERSION}
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)

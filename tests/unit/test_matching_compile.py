@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from jsonpath2.subscripts.arrayslice import ArraySliceSubscript
 
 from pacifica.notifications.errors import BudgetExceeded, ExpressionError
-from pacifica.notifications.matching.compile import compile_jsonpath, has_match
-from pacifica.notifications.matching.values import equal, slice_indices
-from pacifica.notifications.matching.work import DEFAULT_BUDGET, Work
+from pacifica.notifications.matching import DEFAULT_BUDGET, compile_jsonpath, has_match
+from pacifica.notifications.matching.evaluation import EvaluationContext
+from pacifica.notifications.matching.operations import equal, slice_indices
 
 CORPUS = json.loads(Path(__file__).with_name("jsonpath_corpus.json").read_text())
 CAPTURES = sorted((Path(__file__).parents[1] / "captures").glob("*.json"))
@@ -208,7 +208,7 @@ def test_equal_is_what_python_says(pair: tuple[Any, Any], nesting: int) -> None:
     for _ in range(nesting):
         left, right = {"a": [left, right]}, {"a": [left, left]}
     for other in (left, right, json.loads(json.dumps(left))):
-        assert equal(left, other, Work(None, 1000)) == (left == other)
+        assert equal(left, other, EvaluationContext(None, 1000)) == (left == other)
 
 
 @settings(unhurried, max_examples=50)
@@ -325,8 +325,8 @@ def test_deep_event_is_searched_to_the_bottom(text: str, levels: int, found: boo
 
 
 def test_equal_compares_to_the_bottom_when_both_are_deep() -> None:
-    assert equal(nested(5000), nested(5000), Work(None, 100_000))
-    assert not equal(nested(5000), nested(4999), Work(None, 100_000))
+    assert equal(nested(5000), nested(5000), EvaluationContext(None, 100_000))
+    assert not equal(nested(5000), nested(4999), EvaluationContext(None, 100_000))
 
 
 def test_compile_takes_long_chains_when_the_parser_does() -> None:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pacifica.notifications.jsonpath import find, parse
-from pacifica.notifications.matching import Entry, Fault, Matches, SubscriptionIndex
+from pacifica.notifications.matching import MatchFailure, MatchResult, SubscriptionIndex
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 EVENT = {"data": [1, 2, 3]}
@@ -27,7 +27,7 @@ def index_of(*jsonpaths: str, **limits: int) -> SubscriptionIndex:
     """Return an index of subscriptions whose UUIDs count from 1."""
     index = SubscriptionIndex(**limits)
     for number, jsonpath in enumerate(jsonpaths, start=1):
-        assert index.put(Entry(UUID(int=number), jsonpath)) is None
+        assert index.upsert(UUID(int=number), jsonpath) is None
     return index
 
 
@@ -36,19 +36,19 @@ class CountingEvent(dict[str, Any]):
 
     lookups = 0
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def get(self, key: str, defailure: Any = None) -> Any:
         self.lookups += 1
-        return super().get(key, default)
+        return super().get(key, defailure)
 
 
 def test_match_finds_nothing_when_the_index_is_empty() -> None:
-    assert SubscriptionIndex().match(EVENT) == Matches((), ())
+    assert SubscriptionIndex().match(EVENT) == MatchResult((), ())
 
 
 def test_match_finds_the_subscriptions_whose_jsonpath_finds_something() -> None:
     index = index_of("data", "$.none", "$.data[2]", "$.data[3]")
-    matches = index.match(EVENT)
-    assert (set(matches.matched), matches.faults) == ({FIRST, THIRD}, ())
+    result = index.match(EVENT)
+    assert (set(result.matched), result.failures) == ({FIRST, THIRD}, ())
 
 
 def test_match_finds_all_subscriptions_when_they_share_a_jsonpath() -> None:
@@ -74,39 +74,41 @@ def test_match_evaluates_once_when_subscriptions_share_a_jsonpath() -> None:
 
 def test_match_finds_a_subscription_once_when_it_was_put_twice() -> None:
     index = index_of("data")
-    index.put(Entry(FIRST, "data"))
+    index.upsert(FIRST, "data")
     assert (len(index), index.match(EVENT).matched) == (1, (FIRST,))
 
 
 def test_put_replaces_the_jsonpath_when_the_subscription_is_there() -> None:
     index = index_of("data", "data")
-    index.put(Entry(FIRST, "none"))
+    index.upsert(FIRST, "none")
     assert index.match(EVENT).matched == (SECOND,)
     assert len(index) == 2
 
 
-def test_put_returns_a_fault_when_the_jsonpath_does_not_parse() -> None:
-    fault = SubscriptionIndex().put(Entry(FIRST, "$["))
-    assert fault is not None
-    assert (fault.uuid, fault.exhausted) == (FIRST, False)
-    assert fault.error.startswith("at character 3: ")
+def test_put_returns_a_failure_when_the_jsonpath_does_not_parse() -> None:
+    failure = SubscriptionIndex().upsert(FIRST, "$[")
+    assert failure is not None
+    assert (failure.uuid, failure.budget_exceeded) == (FIRST, False)
+    assert failure.error.startswith("at character 3: ")
 
 
 def test_put_keeps_nothing_when_the_jsonpath_does_not_parse() -> None:
     index = index_of("data")
-    index.put(Entry(SECOND, "$["))
-    assert (len(index), index.match(EVENT)) == (1, Matches((FIRST,), ()))
+    index.upsert(SECOND, "$[")
+    assert (len(index), index.match(EVENT)) == (1, MatchResult((FIRST,), ()))
 
 
 def test_put_drops_the_former_jsonpath_when_the_new_one_does_not_parse() -> None:
     index = index_of("data")
-    index.put(Entry(FIRST, "$["))
-    assert (len(index), index.match(EVENT)) == (0, Matches((), ()))
+    index.upsert(FIRST, "$[")
+    assert (len(index), index.match(EVENT)) == (0, MatchResult((), ()))
 
 
-def test_put_returns_a_fault_when_the_jsonpath_is_longer_than_the_index_takes() -> None:
-    fault = SubscriptionIndex(max_length=5).put(Entry(FIRST, "$.data"))
-    assert fault == Fault(FIRST, "a JSONPath has at most 5 characters, not 6", exhausted=False)
+def test_put_returns_a_failure_when_the_jsonpath_is_longer_than_the_index_takes() -> None:
+    failure = SubscriptionIndex(max_length=5).upsert(FIRST, "$.data")
+    assert failure == MatchFailure(
+        FIRST, "a JSONPath has at most 5 characters, not 6", budget_exceeded=False
+    )
 
 
 def test_remove_takes_the_subscription_out() -> None:
@@ -132,7 +134,7 @@ def test_match_evaluates_a_jsonpath_no_more_when_its_last_subscription_is_remove
 
 def test_match_evaluates_a_jsonpath_no_more_when_its_last_subscription_has_another() -> None:
     index = index_of("data")
-    index.put(Entry(FIRST, "none"))
+    index.upsert(FIRST, "none")
     event = CountingEvent(EVENT)
     index.match(event)
     assert event.lookups == 1
@@ -169,46 +171,46 @@ def test_match_leaves_none_out_when_there_are_many_expressions() -> None:
         "$[?(@.data and @.none)]",
         "$..[::0].none",
     )
-    matches = index.match({"data": {"key7": 1, "inner": [{"key8": 1}]}})
-    assert {uuid.int for uuid in matches.matched} == {8, 101, 102, 103}
-    assert {fault.uuid.int for fault in matches.faults} == {105}
+    result = index.match({"data": {"key7": 1, "inner": [{"key8": 1}]}})
+    assert {uuid.int for uuid in result.matched} == {8, 101, 102, 103}
+    assert {failure.uuid.int for failure in result.failures} == {105}
 
 
 def test_match_blames_each_subscription_when_their_jsonpath_raises() -> None:
     index = index_of("data", "$.data[::0]", "$.data[0]", "$.data[::0]")
-    matches = index.match(EVENT)
+    result = index.match(EVENT)
     error = "the step of a slice is 0"
-    assert set(matches.matched) == {FIRST, THIRD}
-    assert set(matches.faults) == {
-        Fault(SECOND, error, exhausted=False),
-        Fault(FOURTH, error, exhausted=False),
+    assert set(result.matched) == {FIRST, THIRD}
+    assert set(result.failures) == {
+        MatchFailure(SECOND, error, budget_exceeded=False),
+        MatchFailure(FOURTH, error, budget_exceeded=False),
     }
 
 
 def test_match_blames_only_the_jsonpath_that_exceeds_its_budget() -> None:
     index = index_of("$..*..*..*.none", "data", "$..*..*..*.none", "$.data[2]", budget=20)
-    matches = index.match({"data": [[0] * 10] * 10})
+    result = index.match({"data": [[0] * 10] * 10})
     error = "needs more than 20 steps on this event"
-    assert set(matches.matched) == {SECOND, FOURTH}
-    assert set(matches.faults) == {
-        Fault(FIRST, error, exhausted=True),
-        Fault(THIRD, error, exhausted=True),
+    assert set(result.matched) == {SECOND, FOURTH}
+    assert set(result.failures) == {
+        MatchFailure(FIRST, error, budget_exceeded=True),
+        MatchFailure(THIRD, error, budget_exceeded=True),
     }
 
 
 def test_match_blames_those_of_a_shape_that_are_not_found_before_the_budget_ends() -> None:
     index = index_of("$.data[*][?(@ = 1)]", "$.data[*][?(@ = 90)]", "data", budget=20)
-    matches = index.match({"data": list(range(100))})
+    result = index.match({"data": list(range(100))})
     error = "needs more than 20 steps on this event"
-    assert set(matches.matched) == {FIRST, THIRD}
-    assert matches.faults == (Fault(SECOND, error, exhausted=True),)
+    assert set(result.matched) == {FIRST, THIRD}
+    assert result.failures == (MatchFailure(SECOND, error, budget_exceeded=True),)
 
 
 def test_match_blames_those_of_a_shape_when_its_path_branches() -> None:
     index = index_of("$..[?(@ = 1)]", "$..[?(@ = 90)]", "$.data.*.*[?(@ = 90)]", budget=20)
-    matches = index.match({"data": [[1], list(range(100))]})
-    assert set(matches.matched) == {FIRST}
-    assert {fault.uuid for fault in matches.faults} == {SECOND, THIRD}
+    result = index.match({"data": [[1], list(range(100))]})
+    assert set(result.matched) == {FIRST}
+    assert {failure.uuid for failure in result.failures} == {SECOND, THIRD}
 
 
 @pytest.mark.parametrize(
@@ -248,8 +250,8 @@ def test_match_takes_arrays_and_objects_for_unequal_to_any_constant() -> None:
 
 def test_match_blames_nobody_of_a_shape_whom_the_event_leaves_out_sooner() -> None:
     texts = [f'$[?(@.type = "{name}")].data[*][?(@ = 90)]' for name in "abc"]
-    matches = index_of(*texts, budget=20).match({"type": "b", "data": list(range(100))})
-    assert (matches.matched, [fault.uuid for fault in matches.faults]) == ((), [SECOND])
+    result = index_of(*texts, budget=20).match({"type": "b", "data": list(range(100))})
+    assert (result.matched, [failure.uuid for failure in result.failures]) == ((), [SECOND])
 
 
 def test_match_finds_all_of_a_shape_when_each_needs_another_part_of_a_large_event() -> None:
@@ -260,20 +262,20 @@ def test_match_finds_all_of_a_shape_when_each_needs_another_part_of_a_large_even
         f"$.batches[*][?(@.name = {name})].records[*][?(@ = {name + 80})]"
         for name in range(0, 900, 90)
     ]
-    matches = index_of(*texts, budget=200).match({"batches": batches})
-    assert (len(matches.matched), matches.faults) == (10, ())
+    result = index_of(*texts, budget=200).match({"batches": batches})
+    assert (len(result.matched), result.failures) == (10, ())
 
 
 def test_match_spends_nothing_on_conditions_of_rows_that_another_constant_has() -> None:
     rows = [{"kind": "large", "inner": [list(range(50))] * 5}, {"kind": "small", "inner": [1]}]
     texts = [f'$[*][?(@.kind = "{kind}" and @.inner..none)]' for kind in ("large", "small", "no")]
-    matches = index_of(*texts, budget=100).match(rows)
-    assert (matches.matched, [fault.uuid for fault in matches.faults]) == ((), [FIRST])
+    result = index_of(*texts, budget=100).match(rows)
+    assert (result.matched, [failure.uuid for failure in result.failures]) == ((), [FIRST])
 
 
 def test_match_finds_a_subscription_when_one_of_its_alternatives_exceeds_the_budget() -> None:
     index = index_of('$[?(@.data[*] = 1000 or @.type = "a")]', budget=20)
-    assert index.match({"data": list(range(100)), "type": "a"}) == Matches((FIRST,), ())
+    assert index.match({"data": list(range(100)), "type": "a"}) == MatchResult((FIRST,), ())
 
 
 def test_match_blames_a_shape_when_python_recurses_too_deep() -> None:
@@ -282,32 +284,32 @@ def test_match_blames_a_shape_when_python_recurses_too_deep() -> None:
     for _ in range(90):
         event = [event]
 
-    def from_depth(levels: int) -> Matches:
+    def from_depth(levels: int) -> MatchResult:
         return from_depth(levels - 1) if levels else index.match(event)
 
     assert from_depth(0).matched == (FIRST,)
     free = sys.getrecursionlimit() - len(inspect.stack())
     error = "the JSONPath is nested too deep to be evaluated"
-    assert from_depth(free - 60).faults == (Fault(FIRST, error, exhausted=False),)
+    assert from_depth(free - 60).failures == (MatchFailure(FIRST, error, budget_exceeded=False),)
 
 
 def test_match_gives_each_jsonpath_the_whole_budget() -> None:
     index = index_of(*[f"$.data[{number}, *].none" for number in range(4)], budget=15)
-    assert index.match(EVENT) == Matches((), ())
+    assert index.match(EVENT) == MatchResult((), ())
 
 
 def test_match_works_again_when_the_former_event_exceeded_the_budget() -> None:
     index = index_of("$.data[*].a", budget=20)
-    assert index.match({"data": [0] * 100}).faults
-    assert index.match({"data": [{"a": 1}]}) == Matches((FIRST,), ())
+    assert index.match({"data": [0] * 100}).failures
+    assert index.match({"data": [{"a": 1}]}) == MatchResult((FIRST,), ())
 
 
 def test_match_returns_what_cannot_be_changed() -> None:
-    matches = index_of("$.data[::0]").match(EVENT)
+    result = index_of("$.data[::0]").match(EVENT)
     with pytest.raises(FrozenInstanceError):
-        matches.matched = (FIRST,)  # type: ignore[misc]
+        result.matched = (FIRST,)  # type: ignore[misc]
     with pytest.raises(FrozenInstanceError):
-        matches.faults[0].uuid = SECOND  # type: ignore[misc]
+        result.failures[0].uuid = SECOND  # type: ignore[misc]
 
 
 JSONPATHS = [
@@ -348,10 +350,10 @@ def test_index_holds_what_the_last_change_of_each_subscription_left(changes: lis
             left.pop(change, None)
             continue
         uuid, jsonpath = change
-        fault = index.put(Entry(uuid, jsonpath))
-        assert (fault is not None) == (jsonpath in ("$[", "$[?(@.data[0] = )]"))
+        failure = index.upsert(uuid, jsonpath)
+        assert (failure is not None) == (jsonpath in ("$[", "$[?(@.data[0] = )]"))
         left.pop(uuid, None)
-        if fault is None:
+        if failure is None:
             left[uuid] = jsonpath
     raising = {uuid for uuid, jsonpath in left.items() if jsonpath == "$.data[::0]"}
     found = {
@@ -359,10 +361,10 @@ def test_index_holds_what_the_last_change_of_each_subscription_left(changes: lis
         for uuid, jsonpath in left.items()
         if uuid not in raising and find(parse(jsonpath), EVENT)
     }
-    matches = index.match(EVENT)
+    result = index.match(EVENT)
     assert len(index) == len(left)
-    assert (len(matches.matched), set(matches.matched)) == (len(found), found)
-    assert {fault.uuid for fault in matches.faults} == raising
+    assert (len(result.matched), set(result.matched)) == (len(found), found)
+    assert {failure.uuid for failure in result.failures} == raising
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -371,7 +373,7 @@ def test_index_holds_nothing_when_all_subscriptions_are_removed(changes: list[An
     index = SubscriptionIndex()
     for change in changes:
         if not isinstance(change, UUID):
-            index.put(Entry(*change))
+            index.upsert(*change)
     for number in range(1, 5):
         index.remove(UUID(int=number))
     assert not any(held_by(index))

@@ -10,11 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pacifica.notifications.errors import BudgetExceeded, ExpressionError
-from pacifica.notifications.matching import Entry, SubscriptionIndex
-from pacifica.notifications.matching.compile import compile_jsonpath, has_match
-from pacifica.notifications.matching.grammar import syntax_tree
-from pacifica.notifications.matching.shapes import alternatives
-from pacifica.notifications.matching.templates import split
+from pacifica.notifications.matching import SubscriptionIndex, compile_jsonpath, has_match
+from pacifica.notifications.matching.parser import syntax_tree
+from pacifica.notifications.matching.shape import shape_of
+from pacifica.notifications.matching.template import split_template
 from tests.unit.test_matching_compile import (
     CAPTURES,
     CORPUS,
@@ -101,7 +100,7 @@ def shaped(draw: st.DrawFn) -> str:
 def families(draw: st.DrawFn) -> list[str]:
     """Expressions of one template."""
     text = draw(shaped() | jsonpaths)
-    template, own = split(text)
+    template, own = split_template(text)
     family = [text]
     for _ in range(draw(st.integers(0, 3)) if own else 0):
         others = [draw(constants) for _ in own]
@@ -162,17 +161,20 @@ def index_of(texts: list[str], **limits: int) -> SubscriptionIndex:
     """Return an index of expressions whose UUIDs count from 0."""
     index = SubscriptionIndex(**limits)
     for number, text in enumerate(texts):
-        assert index.put(Entry(UUID(int=number), text)) is None
+        assert index.upsert(UUID(int=number), text) is None
     return index
 
 
 def outcomes_of(index: SubscriptionIndex, event: Any) -> list[str]:
     """Tell what an index makes of an event, for each of its expressions."""
-    matches = index.match(event)
-    assert len(set(matches.matched)) == len(matches.matched)
-    failed = {fault.uuid: "exhausted" if fault.exhausted else "raises" for fault in matches.faults}
-    assert not failed.keys() & set(matches.matched)
-    found = dict.fromkeys(matches.matched, "match") | failed
+    result = index.match(event)
+    assert len(set(result.matched)) == len(result.matched)
+    failed = {
+        failure.uuid: "exhausted" if failure.budget_exceeded else "raises"
+        for failure in result.failures
+    }
+    assert not failed.keys() & set(result.matched)
+    found = dict.fromkeys(result.matched, "match") | failed
     return [found.get(UUID(int=number), "none") for number in range(len(index))]
 
 
@@ -290,5 +292,5 @@ def test_index_agrees_with_jsonpath2_on_pacifica_events(capture: Any) -> None:
     ],
 )
 def test_shape_is_found_when_constants_can_be_looked_up(text: str, count: int | None) -> None:
-    ways = alternatives(syntax_tree(split(text)[0].with_numbers()))
+    ways = shape_of(syntax_tree(split_template(text)[0].numbered_text()))
     assert (ways and len(ways)) == count

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from jsonpath2.path import Path
 
-from pacifica.notifications.matching.templates import split
+from pacifica.notifications.matching.template import split_template
 from tests.unit.test_matching_compile import CORPUS, jsonpaths, unhurried
 from tests.unit.test_matching_shapes import shaped
 
 
 def with_constants(text: str) -> str:
     """Return a JSONPath that is put together again from what was split."""
-    template, constants = split(text)
+    template, constants = split_template(text)
     written = [json.dumps(each, ensure_ascii=False).replace("\\\\", "\\") for each in constants]
     written = [{"Infinity": "1e999"}.get(each, each) for each in written]
     pairs = zip(written, template.parts[1:], strict=True)
@@ -46,28 +46,31 @@ def with_constants(text: str) -> str:
     ],
 )
 def test_split_returns_the_constants_on_the_right(text: str, constants: tuple[Any, ...]) -> None:
-    found = split(text)[1]
+    found = split_template(text)[1]
     assert found == constants
     assert [type(each) for each in found] == [type(each) for each in constants]
 
 
 def test_split_gives_one_template_when_only_constants_differ() -> None:
-    assert split('$[?(@.a = "x" and @.b > 1)]')[0] == split("$[?(@.a = 1.5 and @.b > null)]")[0]
+    assert (
+        split_template('$[?(@.a = "x" and @.b > 1)]')[0]
+        == split_template("$[?(@.a = 1.5 and @.b > null)]")[0]
+    )
 
 
 @pytest.mark.parametrize(
     "other", ["$[?(@.b = 1)]", "$[?(@.a != 1)]", "$[?(@.a= 1)]", "$[?(@.a = 1)].b", "$[?(@.a = 1"]
 )
 def test_split_gives_another_template_when_anything_else_differs(other: str) -> None:
-    assert split("$[?(@.a = 1)]")[0] != split(other)[0]
+    assert split_template("$[?(@.a = 1)]")[0] != split_template(other)[0]
 
 
 def test_split_finds_no_constants_when_a_number_has_more_digits_than_python_takes() -> None:
-    assert split(f"$[?(@.a = {'1' * 5000})]")[1] == ()
+    assert split_template(f"$[?(@.a = {'1' * 5000})]")[1] == ()
 
 
 def assert_split_is_what_the_parser_finds(text: str) -> None:
-    numbered = split(text)[0].with_numbers()
+    numbered = split_template(text)[0].numbered_text()
     assert str(Path.parse_str(with_constants(text))) == str(Path.parse_str(text))
     assert shape_of(Path.parse_str(numbered)) == shape_of(Path.parse_str(text))
 

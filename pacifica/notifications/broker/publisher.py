@@ -12,7 +12,7 @@ from uuid import UUID
 
 from celery import Celery
 
-from pacifica.notifications.broker.settings import celery_settings
+from pacifica.notifications.broker.settings import BrokerSettings, celery_settings
 from pacifica.notifications.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Publisher:
         self._delivery_batch = settings.delivery.batch
         self._paused_until = 0.0
         self._celery = Celery("pacifica.notifications", set_as_current=False)
-        self._celery.add_defaults(lambda: celery_settings(settings))
+        self._celery.add_defaults(lambda: celery_settings(broker_settings(settings)))
 
     def nudge_dispatch(self, events: Sequence[UUID]) -> None:
         """Tell workers to dispatch events."""
@@ -76,3 +76,13 @@ class Publisher:
         except Exception as error:  # noqa: BLE001 an edge: kombu's transports raise what they like
             self._paused_until = time.monotonic() + self._pause
             _LOG.warning("no message could be sent to the broker (%s)", type(error).__name__)
+
+
+def broker_settings(settings: Settings) -> BrokerSettings:
+    """Return which broker the service uses, and how long it may wait for it."""
+    return BrokerSettings(
+        broker_url=settings.celery.broker_url,
+        backend_url=settings.celery.backend_url,
+        publish_timeout=settings.celery.publish_timeout,
+        visibility_timeout=settings.celery.lease,
+    )

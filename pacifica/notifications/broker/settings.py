@@ -1,11 +1,10 @@
-"""What Celery is told, derived from the service's settings and fit for each broker."""
+"""Celery's configuration for each kind of broker, shared by the service and its consumers."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
-
-from pacifica.notifications.settings import Settings
 
 QUEUE = "pacifica-notifications"
 _TRANSPORTS = {
@@ -17,21 +16,36 @@ _EMBEDDED_POLL = 0.05
 _REDIS_POLL = 1.0
 
 
-def celery_settings(settings: Settings) -> dict[str, Any]:
-    """Return Celery's configuration.
+@dataclass(frozen=True)
+class BrokerSettings:
+    """Which broker and result backend Celery uses, and how long it may wait (seconds).
+
+    `publish_timeout` bounds connecting to the broker and handing over one message. A broker without
+    acknowledgements of its own (Redis) delivers a message that no worker has acknowledged again
+    after `visibility_timeout`.
+    """
+
+    broker_url: str
+    backend_url: str
+    publish_timeout: float
+    visibility_timeout: float
+
+
+def celery_settings(settings: BrokerSettings) -> dict[str, Any]:
+    """Return Celery's configuration; for an embedded broker, create its folder.
 
     Messages are acknowledged when their task has ended, so that a killed worker's come back; no
     result is stored, because nobody reads one.
     """
-    embedded = is_embedded(settings.celery.broker_url)
+    embedded = is_embedded(settings.broker_url)
     return {
-        "broker_url": settings.celery.broker_url,
-        "broker_transport": _TRANSPORTS.get(urlsplit(settings.celery.broker_url).scheme),
+        "broker_url": settings.broker_url,
+        "broker_transport": _TRANSPORTS.get(urlsplit(settings.broker_url).scheme),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,  # a worker waits for its broker, however long
-        "broker_connection_timeout": settings.celery.publish_timeout,
+        "broker_connection_timeout": settings.publish_timeout,
         "broker_transport_options": _transport_options(settings),
-        "result_backend": settings.celery.backend_url,
+        "result_backend": settings.backend_url,
         "task_ignore_result": True,
         "task_default_queue": QUEUE,
         "task_serializer": "json",
@@ -62,16 +76,21 @@ def embedded_folder(broker_url: str) -> Path:
     return Path(url2pathname(parts.path) if parts.path else unquote(parts.netloc) or "queue")
 
 
-def _transport_options(settings: Settings) -> dict[str, Any]:
+def embedded_url(folder: Path) -> str:
+    """Return the URL of an embedded broker in a folder."""
+    return folder.absolute().as_uri().replace("file://", "filesystem://localhost", 1)
+
+
+def _transport_options(settings: BrokerSettings) -> dict[str, Any]:
     # One try: a broker that is away must not hold up a request, and the sweep tries again.
     once = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
     return once | _options_of(settings)
 
 
-def _options_of(settings: Settings) -> dict[str, Any]:
-    scheme = urlsplit(settings.celery.broker_url).scheme.partition("+")[0]
+def _options_of(settings: BrokerSettings) -> dict[str, Any]:
+    scheme = urlsplit(settings.broker_url).scheme.partition("+")[0]
     if scheme == "filesystem":
-        folder = embedded_folder(settings.celery.broker_url)
+        folder = embedded_folder(settings.broker_url)
         messages, control = folder / "messages", folder / "control"
         for each in (messages, control):
             each.mkdir(parents=True, exist_ok=True)
@@ -85,15 +104,15 @@ def _options_of(settings: Settings) -> dict[str, Any]:
         return {
             # A message whose worker was killed is handed out again after this long, and looked
             # for at every turn; kombu's defaults are an hour and every tenth turn of ten seconds.
-            "visibility_timeout": settings.celery.lease,
+            "visibility_timeout": settings.visibility_timeout,
             "unacked_restore_interval": 1,
             "unacked_restore_throttle": 1,
-            "socket_connect_timeout": settings.celery.publish_timeout,
+            "socket_connect_timeout": settings.publish_timeout,
             # A worker waits a second for a message; a server that hangs answers neither of them.
-            "socket_timeout": _REDIS_POLL + settings.celery.publish_timeout,
+            "socket_timeout": _REDIS_POLL + settings.publish_timeout,
             "socket_keepalive": True,
         }
     if scheme in ("amqp", "pyamqp", "amqps"):
         # Also when it hangs up after a failure, which asks the server to agree.
-        return {"confirm_publish": True, "read_timeout": settings.celery.publish_timeout}
+        return {"confirm_publish": True, "read_timeout": settings.publish_timeout}
     return {}

@@ -1,6 +1,32 @@
-"""The stage that finds which subscriptions an event matches."""
+"""Find the subscriptions whose JSONPath matches an event.
 
-from pacifica.notifications.matching.index import Entry, Fault, Matches, SubscriptionIndex
-from pacifica.notifications.matching.work import DEFAULT_BUDGET
+An expression takes this way, and the modules follow it:
 
-__all__ = ["DEFAULT_BUDGET", "Entry", "Fault", "Matches", "SubscriptionIndex"]
+1. `template` divides the text of a JSONPath into its constants and the rest, its template.
+2. `parser` parses a template once, with jsonpath2's grammar; `syntax_tree` reads the result.
+3. `shape` rewrites the tree to alternatives of `predicates`, which a hash index can look up.
+4. `hash_index` holds the subscriptions of one shape under their constants, and `record_scan`
+   lists the values of an event that these are compared to.
+5. `compiler` turns what has no shape into a function, from `conditions` and `operations`. An
+   `evaluation` calls it for each event, within a work budget.
+6. `index` holds all subscriptions. For each event, `candidates` picks the hash indexes and
+   functions that could match it.
+
+What a JSONPath means is what jsonpath2 says, in all of them.
+"""
+
+from pacifica.notifications.matching.compiler import compile_jsonpath
+from pacifica.notifications.matching.evaluation import DEFAULT_BUDGET, Condition, has_match
+from pacifica.notifications.matching.index import MatchFailure, MatchResult, SubscriptionIndex
+from pacifica.notifications.matching.parser import MAX_LENGTH
+
+__all__ = [
+    "DEFAULT_BUDGET",
+    "MAX_LENGTH",
+    "Condition",
+    "MatchFailure",
+    "MatchResult",
+    "SubscriptionIndex",
+    "compile_jsonpath",
+    "has_match",
+]

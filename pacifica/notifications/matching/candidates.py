@@ -1,33 +1,45 @@
-"""All that is searched for an event, found by what the event must have."""
+"""Choose the groups of subscriptions that could match an event, by the keys that they require."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+from uuid import UUID
 
-from pacifica.notifications.matching.findings import Findings
-from pacifica.notifications.matching.needs import keys_in
-from pacifica.notifications.matching.rows import Rows
+from pacifica.notifications.errors import ExpressionError
+from pacifica.notifications.matching.record_scan import Records
 
-# For this few, to look at each takes less time than to look at all keys of a large event.
-_FEW = 50
+# Searching this many groups takes less time than collecting the keys of a large event.
+_MAX_UNFILTERED = 50
+
+
+@dataclass(frozen=True, slots=True)
+class MatchCollector:
+    """The results of the searches for one event.
+
+    A subscription can be in both: if one search for it failed and another one found it.
+    """
+
+    matched: set[UUID] = field(default_factory=set)
+    errors: dict[UUID, ExpressionError] = field(default_factory=dict)
 
 
 class Candidate(Protocol):
-    """A group of subscriptions; `key` is a member name without which it finds nothing."""
+    """A group of subscriptions that are searched together."""
 
     @property
     def name(self) -> Hashable:
-        """What it is known by."""
+        """What identifies the group."""
 
     @property
-    def key(self) -> str | None:
-        """A member name that an event needs for a search to find, or to raise, anything."""
+    def required_key(self) -> str | None:
+        """A member name without which a search neither finds nor raises anything."""
 
-    def search(self, event: Rows, findings: Findings) -> None:
-        """Find which of its subscriptions an event, the only row, matches."""
+    def search(self, event: Records, collector: MatchCollector) -> None:
+        """Find the subscriptions that an event, the only record, matches."""
 
 
 class Candidates:
-    """Groups of subscriptions by their names and by the keys that they need."""
+    """Groups of subscriptions, by name and by required key."""
 
     def __init__(self) -> None:
         self._by_name: dict[Hashable, Any] = {}
@@ -38,24 +50,44 @@ class Candidates:
         return self._by_name.get(name)
 
     def add(self, candidate: Candidate) -> None:
-        """Add a group, unless it is here."""
+        """Add a group, unless it is there."""
         self._by_name[candidate.name] = candidate
-        self._by_key.setdefault(candidate.key, {})[candidate.name] = candidate
+        self._by_key.setdefault(candidate.required_key, {})[candidate.name] = candidate
 
-    def drop(self, candidate: Candidate) -> None:
-        """Take a group out, if it is here."""
+    def remove(self, candidate: Candidate) -> None:
+        """Remove a group, if it is there."""
         if self._by_name.pop(candidate.name, None) is None:
             return
-        same_key = self._by_key[candidate.key]
+        same_key = self._by_key[candidate.required_key]
         del same_key[candidate.name]
         if not same_key:
-            del self._by_key[candidate.key]
+            del self._by_key[candidate.required_key]
 
-    def of(self, event: Any) -> Iterable[Candidate]:
-        """Return the groups that an event has to be searched for."""
-        if len(self._by_name) <= _FEW:
+    def for_event(self, event: Any) -> Iterable[Candidate]:
+        """Return the groups that could match an event."""
+        if len(self._by_name) <= _MAX_UNFILTERED:
             return list(self._by_name.values())
         found = list(self._by_key.get(None, {}).values())
-        for key in self._by_key.keys() & keys_in(event):
+        for key in self._by_key.keys() & _keys_in(event):
             found += self._by_key[key].values()
         return found
+
+
+def most_selective(keys: Sequence[str]) -> str | None:
+    """Return the key that the fewest events are expected to have: the last, or `None`."""
+    return keys[-1] if keys else None
+
+
+def _keys_in(event: Any) -> set[str]:
+    """Return all member names of an event, at any depth."""
+    keys: set[str] = set()
+    pending = [event]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            keys.update(value)
+            value = value.values()
+        elif not isinstance(value, list):
+            continue
+        pending += [each for each in value if isinstance(each, (dict, list))]
+    return keys

@@ -1,122 +1,141 @@
-"""The enabled subscriptions, held so that one pass over them finds all that match an event.
+"""Hold the enabled subscriptions, and find those that an event matches."""
 
-A JSONPath is read in this order: its text is divided into template and constants; the first one
-of a template is parsed, and its tree becomes a shape; the constants then are a place in the
-tables of the shape. What has no shape is compiled and evaluated on its own.
-"""
-
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from pacifica.notifications.errors import BudgetExceeded, ExpressionError
-from pacifica.notifications.matching.candidates import Candidates
-from pacifica.notifications.matching.findings import Findings
-from pacifica.notifications.matching.grammar import MAX_LENGTH, check_length
-from pacifica.notifications.matching.lone import Lone, LoneExpressions
-from pacifica.notifications.matching.rows import Rows
-from pacifica.notifications.matching.shaped import Shaped, ShapedExpressions
-from pacifica.notifications.matching.work import DEFAULT_BUDGET
+from pacifica.notifications.matching.candidates import (
+    Candidates,
+    MatchCollector,
+    most_selective,
+)
+from pacifica.notifications.matching.compiler import compile_tree
+from pacifica.notifications.matching.evaluation import DEFAULT_BUDGET, Condition, has_match
+from pacifica.notifications.matching.hash_index import HashIndexes, IndexPosition
+from pacifica.notifications.matching.parser import MAX_LENGTH, check_length, syntax_tree
+from pacifica.notifications.matching.record_scan import Records
+from pacifica.notifications.matching.syntax_tree import can_raise, path_nodes, required_keys
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A subscription as far as matching goes: its UUID and its JSONPath as it was given."""
-
-    uuid: UUID
-    jsonpath: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
+class MatchFailure:
     """A subscription whose JSONPath did not parse, or failed on an event.
 
-    `error` is one line for its owner; `exhausted` tells that the work budget ran out.
+    `error` is one line for its owner. `budget_exceeded` tells whether it took too many steps.
     """
 
     uuid: UUID
     error: str
-    exhausted: bool
+    budget_exceeded: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Matches:
-    """What an event means to the subscriptions: whom it matches, and who could not tell."""
+class MatchResult:
+    """The subscriptions that an event matches, and those whose evaluation failed on it."""
 
     matched: tuple[UUID, ...]
-    faults: tuple[Fault, ...]
+    failures: tuple[MatchFailure, ...]
 
 
 class SubscriptionIndex:
-    """The enabled subscriptions, each in the place that its JSONPath has.
+    """The enabled subscriptions, each under the constants or the text of its JSONPath.
 
-    `budget` is the steps that one evaluation may take, `max_length` the characters that a
-    JSONPath may have. Putting and removing take as long whatever else is in the index. Not for
-    use by several threads at once.
+    `budget` is the number of steps that one evaluation may take, `max_length` the number of
+    characters that a JSONPath may have. The time of a change does not depend on how many
+    subscriptions there are. Only one thread at a time may use an index.
     """
 
     def __init__(self, budget: int = DEFAULT_BUDGET, max_length: int = MAX_LENGTH) -> None:
         self._budget = budget
         self._max_length = max_length
         self._candidates = Candidates()
-        self._shaped = ShapedExpressions(self._candidates)
-        self._lone = LoneExpressions(self._candidates)
-        self._places: dict[UUID, Shaped | Lone] = {}
+        self._hash_indexes = HashIndexes(self._candidates)
+        self._positions: dict[UUID, IndexPosition | Unindexed] = {}
 
     def __len__(self) -> int:
         """Return how many subscriptions are in the index."""
-        return len(self._places)
+        return len(self._positions)
 
-    def put(self, entry: Entry) -> Fault | None:
-        """Add a subscription, or replace the one with its UUID.
+    def upsert(self, uuid: UUID, jsonpath: str) -> MatchFailure | None:
+        """Add a subscription, or replace the JSONPath of the one with this UUID.
 
-        Returns what is wrong where the JSONPath does not parse; the subscription then is not in
-        the index, with its former JSONPath neither.
+        If the JSONPath does not parse, this returns why. The subscription is then not in the
+        index, not even with its former JSONPath.
         """
         try:
-            place = self._place(entry.jsonpath)
+            check_length(jsonpath, self._max_length)
+            position = self._hash_indexes.position(jsonpath) or self._unindexed(jsonpath)
         except ExpressionError as error:
-            self.remove(entry.uuid)
-            return _fault(entry.uuid, error)
-        if self._places.get(entry.uuid) == place:
+            self.remove(uuid)
+            return _failure(uuid, error)
+        if self._positions.get(uuid) == position:
             return None
-        self.remove(entry.uuid)
-        self._places[entry.uuid] = place
-        if isinstance(place, Lone):
-            self._lone.put(place, entry.uuid)
+        self.remove(uuid)
+        self._positions[uuid] = position
+        if isinstance(position, Unindexed):
+            position.subscriptions.add(uuid)
+            self._candidates.add(position)
         else:
-            self._shaped.put(place, entry.uuid)
+            self._hash_indexes.add(position, uuid)
         return None
 
     def remove(self, uuid: UUID) -> None:
-        """Take a subscription out; one that is not in the index is none to take out."""
-        place = self._places.pop(uuid, None)
-        if isinstance(place, Lone):
-            self._lone.remove(place, uuid)
-        elif place is not None:
-            self._shaped.remove(place, uuid)
+        """Remove a subscription, if it is in the index."""
+        position = self._positions.pop(uuid, None)
+        if isinstance(position, Unindexed):
+            position.subscriptions.discard(uuid)
+            if not position.subscriptions:
+                self._candidates.remove(position)
+        elif position is not None:
+            self._hash_indexes.remove(position, uuid)
 
-    def match(self, event: Any) -> Matches:
-        """Return which subscriptions an event, as `json.loads` returns it, matches.
+    def match(self, event: Any) -> MatchResult:
+        """Return which subscriptions an event matches; it is what `json.loads` returns.
 
-        A JSONPath that raises or exceeds its budget is a fault of each subscription that has it,
-        and nothing to the others.
+        If a JSONPath raises or exceeds its budget, this is a failure of each subscription that
+        has it, and does not affect the others.
         """
-        findings = Findings()
-        rows = Rows([event], event, self._budget)
-        for candidate in self._candidates.of(event):
-            candidate.search(rows, findings)
-        faults = [
-            _fault(uuid, error)
-            for uuid, error in findings.errors.items()
-            if uuid not in findings.matched
+        collector = MatchCollector()
+        records = Records([event], event, self._budget)
+        for candidate in self._candidates.for_event(event):
+            candidate.search(records, collector)
+        failures = [
+            _failure(uuid, error)
+            for uuid, error in collector.errors.items()
+            if uuid not in collector.matched
         ]
-        return Matches(tuple(findings.matched), tuple(faults))
+        return MatchResult(tuple(collector.matched), tuple(failures))
 
-    def _place(self, jsonpath: str) -> Shaped | Lone:
-        check_length(jsonpath, self._max_length)
-        return self._shaped.place(jsonpath) or self._lone.place(jsonpath, self._max_length)
+    def _unindexed(self, text: str) -> "Unindexed":
+        unindexed: Unindexed | None = self._candidates.get(text)
+        if unindexed is None:
+            tree = syntax_tree(text, self._max_length)
+            keys = [] if can_raise(tree) else required_keys(path_nodes(tree))
+            unindexed = Unindexed(text, most_selective(keys), compile_tree(tree))
+        return unindexed
 
 
-def _fault(uuid: UUID, error: ExpressionError) -> Fault:
-    return Fault(uuid, str(error), exhausted=isinstance(error, BudgetExceeded))
+@dataclass(frozen=True, slots=True, eq=False)
+class Unindexed:
+    """A JSONPath without a shape, compiled, and the subscriptions that have it.
+
+    It is a candidate whose name is the text of the JSONPath.
+    """
+
+    name: str
+    required_key: str | None
+    condition: Condition
+    subscriptions: set[UUID] = field(default_factory=set)
+
+    def search(self, event: Records, collector: MatchCollector) -> None:
+        """Evaluate the JSONPath on an event, once for all its subscriptions."""
+        try:
+            if has_match(self.condition, event.values[0], event.budget):
+                collector.matched.update(self.subscriptions)
+        except ExpressionError as error:
+            collector.errors.update(dict.fromkeys(self.subscriptions, error))
+
+
+def _failure(uuid: UUID, error: ExpressionError) -> MatchFailure:
+    return MatchFailure(uuid, str(error), budget_exceeded=isinstance(error, BudgetExceeded))

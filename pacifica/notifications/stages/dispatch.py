@@ -9,7 +9,7 @@ from uuid import UUID
 from pacifica.notifications.errors import NotificationsError
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Matched
-from pacifica.notifications.matching import Entry, Fault, SubscriptionIndex
+from pacifica.notifications.matching import MatchFailure, SubscriptionIndex
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.store.events import claim_events, claim_suspect, unclaim_events
 from pacifica.notifications.store.holding import disable
@@ -87,10 +87,10 @@ class Dispatcher:
         except (ValueError, RecursionError):  # older versions cut large events on MySQL
             _LOG.error("event %s is not dispatched: its record is not JSON", event.uuid)
             return ()
-        matches = self._index.match(document)
-        for fault in matches.faults:
-            self._disable(fault, f"on event {event.uuid}: {fault.error}")
-        return matches.matched
+        result = self._index.match(document)
+        for failure in result.failures:
+            self._disable(failure, f"on event {event.uuid}: {failure.error}")
+        return result.matched
 
     def _refresh(self) -> None:
         newest = current_revision()
@@ -103,21 +103,21 @@ class Dispatcher:
             if change.jsonpath is None:
                 self._index.remove(change.uuid)
                 continue
-            fault = self._index.put(Entry(change.uuid, change.jsonpath))
-            if fault is not None:
-                self._disable(fault, fault.error)
+            failure = self._index.upsert(change.uuid, change.jsonpath)
+            if failure is not None:
+                self._disable(failure, failure.error)
         self._revision = newest
 
-    def _disable(self, fault: Fault, error: str) -> None:
+    def _disable(self, failure: MatchFailure, error: str) -> None:
         """Disable a subscription whose JSONPath failed.
 
         An expression that merely fails on this event is still matched, so that its owner misses
         nothing. One that costs too much is not evaluated again until its owner changes it.
         """
-        _LOG.warning("subscription %s: its JSONPath failed %s", fault.uuid, error)
-        if fault.exhausted:
-            self._index.remove(fault.uuid)
-        disable(fault.uuid, f"its JSONPath failed {error}", holding=not fault.exhausted)
+        _LOG.warning("subscription %s: its JSONPath failed %s", failure.uuid, error)
+        if failure.budget_exceeded:
+            self._index.remove(failure.uuid)
+        disable(failure.uuid, f"its JSONPath failed {error}", holding=not failure.budget_exceeded)
 
     def _empty_index(self) -> SubscriptionIndex:
         return SubscriptionIndex(

@@ -6,18 +6,14 @@ import pytest
 from celery import Celery
 
 from pacifica.notifications.broker.redis import Channel, Transport
-from pacifica.notifications.broker.settings import celery_settings
-from pacifica.notifications.config import load_settings
+from pacifica.notifications.broker.settings import BrokerSettings, celery_settings
 
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss"])
-def test_celery_is_given_it_for_every_redis_url(
-    scheme: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_celery_is_given_it_for_every_redis_url(scheme: str) -> None:
     url = f"{scheme}://127.0.0.1:1/0"
-    monkeypatch.setenv("BROKER_URL", url)
     app = Celery("test", broker=url)
-    app.conf.update(celery_settings(load_settings()))
+    app.conf.update(celery_settings(BrokerSettings(url, "", 1.0, 60.0)))
     assert isinstance(app.connection_for_write().transport, Transport)
 
 

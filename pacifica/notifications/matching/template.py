@@ -1,8 +1,7 @@
-"""Telling the constants of a JSONPath from the rest of its text, without parsing it.
+"""Divide the text of a JSONPath into its constants and its template, without parsing it.
 
-JSONPaths that differ only in plain values on the right of a comparison have one template. That
-is decided on the text: ANTLR takes a millisecond, and of expressions with one template only the
-first needs it.
+Constants are plain values on the right of a comparison. JSONPaths that differ only in these have
+the same template, and only the first of them has to be parsed, which takes ANTLR a millisecond.
 """
 
 import re
@@ -13,7 +12,7 @@ from typing import NamedTuple
 Constant = str | int | float | bool | None
 
 # The tokens of jsonpath2's grammar that are plain values. A string elsewhere, such as a key, is
-# passed over as a whole: what looks like a comparison inside it is none.
+# skipped as a whole, because what looks like a comparison inside it is not one.
 _STRING = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'
 _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?(?:0|[1-9][0-9]*))?"
 _WORD = r"(?:true|false|null)(?![_A-Za-z0-9])"
@@ -24,25 +23,25 @@ _WORDS: dict[str, Constant] = {"true": True, "false": False, "null": None}
 
 
 class Template(NamedTuple):
-    """The text of a JSONPath around its constants, of which there is one between two parts.
+    """The parts of a JSONPath's text before, between and after its constants.
 
-    Where one JSONPath of a template is in the grammar, all are, and their syntax trees differ in
-    nothing but the constants: where a plain value starts and ends depends on no other text, and
-    the grammar takes each wherever it takes one.
+    If one JSONPath of a template is in the grammar, all are, and their syntax trees differ only
+    in the constants. For the bounds of a plain value do not depend on other text, and the
+    grammar accepts any plain value wherever it accepts one.
     """
 
     parts: tuple[str, ...]
 
-    def with_numbers(self) -> str:
-        """Return a JSONPath of this template whose constants are strings: "0", "1" and so on."""
+    def numbered_text(self) -> str:
+        """Return the JSONPath of this template whose constants are the strings "0", "1", ..."""
         numbered = [f'"{number}"{part}' for number, part in enumerate(self.parts[1:])]
         return self.parts[0] + "".join(numbered)
 
 
-def split(text: str) -> tuple[Template, tuple[Constant, ...]]:
+def split_template(text: str) -> tuple[Template, tuple[Constant, ...]]:
     """Return the template of a JSONPath and its constants, in the order of the text.
 
-    Of a text that is not in the grammar it is a template that no valid one has.
+    A text that is not in the grammar has a template that no valid JSONPath has.
     """
     parts: list[str] = []
     constants: list[Constant] = []
@@ -53,7 +52,7 @@ def split(text: str) -> tuple[Template, tuple[Constant, ...]]:
             continue
         try:
             constants.append(_value(token))
-        except ValueError:  # more digits than Python takes: the parser says so, too
+        except ValueError:  # more digits than Python accepts, which the parser refuses too
             return Template((text,)), ()
         parts.append(text[end : found.start("constant")])
         end = found.end()
@@ -62,7 +61,8 @@ def split(text: str) -> tuple[Template, tuple[Constant, ...]]:
 
 def _value(token: str) -> Constant:
     if token[0] == '"':
-        # Escapes stay as they are. Many subscriptions name the same few types and tables.
+        # jsonpath2 keeps escapes as they are written. Many subscriptions name the same few types
+        # and tables, so each of these strings is kept once.
         return sys.intern(token[1:-1])
     if token in _WORDS:
         return _WORDS[token]

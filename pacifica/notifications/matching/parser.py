@@ -1,4 +1,4 @@
-"""Reading a JSONPath: from its text to jsonpath2's syntax tree."""
+"""Parse the text of a JSONPath to jsonpath2's syntax tree."""
 
 import re
 import threading
@@ -9,15 +9,15 @@ from jsonpath2.nodes.root import RootNode
 
 from pacifica.notifications.errors import ExpressionError
 
-#: Characters that a JSONPath may have unless the caller says otherwise. Parsing that many takes
-#: up to a quarter of a second.
+#: The default limit on the characters of a JSONPath. Parsing that many takes up to a quarter of a
+#: second.
 MAX_LENGTH = 4096
 
 _WHITE_SPACE = " \t\r\n"  # what the grammar skips
-_LONGEST_REASON = 200
+_MAX_REASON = 200
 
 # ANTLR's parsers share prediction caches, which its Python runtime does not lock.
-_ONE_AT_A_TIME = threading.Lock()
+_PARSER_LOCK = threading.Lock()
 
 
 def syntax_tree(text: str, max_length: int = MAX_LENGTH) -> RootNode:
@@ -25,13 +25,13 @@ def syntax_tree(text: str, max_length: int = MAX_LENGTH) -> RootNode:
 
     A text that does not start with `$` is relative to the root: `data[0]` is `$.data[0]`,
     `[0]` is `$[0]`, `..name` is `$..name`. Raises `ExpressionError`, with a message of one line,
-    for what is not a string, is empty, is longer than `max_length` characters, is nested too
-    deep, starts with `@` or is not in the grammar.
+    if the text is not a string, is empty, is longer than `max_length` characters, is nested too
+    deep, starts with `@`, or is not in the grammar.
     """
     check_length(text, max_length)
     prefix = _prefix(text.lstrip(_WHITE_SPACE))
     try:
-        with _ONE_AT_A_TIME:
+        with _PARSER_LOCK:
             return _parse(prefix + text)
     except _GrammarError as error:
         position = max(error.position - len(prefix), 0) + 1
@@ -43,7 +43,7 @@ def syntax_tree(text: str, max_length: int = MAX_LENGTH) -> RootNode:
 
 
 def check_length(text: str, max_length: int) -> None:
-    """Raise `ExpressionError` for what is not a string or is longer than `max_length`."""
+    """Raise `ExpressionError` if a text is not a string or is longer than `max_length`."""
     if not isinstance(text, str):
         raise ExpressionError(f"a JSONPath is a string, not {type(text).__name__}")
     if len(text) > max_length:
@@ -51,7 +51,7 @@ def check_length(text: str, max_length: int) -> None:
 
 
 def _prefix(text: str) -> str:
-    """Return what makes an expression that starts with `text` start at the root."""
+    """Return what to put before an expression so that it starts at the root."""
     if not text:
         raise ExpressionError("the JSONPath is empty")
     if text[0] == "@":
@@ -64,7 +64,7 @@ def _prefix(text: str) -> str:
 
 
 class _GrammarError(ValueError):
-    """A syntax error: the offset of the character where it is, and what ANTLR says of it."""
+    """A syntax error: the offset of its character, and ANTLR's message."""
 
     def __init__(self, position: int, reason: str) -> None:
         super().__init__(reason)
@@ -73,7 +73,7 @@ class _GrammarError(ValueError):
 
 
 class _ErrorListener:
-    """Raises the first error that ANTLR reports, and ignores what it reports beside errors."""
+    """Raises the first error that ANTLR reports, and ignores its other reports."""
 
     def __init__(self, text: str) -> None:
         self._line_starts = [0, *(match.end() for match in re.finditer("\n", text))]
@@ -88,16 +88,16 @@ class _ErrorListener:
         raise _GrammarError(self._line_starts[line - 1] + column, reason) from error
 
     def __getattr__(self, name: str) -> Any:
-        """Answer ANTLR's other reports (of ambiguity, of context) by doing nothing."""
+        """Ignore ANTLR's other reports, which are about ambiguity and context."""
         if not name.startswith("report"):
             raise AttributeError(name)
         return lambda *_: None
 
 
 def _parse(text: str) -> RootNode:
-    # What jsonpath2.Path.parse_str does, but for one thing: there ANTLR's own listener stays in
-    # place and prints each error to stderr. It can be removed only between making the
-    # recognizers and running them, which jsonpath2 does in one private function.
+    # This is what jsonpath2.Path.parse_str does, except that ANTLR's own listener, which prints
+    # each error to stderr, is removed. That is possible only between creating the recognizers
+    # and running them, and jsonpath2 does both in one private function.
     listener = _ErrorListener(text)
     lexer = jsonpath2_parser.JSONPathLexer(jsonpath2_parser.antlr4.InputStream(text))
     parser = jsonpath2_parser._JSONPathParser(jsonpath2_parser.antlr4.CommonTokenStream(lexer))
@@ -111,4 +111,4 @@ def _parse(text: str) -> RootNode:
 
 def _one_line(reason: str) -> str:
     line = " ".join(reason.split())
-    return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"
+    return line if len(line) <= _MAX_REASON else line[: _MAX_REASON - 1] + "…"
