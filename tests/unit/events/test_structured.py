@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 
 from pacifica.notifications.errors import InvalidInput
 from pacifica.notifications.events import structured
-from pacifica.notifications.events.schemas import EVENT_0_1, EVENT_0_3, EVENT_1_0
+from pacifica.notifications.events.schemas import (
+    EVENT_SCHEMA_0_1,
+    EVENT_SCHEMA_0_3,
+    EVENT_SCHEMA_1_0,
+)
 from pacifica.notifications.events.structured import structured_batch, structured_event
 from pacifica.notifications.schema import Schema
 
@@ -233,7 +237,7 @@ def test_batch_is_refused_with_at_most_twenty_problems() -> None:
         {"cloudEventsVersion": st.sampled_from(["0.1", "0.2", 0.1, None])},
         optional={
             name: st.sampled_from([None, "", "x", 0, True, [], {}, {"a": 1}])
-            for name in (*EVENT_0_1["properties"], "data")
+            for name in (*EVENT_SCHEMA_0_1["properties"], "data")
             if name != "cloudEventsVersion"
         },
     )
@@ -241,7 +245,7 @@ def test_batch_is_refused_with_at_most_twenty_problems() -> None:
 def test_fast_check_of_0_1_agrees_with_the_schema(
     document: dict[str, Any],
 ) -> None:
-    assert structured._is_valid_0_1(document) == follows(EVENT_0_1, document)
+    assert structured._is_valid_0_1(document) == follows(EVENT_SCHEMA_0_1, document)
 
 
 def follows(schema: dict[str, Any], document: Any) -> bool:
@@ -257,7 +261,7 @@ VALUES = st.sampled_from(
     [None, "", "x", "a/b", "2020-01-01T00:00:00Z", "AA==", 0, True, 2**31, 1.5, [], {"a": 1}]
 )
 NAMES = st.sampled_from(
-    [*EVENT_1_0["properties"], "schemaurl", "datacontentencoding", "own", "Own", "0x", "a-b"]
+    [*EVENT_SCHEMA_1_0["properties"], "schemaurl", "datacontentencoding", "own", "Own", "0x", "a-b"]
 )
 
 
@@ -266,7 +270,7 @@ def test_event_is_accepted_exactly_when_it_follows_its_schema(
     version: str, changed: dict[str, Any]
 ) -> None:
     document = {**EVENT, **changed, "specversion": version}
-    schema = EVENT_1_0 if version == "1.0" else EVENT_0_3
+    schema = EVENT_SCHEMA_1_0 if version == "1.0" else EVENT_SCHEMA_0_3
     try:
         structured_event(document, require_version=True)
     except InvalidInput as error:
