@@ -6,9 +6,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from pacifica.notifications.events import EVENT_SCHEMA_0_3, EVENT_SCHEMA_1_0
 from pacifica.notifications.events.attributes import OPTIONAL_0_1, REQUIRED, REQUIRED_0_1
-from pacifica.notifications.events.schemas import EVENT_0_3, EVENT_1_0
-from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION
+from pacifica.notifications.subscriptions import SUBSCRIPTION_SCHEMA
 from tests.support import archives
 from tests.support.archives import Entry
 
@@ -54,7 +54,7 @@ VALUES = st.recursive(
     max_leaves=10,
 )
 _ATTRIBUTES = sorted(
-    {*EVENT_0_3["properties"], *EVENT_1_0["properties"], *REQUIRED_0_1, *OPTIONAL_0_1}
+    {*EVENT_SCHEMA_0_3["properties"], *EVENT_SCHEMA_1_0["properties"], *REQUIRED_0_1, *OPTIONAL_0_1}
     | {"cloudEventsVersion", "extensions", "eventtime", "myextension", "Bad-Name"}
 )
 _SOUND: list[dict[str, Any]] = [
@@ -167,7 +167,7 @@ def subscriptions(draw: st.DrawFn) -> Any:
     """Return what somebody may send as a subscription."""
     if draw(_SELDOM):
         return draw(VALUES)
-    names = [*SUBSCRIPTION["properties"], *_READ]
+    names = [*SUBSCRIPTION_SCHEMA["properties"], *_READ]
     whole = draw(_changed([_SUBSCRIPTION], names))
     if draw(_SELDOM):
         whole["target_url"] = draw(_URLS)

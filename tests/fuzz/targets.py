@@ -23,11 +23,11 @@ from pacifica.notifications.events import (
 from pacifica.notifications.jsonpath import find, parse
 from pacifica.notifications.jsontext import is_deeper
 from pacifica.notifications.subscriptions import (
+    SUBSCRIPTION_SCHEMA,
     delivery_format_changes,
     new_subscription,
     subscription_changes,
 )
-from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION
 from tests.fuzz import inputs
 from tests.support.jsonpaths import jsonpaths, values
 from tests.unit.consumer.test_archive import only_extracted
@@ -118,7 +118,7 @@ def _changes(given: Any) -> bool:
         columns = subscription_changes(_STORED, given, _LONGEST)
     except InvalidInput as error:
         return _refused(error)
-    assert columns.keys() <= SUBSCRIPTION["properties"].keys()
+    assert columns.keys() <= SUBSCRIPTION_SCHEMA["properties"].keys()
     return _storable(columns)
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pacifica.notifications.orm.secrets import Keyring
-from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION as SCHEMA
+from pacifica.notifications.subscriptions import SUBSCRIPTION_SCHEMA as SCHEMA
 from tests.integration.webservice import (
     SUBSCRIPTION,
     Service,

@@ -12,11 +12,14 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-from pacifica.notifications.events.schemas import EVENT_0_3, EVENT_1_0
+from pacifica.notifications.events import EVENT_SCHEMA_0_3, EVENT_SCHEMA_1_0
 from pacifica.notifications.rest.openapi import description
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.subscriptions import REQUIRED, VERSION
-from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION
+from pacifica.notifications.subscriptions import (
+    REQUIRED_FIELDS,
+    SUBSCRIPTION_SCHEMA,
+    SUBSCRIPTION_VERSION,
+)
 from tests.integration.webservice import Service, assert_error
 from tests.support.configured import changed
 
@@ -83,9 +86,9 @@ def _links(node: dict[str, Any]) -> list[dict[str, str]]:
 
 def test_what_is_described_is_what_the_code_checks_by() -> None:
     schemas = DOCUMENT["components"]["schemas"]
-    assert (schemas["Event10"], schemas["Event03"]) == (EVENT_1_0, EVENT_0_3)
+    assert (schemas["Event10"], schemas["Event03"]) == (EVENT_SCHEMA_1_0, EVENT_SCHEMA_0_3)
     for name in ("NewSubscription", "SubscriptionChanges"):
-        for field, rule in SUBSCRIPTION["properties"].items():
+        for field, rule in SUBSCRIPTION_SCHEMA["properties"].items():
             if name == "NewSubscription" and field in ("disabled", "error"):
                 continue
             assert rule.items() <= schemas[name]["properties"][field].items()
@@ -93,8 +96,8 @@ def test_what_is_described_is_what_the_code_checks_by() -> None:
 
 def test_what_is_required_and_fixed_is_what_the_code_requires() -> None:
     described = DOCUMENT["components"]["schemas"]["NewSubscription"]
-    assert described["required"] == list(REQUIRED)
-    assert described["properties"]["version"] == {"const": VERSION}
+    assert described["required"] == list(REQUIRED_FIELDS)
+    assert described["properties"]["version"] == {"const": SUBSCRIPTION_VERSION}
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)

@@ -29,16 +29,20 @@ from pacifica.notifications.events.http_binding import (
     is_json_type,
     media_type,
 )
-from pacifica.notifications.events.schemas import EVENT_0_1, EVENT_0_3, EVENT_1_0
+from pacifica.notifications.events.schemas import (
+    EVENT_SCHEMA_0_1,
+    EVENT_SCHEMA_0_3,
+    EVENT_SCHEMA_1_0,
+)
 
 __all__ = [
     "BATCH_MEDIA_TYPE",
     "BINARY",
     "BINARY_MODE_HEADERS",
-    "EVENT_0_1",
-    "EVENT_0_3",
-    "EVENT_1_0",
     "EVENT_MEDIA_TYPE",
+    "EVENT_SCHEMA_0_1",
+    "EVENT_SCHEMA_0_3",
+    "EVENT_SCHEMA_1_0",
     "HEADER_PREFIX",
     "HOPS_HEADER",
     "MODES",

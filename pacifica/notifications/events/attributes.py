@@ -11,8 +11,8 @@ from typing import Any, Final
 FLAT_VERSIONS: Final = ("0.3", "1.0")
 VERSIONS: Final = ("0.1", *FLAT_VERSIONS)
 #: The member that names an event's version: in 0.1, and in all later versions.
-VERSION_0_1: Final = "cloudEventsVersion"
-VERSION: Final = "specversion"
+SPECVERSION_0_1: Final = "cloudEventsVersion"
+SPECVERSION: Final = "specversion"
 
 REQUIRED: Final = ("id", "source", "specversion", "type")
 REQUIRED_0_1: Final = ("eventType", "source", "eventID")

@@ -14,8 +14,8 @@ from pacifica.notifications.events.attributes import (
     OPTIONAL_0_1,
     REQUIRED,
     REQUIRED_0_1,
-    VERSION,
-    VERSION_0_1,
+    SPECVERSION,
+    SPECVERSION_0_1,
     decode_base64,
     is_media_type,
     printable_name,
@@ -36,9 +36,11 @@ from pacifica.notifications.events.structured import structured_event
 from pacifica.notifications.jsontext import is_deeper, read_json, write_json
 
 #: Headers, by their names without `ce-`: a request that has any of them is in binary mode.
-BINARY_MODE_HEADERS = frozenset(name.lower() for name in (*REQUIRED, *REQUIRED_0_1, VERSION_0_1))
+BINARY_MODE_HEADERS = frozenset(
+    name.lower() for name in (*REQUIRED, *REQUIRED_0_1, SPECVERSION_0_1)
+)
 
-_NAMES_0_1 = {name.lower(): name for name in (VERSION_0_1, *REQUIRED_0_1, *OPTIONAL_0_1)}
+_NAMES_0_1 = {name.lower(): name for name in (SPECVERSION_0_1, *REQUIRED_0_1, *OPTIONAL_0_1)}
 _EXTENSION_PREFIXES_0_1 = ("x-", "extensions-")
 # Our web server joins the values of a header that was given twice with this.
 _REPEATED = "\0"
@@ -62,7 +64,7 @@ def binary_event(
     otherwise. Without a content type, the data is JSON if the body is valid JSON. An empty body
     means no data. Raises InvalidInput with each header that is wrong.
     """
-    if VERSION_0_1.lower() in headers:
+    if SPECVERSION_0_1.lower() in headers:
         version, event = "0.1", _read_attributes_0_1(headers, content_type, max_depth)
     else:
         version, event = _read_attributes(headers, content_type)
@@ -101,10 +103,10 @@ def _read_attributes(headers: Mapping[str, str], content_type: str) -> tuple[str
     event: dict[str, Any] = _decode_headers(
         headers, {"datacontenttype"}, lambda _name, value: decode_header_value(value)
     )
-    version = event.get(VERSION, "")
+    version = event.get(SPECVERSION, "")
     if version not in FLAT_VERSIONS:
         problem = f"must be {' or '.join(FLAT_VERSIONS)}" if version else "is required"
-        raise InvalidInput((_source_of(VERSION), problem))
+        raise InvalidInput((_source_of(SPECVERSION), problem))
     if version == "0.3":
         # It describes data inside of JSON; in binary mode the body is the data (0.3, section 3).
         event.pop("datacontentencoding", None)
@@ -115,9 +117,9 @@ def _read_attributes_0_1(
     headers: Mapping[str, str], content_type: str, max_depth: int
 ) -> dict[str, Any]:
     """Return the attributes of an event of 0.1, whose values may be JSON (0.1, section 3.1.3)."""
-    if VERSION in headers:
-        problem = f"must not be given together with {_source_of(VERSION_0_1)}"
-        raise InvalidInput((_source_of(VERSION), problem))
+    if SPECVERSION in headers:
+        problem = f"must not be given together with {_source_of(SPECVERSION_0_1)}"
+        raise InvalidInput((_source_of(SPECVERSION), problem))
 
     def decode(name: str, value: str) -> Any:
         text = percent_decode(value)

@@ -11,8 +11,8 @@ from pacifica.notifications.errors import InvalidInput
 from pacifica.notifications.events.attributes import (
     DATA_MEMBERS,
     OPTIONAL_0_1,
-    VERSION,
-    VERSION_0_1,
+    SPECVERSION,
+    SPECVERSION_0_1,
     VERSIONS,
     context_attributes,
     decode_base64,
@@ -35,7 +35,7 @@ _NAMES_0_1 = {
     "schemaURL": "dataschema",
     "contentType": "datacontenttype",
 }
-_MEMBERS_0_1 = frozenset({*_NAMES_0_1, VERSION_0_1, "extensions", "data"})
+_MEMBERS_0_1 = frozenset({*_NAMES_0_1, SPECVERSION_0_1, "extensions", "data"})
 _ATTRIBUTES = ("type", "source", "id", "time", "subject", "dataschema", "datacontenttype")
 # Attributes that may be any text in 0.1: the check of later versions, and the extension that takes
 # a value that does not pass. Metadata's times have no offset, and any offset added here would be
@@ -120,7 +120,7 @@ def split_event(event: Mapping[str, Any], version: str) -> EventParts:
         raise _unknown(version)
     given = {name: value for name, value in event.items() if value is not None}
     renamed = {_SCHEMA_NAMES[version]: "dataschema"}
-    names = context_attributes(version) - {VERSION, _ENCODING}
+    names = context_attributes(version) - {SPECVERSION, _ENCODING}
     attributes = {renamed.get(name, name): given[name] for name in given if name in names}
     known = context_attributes(version) | DATA_MEMBERS
     extensions = {name: value for name, value in given.items() if name not in known}
@@ -148,7 +148,7 @@ def _split_0_1(event: Mapping[str, Any]) -> EventParts:
 
 def _build_0_1(parts: EventParts) -> dict[str, Any]:
     attributes, extensions = parts.attributes, dict(parts.extensions)
-    event: dict[str, Any] = {VERSION_0_1: "0.1"}
+    event: dict[str, Any] = {SPECVERSION_0_1: "0.1"}
     for name, flat in _NAMES_0_1.items():
         if flat in attributes:
             event[name] = attributes[flat]
@@ -171,7 +171,7 @@ def _build_0_1(parts: EventParts) -> dict[str, Any]:
 
 
 def _build_flat(parts: EventParts, version: str) -> dict[str, Any]:
-    event: dict[str, Any] = {VERSION: version}
+    event: dict[str, Any] = {SPECVERSION: version}
     extensions = dict(parts.extensions)
     for name in _ATTRIBUTES:
         if name not in parts.attributes:

@@ -1,8 +1,8 @@
-"""The JSON schemas of CloudEvents 0.1, 0.3 and 1.0."""
+"""The JSON schemas of CloudEvents 0.1, 0.3 and 1.0, by which the API is described."""
 
 from typing import Any
 
-EVENT_0_1: dict[str, Any] = {
+EVENT_SCHEMA_0_1: dict[str, Any] = {
     "title": "A CloudEvent of version 0.1, or any other object that names no version",
     "type": "object",
     "properties": {
@@ -25,7 +25,7 @@ _TEXT_ATTRIBUTE = {"type": "string", "minLength": 1}
 _OPTIONAL_ATTRIBUTE = {"type": ["string", "null"], "minLength": 1}
 _REQUIRED_ATTRIBUTES = ["id", "source", "specversion", "type"]
 
-EVENT_0_3: dict[str, Any] = {
+EVENT_SCHEMA_0_3: dict[str, Any] = {
     "title": "A CloudEvent of version 0.3",
     "type": "object",
     "properties": {
@@ -47,7 +47,7 @@ EVENT_0_3: dict[str, Any] = {
     "required": _REQUIRED_ATTRIBUTES,
 }
 
-EVENT_1_0: dict[str, Any] = {
+EVENT_SCHEMA_1_0: dict[str, Any] = {
     "title": "A CloudEvent of version 1.0",
     "type": "object",
     "properties": {

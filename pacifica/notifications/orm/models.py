@@ -17,7 +17,7 @@ from pacifica.notifications.errors import ExpressionError
 from pacifica.notifications.jsonpath import parse
 from pacifica.notifications.orm.database import DB
 from pacifica.notifications.orm.secrets import CorruptToken
-from pacifica.notifications.subscriptions import VERSION
+from pacifica.notifications.subscriptions import SUBSCRIPTION_VERSION
 
 _VALUES_PER_STATEMENT = 5000
 _UNLESS_STORED = "ON CONFLICT ({key}) DO NOTHING"
@@ -96,7 +96,7 @@ class EventMatch(BaseModel):
     disabled = peewee.DateTimeField(null=True, index=True)
     error = LongTextField(null=True)
     target_url = LongTextField()
-    version = peewee.CharField(255, default=VERSION)
+    version = peewee.CharField(255, default=SUBSCRIPTION_VERSION)
     extensions = LongTextField(default="{}")
     auth = SecretField(null=True, default="{}")
     created = peewee.DateTimeField(default=utcnow, index=True)

@@ -13,7 +13,7 @@ from pacifica.notifications.rest.errors import ApiError, answering_errors, encod
 from pacifica.notifications.rest.request import require_known
 from pacifica.notifications.store import subscriptions
 from pacifica.notifications.subscriptions import (
-    SUBSCRIPTION,
+    SUBSCRIPTION_SCHEMA,
     delivery_format_changes,
     masked,
     new_subscription,
@@ -32,7 +32,7 @@ class EventMatch:
     """Create, read, change and delete subscriptions."""
 
     exposed = True
-    json_schema = SUBSCRIPTION
+    json_schema = SUBSCRIPTION_SCHEMA
 
     def __init__(self, shared: Context | None = None) -> None:
         self._cp_config = {

@@ -12,13 +12,17 @@ from typing import Any
 
 import cherrypy
 
-from pacifica.notifications.events import HOPS_HEADER
-from pacifica.notifications.events.schemas import EVENT_0_1, EVENT_0_3, EVENT_1_0
+from pacifica.notifications.events import (
+    EVENT_SCHEMA_0_1,
+    EVENT_SCHEMA_0_3,
+    EVENT_SCHEMA_1_0,
+    HOPS_HEADER,
+)
 from pacifica.notifications.rest.context import KEY, Context, context
 from pacifica.notifications.rest.errors import ApiError, encode_text
 from pacifica.notifications.rest.request import require_known
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.subscriptions.schemas import DELIVERY, SUBSCRIPTION
+from pacifica.notifications.subscriptions import DELIVERY_FORMAT_SCHEMA, SUBSCRIPTION_SCHEMA
 
 _PATH = "/openapi.json"
 
@@ -61,17 +65,17 @@ def description(settings: Settings, release: str) -> dict[str, Any]:
 
 def _describe_bodies(schemas: dict[str, Any], settings: Settings) -> None:
     """Put in the schemas that bodies are checked by; the shipped ones add texts and examples."""
-    schemas["Event03"], schemas["Event10"] = EVENT_0_3, EVENT_1_0
+    schemas["Event03"], schemas["Event10"] = EVENT_SCHEMA_0_3, EVENT_SCHEMA_1_0
     schemas["Event01"] = {
-        **EVENT_0_1,
-        "required": ["cloudEventsVersion", *EVENT_0_1["required"]],
+        **EVENT_SCHEMA_0_1,
+        "required": ["cloudEventsVersion", *EVENT_SCHEMA_0_1["required"]],
         **schemas["Event01"],
     }
-    schemas["Delivery"] = {**DELIVERY, **schemas["Delivery"]}
+    schemas["Delivery"] = {**DELIVERY_FORMAT_SCHEMA, **schemas["Delivery"]}
     schemas["Batch"]["maxItems"] = settings.receive.max_batch
     for name in ("NewSubscription", "SubscriptionChanges"):
         described = schemas[name]["properties"]
-        for field, rule in SUBSCRIPTION["properties"].items():
+        for field, rule in SUBSCRIPTION_SCHEMA["properties"].items():
             if "type" not in described[field]:
                 described[field] = {**rule, **described[field]}
         described["jsonpath"]["maxLength"] = settings.eventmatch.jsonpath_max_length

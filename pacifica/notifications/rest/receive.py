@@ -17,8 +17,8 @@ from pacifica.notifications.app import App
 from pacifica.notifications.events import (
     BATCH_MEDIA_TYPE,
     BINARY_MODE_HEADERS,
-    EVENT_0_1,
     EVENT_MEDIA_TYPE,
+    EVENT_SCHEMA_0_1,
     HEADER_PREFIX,
     HOPS_HEADER,
     Event,
@@ -74,7 +74,7 @@ class ReceiveEvent:
     """Take events."""
 
     exposed = True
-    event_json_schema = EVENT_0_1
+    event_json_schema = EVENT_SCHEMA_0_1
 
     def __init__(self, shared: Context | None = None) -> None:
         self._cp_config = {

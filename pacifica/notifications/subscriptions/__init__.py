@@ -12,10 +12,10 @@ from pacifica.notifications.subscriptions.networks import (
     delivery_rules,
     literal_address,
 )
-from pacifica.notifications.subscriptions.schemas import DELIVERY, SUBSCRIPTION
+from pacifica.notifications.subscriptions.schemas import DELIVERY_FORMAT_SCHEMA, SUBSCRIPTION_SCHEMA
 from pacifica.notifications.subscriptions.subscription import (
-    REQUIRED,
-    VERSION,
+    REQUIRED_FIELDS,
+    SUBSCRIPTION_VERSION,
     Subscription,
     check_extensions,
     delivery_format_changes,
@@ -24,12 +24,12 @@ from pacifica.notifications.subscriptions.subscription import (
 )
 
 __all__ = [
-    "DELIVERY",
+    "DELIVERY_FORMAT_SCHEMA",
     "MASK",
     "NO_RULES",
-    "REQUIRED",
-    "SUBSCRIPTION",
-    "VERSION",
+    "REQUIRED_FIELDS",
+    "SUBSCRIPTION_SCHEMA",
+    "SUBSCRIPTION_VERSION",
     "Rules",
     "Subscription",
     "check_extensions",

@@ -14,7 +14,7 @@ _SIGNING_SECRET = (
     f"|{_FOUR}{{8,20}}[0-9A-Za-z+/]{{3}}=){_END}"
 )
 
-SUBSCRIPTION: dict[str, Any] = {
+SUBSCRIPTION_SCHEMA: dict[str, Any] = {
     "title": "What a caller may set of a subscription",
     "type": "object",
     "properties": {
@@ -89,7 +89,7 @@ SUBSCRIPTION: dict[str, Any] = {
     },
 }
 
-DELIVERY: dict[str, Any] = {
+DELIVERY_FORMAT_SCHEMA: dict[str, Any] = {
     "title": "In which version of CloudEvents and which mode a subscription gets its events",
     "type": "object",
     "properties": {

@@ -12,14 +12,14 @@ from pacifica.notifications.errors import ExpressionError, InvalidInput
 from pacifica.notifications.events import STRUCTURED, extension_problems, printable_name
 from pacifica.notifications.jsonpath import parse
 from pacifica.notifications.schema import Schema
-from pacifica.notifications.subscriptions.schemas import DELIVERY, SUBSCRIPTION
+from pacifica.notifications.subscriptions.schemas import DELIVERY_FORMAT_SCHEMA, SUBSCRIPTION_SCHEMA
 
-VERSION = "v0.1"
-REQUIRED = ("name", "jsonpath", "target_url")
-_SETTABLE = frozenset(SUBSCRIPTION["properties"])
+SUBSCRIPTION_VERSION = "v0.1"
+REQUIRED_FIELDS = ("name", "jsonpath", "target_url")
+_SETTABLE = frozenset(SUBSCRIPTION_SCHEMA["properties"])
 _ONLY_ON_UPDATE = frozenset({"disabled", "error"})
-_SCHEMA = Schema(SUBSCRIPTION)
-_DELIVERY_SCHEMA = Schema(DELIVERY)
+_SCHEMA = Schema(SUBSCRIPTION_SCHEMA)
+_DELIVERY_SCHEMA = Schema(DELIVERY_FORMAT_SCHEMA)
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,15 @@ def new_subscription(body: Any, user: str, max_jsonpath: int) -> dict[str, Any]:
 
     Raises InvalidInput with every field that is wrong.
     """
-    stored = {"user": user, "version": VERSION, "disabled": None, "error": None, "deleted": None}
+    stored = {
+        "user": user,
+        "version": SUBSCRIPTION_VERSION,
+        "disabled": None,
+        "error": None,
+        "deleted": None,
+    }
     changes = _checked(body, stored, max_jsonpath)
-    absent = [(name, "is required") for name in REQUIRED if name not in changes]
+    absent = [(name, "is required") for name in REQUIRED_FIELDS if name not in changes]
     if absent:
         raise InvalidInput(*absent)
     return {"extensions": {}, "auth": {}, **changes, "user": user}
@@ -74,7 +80,8 @@ def delivery_format_changes(body: Any) -> dict[str, str]:
     if not isinstance(body, dict):
         raise InvalidInput(("body", "must be a JSON object"))
     refused = [
-        (printable_name(name), "cannot be set") for name in body.keys() - DELIVERY["properties"]
+        (printable_name(name), "cannot be set")
+        for name in body.keys() - DELIVERY_FORMAT_SCHEMA["properties"]
     ]
     if refused:
         raise InvalidInput(*sorted(refused))

@@ -1,4 +1,4 @@
-"""Attributes: their names, their types, and what is said of those that break a rule."""
+"""Attributes: their names, their types, and the problems of those that break a rule."""
 
 from base64 import b64encode
 from typing import Any

@@ -22,14 +22,14 @@ EXAMPLE_0_1 = {
 
 
 def read(
-    headers: dict[str, str], kind: str = "", body: bytes = b"", max_depth: int = 100
+    headers: dict[str, str], content_type: str = "", body: bytes = b"", max_depth: int = 100
 ) -> dict[str, Any]:
-    return binary_event(headers, kind, body, max_depth)[0]
+    return binary_event(headers, content_type, body, max_depth)[0]
 
 
-def fields(headers: dict[str, str], kind: str = "", body: bytes = b"") -> list[str]:
+def fields(headers: dict[str, str], content_type: str = "", body: bytes = b"") -> list[str]:
     with pytest.raises(InvalidInput) as refusal:
-        binary_event(headers, kind, body, 100)
+        binary_event(headers, content_type, body, 100)
     return [field for field, _ in refusal.value.problems]
 
 
@@ -67,17 +67,21 @@ def test_example_of_the_json_format_is_the_same_event_in_binary_mode(
     name: str, body: bytes
 ) -> None:
     example = {key: value for key, value in EXAMPLES[name].items() if value is not None}
-    kind = example.setdefault("datacontenttype", "application/json")
+    content_type = example.setdefault("datacontenttype", "application/json")
     # In a header it is a text, as all are.
     example["comexampleothervalue"] = "5"
     headers = {key: value for key, value in example.items() if not key.startswith("data")}
-    assert read(headers, kind, body) == example
+    assert read(headers, content_type, body) == example
 
 
-@pytest.mark.parametrize("kind", ["application/json", "text/json", "a/b+json; charset=utf-8"])
-def test_data_is_json_when_its_content_type_says_so(kind: str) -> None:
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "text/json", "a/b+json; charset=utf-8"]
+)
+def test_data_is_json_when_its_content_type_says_so(content_type: str) -> None:
     data = {"a": [2**70, "é", None, 1.5]}
-    assert read(HEADERS, kind, json.dumps(data, ensure_ascii=False).encode())["data"] == data
+    assert (
+        read(HEADERS, content_type, json.dumps(data, ensure_ascii=False).encode())["data"] == data
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ def test_event_is_refused_when_its_data_makes_it_too_deep() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "body", "text"),
+    ("content_type", "body", "text"),
     [
         ("text/plain", "é €".encode(), "é €"),
         ("text/plain; charset=latin-1", b"\xe9", "é"),
@@ -115,13 +119,15 @@ def test_event_is_refused_when_its_data_makes_it_too_deep() -> None:
         ("text/plain", b"\0", "\0"),
     ],
 )
-def test_data_is_text_when_its_content_type_says_so(kind: str, body: bytes, text: str) -> None:
-    event = read(HEADERS, kind, body)
-    assert (event["data"], event["datacontenttype"]) == (text, kind)
+def test_data_is_text_when_its_content_type_says_so(
+    content_type: str, body: bytes, text: str
+) -> None:
+    event = read(HEADERS, content_type, body)
+    assert (event["data"], event["datacontenttype"]) == (text, content_type)
 
 
 @pytest.mark.parametrize(
-    ("kind", "body"),
+    ("content_type", "body"),
     [
         ("application/octet-stream", b"abc"),
         ("image/png", b"\x89PNG"),
@@ -133,12 +139,12 @@ def test_data_is_text_when_its_content_type_says_so(kind: str, body: bytes, text
         ("", b'{"a": NaN}'),
     ],
 )
-def test_data_is_base64_when_it_is_neither_json_nor_text(kind: str, body: bytes) -> None:
+def test_data_is_base64_when_it_is_neither_json_nor_text(content_type: str, body: bytes) -> None:
     encoded = b64encode(body).decode()
-    assert read(HEADERS, kind, body)["data_base64"] == encoded
-    of_0_3 = read({**HEADERS, "specversion": "0.3"}, kind, body)
+    assert read(HEADERS, content_type, body)["data_base64"] == encoded
+    of_0_3 = read({**HEADERS, "specversion": "0.3"}, content_type, body)
     assert (of_0_3["data"], of_0_3["datacontentencoding"]) == (encoded, "base64")
-    of_0_1 = read(OF_0_1, kind, body)
+    of_0_1 = read(OF_0_1, content_type, body)
     assert (of_0_1["data"], "datacontentencoding" in of_0_1) == (encoded, False)
 
 
@@ -147,10 +153,14 @@ def test_data_is_json_when_no_content_type_is_given_and_it_is_json() -> None:
     assert event == {**HEADERS, "data": {"a": 1}}
 
 
-@pytest.mark.parametrize("kind", ["", "application/json", "text/plain", "image/png"])
+@pytest.mark.parametrize("content_type", ["", "application/json", "text/plain", "image/png"])
 @pytest.mark.parametrize("headers", [HEADERS, OF_0_1, {**HEADERS, "specversion": "0.3"}])
-def test_event_has_no_data_when_its_body_is_empty(headers: dict[str, str], kind: str) -> None:
-    assert not {"data", "data_base64", "datacontentencoding"}.intersection(read(headers, kind))
+def test_event_has_no_data_when_its_body_is_empty(
+    headers: dict[str, str], content_type: str
+) -> None:
+    assert not {"data", "data_base64", "datacontentencoding"}.intersection(
+        read(headers, content_type)
+    )
 
 
 def test_datacontentencoding_header_is_ignored() -> None:
@@ -214,9 +224,9 @@ def test_header_is_refused_when_it_was_given_twice() -> None:
     assert reasons({**HEADERS, "id": "a\0a"}) == "ce-id: must be given once"
 
 
-@pytest.mark.parametrize("kind", ["json", "a/b\0a/b", "text/plain\nx", "a/é", ";", ","])
-def test_content_type_is_named_when_it_is_malformed(kind: str) -> None:
-    assert fields(HEADERS, kind, b"x") == ["Content-Type"]
+@pytest.mark.parametrize("content_type", ["json", "a/b\0a/b", "text/plain\nx", "a/é", ";", ","])
+def test_content_type_is_named_when_it_is_malformed(content_type: str) -> None:
+    assert fields(HEADERS, content_type, b"x") == ["Content-Type"]
 
 
 # Version 0.1.

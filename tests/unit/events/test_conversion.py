@@ -1,4 +1,4 @@
-"""Conversion: an event of each version as one of each other, and extensions laid over it."""
+"""Conversion between the versions of CloudEvents, and merging of extensions."""
 
 import json
 from base64 import b64encode
@@ -43,36 +43,36 @@ EVENTS: dict[str, dict[str, Any]] = {"0.1": EVENT_0_1, "0.3": EVENT_0_3, "1.0": 
 BYTES = b64encode(b"\x00\xff").decode()
 
 
-def to(wanted: str, version: str, **members: Any) -> dict[str, Any]:
+def to(target: str, version: str, **members: Any) -> dict[str, Any]:
     """Convert an event of a version with these members beside those that are required."""
     names = ("cloudEventsVersion", "eventType", "source", "eventID", "extensions")
     names = names if version == "0.1" else ("specversion", "type", "source", "id")
     required = {name: EVENTS[version][name] for name in names if name in EVENTS[version]}
     if version == "0.1":
         required["extensions"] = {}
-    return dict(convert({**required, **members}, version, wanted))
+    return dict(convert({**required, **members}, version, target))
 
 
-@pytest.mark.parametrize("wanted", VERSIONS)
+@pytest.mark.parametrize("target", VERSIONS)
 @pytest.mark.parametrize("version", VERSIONS)
-def test_event_has_the_same_meaning_in_every_version(version: str, wanted: str) -> None:
-    assert convert(EVENTS[version], version, wanted) == EVENTS[wanted]
+def test_event_has_the_same_meaning_in_every_version(version: str, target: str) -> None:
+    assert convert(EVENTS[version], version, target) == EVENTS[target]
 
 
-@pytest.mark.parametrize("wanted", ["0.3", "1.0"])
+@pytest.mark.parametrize("target", ["0.3", "1.0"])
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
 def test_event_of_metadata_is_valid_when_converted_and_unchanged_when_converted_back(
-    capture: Path, wanted: str
+    capture: Path, target: str
 ) -> None:
     event, _ = structured_event(json.loads(capture.read_bytes()), require_version=True)
-    flat = dict(convert(event, "0.1", wanted))
-    assert list(attribute_problems(flat, wanted)) == []
+    flat = dict(convert(event, "0.1", target))
+    assert list(attribute_problems(flat, target)) == []
     assert (flat["type"], flat["id"], flat["data"]) == (
         event["eventType"],
         event["eventID"],
         event["data"],
     )
-    assert convert(flat, wanted, "0.1") == event
+    assert convert(flat, target, "0.1") == event
 
 
 @pytest.mark.parametrize("time", ["2026-01-31T12:00:00", "2026-01-31", "noon", "2026-01-31T12:00"])
@@ -206,16 +206,16 @@ def test_base64_stays_in_0_1_when_it_does_not_decode_to_json(body: bytes) -> Non
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("wanted", VERSIONS)
-def test_null_data_is_kept_apart_from_absent_data(version: str, wanted: str) -> None:
-    assert to(wanted, version, data=None)["data"] is None
-    assert "data" not in to(wanted, version)
+@pytest.mark.parametrize("target", VERSIONS)
+def test_null_data_is_kept_apart_from_absent_data(version: str, target: str) -> None:
+    assert to(target, version, data=None)["data"] is None
+    assert "data" not in to(target, version)
 
 
 def test_conversion_is_refused_when_a_version_is_unknown() -> None:
-    for version, wanted in (("1.0", "0.2"), ("9.9", "1.0"), ("", "1.0")):
+    for version, target in (("1.0", "0.2"), ("9.9", "1.0"), ("", "1.0")):
         with pytest.raises(ValueError, match="no version"):
-            convert(EVENT_1_0, version, wanted)
+            convert(EVENT_1_0, version, target)
 
 
 TEXT = st.text(max_size=6)
@@ -247,11 +247,11 @@ ANY_0_1 = st.fixed_dictionaries(
 @settings(max_examples=200)
 @given(ANY_0_1, st.sampled_from(["0.3", "1.0"]))
 def test_any_event_of_0_1_is_valid_in_the_version_that_it_is_converted_to(
-    event: dict[str, Any], wanted: str
+    event: dict[str, Any], target: str
 ) -> None:
-    flat = dict(convert(event, "0.1", wanted))
-    broken = [name for name, _ in attribute_problems(flat, wanted)]
-    # What an event is by is never changed, and what 0.1 lets stand there stays.
+    flat = dict(convert(event, "0.1", target))
+    broken = [name for name, _ in attribute_problems(flat, target)]
+    # Identifying attributes are never changed; 0.1 allows types that later versions do not.
     assert set(broken) <= {"type"}
     assert [flat[name] for name in ("type", "source", "id")] == [
         event[name] for name in ("eventType", "source", "eventID")
@@ -328,8 +328,8 @@ def test_extensions_of_a_subscription_are_attributes_when_the_version_is_later(
     version: str,
 ) -> None:
     event = {**EVENTS[version], "kept": 1}
-    laid = with_extensions(event, version, {"color": "green", "n": 5})
-    assert laid == {**event, "color": "green", "n": 5}
+    merged = with_extensions(event, version, {"color": "green", "n": 5})
+    assert merged == {**event, "color": "green", "n": 5}
 
 
 @pytest.mark.parametrize("version", ["0.3", "1.0"])

@@ -1,4 +1,4 @@
-"""Events: what is accepted as one, and what is sent on."""
+"""Events: what is accepted as an event, and what is sent to targets."""
 
 import json
 from contextlib import nullcontext, suppress
@@ -143,7 +143,7 @@ def test_identity_is_source_and_id_when_an_event_names_its_version() -> None:
     assert identity(parse_event(b'{"source": "s", "id": "i"}', 100)) is None
 
 
-ALMOST = st.recursive(
+JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=6,
@@ -151,8 +151,8 @@ ALMOST = st.recursive(
 NAMES = st.sampled_from(
     [*EVENT, "specversion", "id", "type", "time", "data", "data_base64", "datacontentencoding"]
 )
-DOCUMENTS = st.dictionaries(NAMES | st.text(), st.sampled_from(["0.1", "0.3", "1.0"]) | ALMOST)
-BODIES = st.binary() | (DOCUMENTS | st.lists(DOCUMENTS) | ALMOST).map(
+DOCUMENTS = st.dictionaries(NAMES | st.text(), st.sampled_from(["0.1", "0.3", "1.0"]) | JSON)
+BODIES = st.binary() | (DOCUMENTS | st.lists(DOCUMENTS) | JSON).map(
     lambda value: json.dumps(value).encode()
 )
 HEADERS = st.dictionaries(
@@ -160,19 +160,19 @@ HEADERS = st.dictionaries(
     st.sampled_from(["0.1", '"0.1"', "0.3", "1.0", "x"])
     | st.text(st.characters(max_codepoint=255)),
 )
-KINDS = st.sampled_from(["", "application/json", "text/plain", "text/plain; charset=x"]) | st.text(
-    st.characters(max_codepoint=255)
-)
+CONTENT_TYPES = st.sampled_from(
+    ["", "application/json", "text/plain", "text/plain; charset=x"]
+) | st.text(st.characters(max_codepoint=255))
 
 
-@given(BODIES, st.booleans(), HEADERS, KINDS)
+@given(BODIES, st.booleans(), HEADERS, CONTENT_TYPES)
 def test_event_is_accepted_or_refused_whatever_is_sent(
-    body: bytes, strict: bool, headers: dict[str, str], kind: str
+    body: bytes, strict: bool, headers: dict[str, str], content_type: str
 ) -> None:
     for parse in (
         lambda: [parse_event(body, 20, require_version=strict)],
         lambda: parse_batch(body, 20, 3),
-        lambda: [parse_binary(headers, kind, body, 20)],
+        lambda: [parse_binary(headers, content_type, body, 20)],
     ):
         events: list[Event] = []
         with suppress(BatchTooLong, InvalidInput):

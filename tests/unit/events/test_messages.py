@@ -320,7 +320,7 @@ def test_receive_reads_the_event_of_0_1_that_was_sent_in_binary_mode(
     assert read_back(binary(event)) == event
 
 
-# What an event makes of itself
+# The messages of an event
 
 
 @pytest.mark.parametrize(
@@ -341,21 +341,21 @@ def test_event_is_sent_as_it_is_stored_by_default(
     assert message.headers == (("Content-Type", content_type),)
 
 
-@pytest.mark.parametrize("wanted", ["", "0.1", "0.3", "1.0"])
+@pytest.mark.parametrize("version", ["", "0.1", "0.3", "1.0"])
 @pytest.mark.parametrize("mode", ["structured", "binary"])
-def test_message_is_built_once_for_each_version_and_mode(wanted: str, mode: str) -> None:
+def test_message_is_built_once_for_each_version_and_mode(version: str, mode: str) -> None:
     event = event_of(EVENT_0_1)
-    assert event.message(wanted, mode) is event.message(wanted, mode)
+    assert event.message(version, mode) is event.message(version, mode)
 
 
-@pytest.mark.parametrize("wanted", ["", "0.1", "0.3", "1.0"])
+@pytest.mark.parametrize("version", ["", "0.1", "0.3", "1.0"])
 @pytest.mark.parametrize("mode", ["structured", "binary"])
 def test_object_without_a_version_is_sent_as_it_is_in_every_version_and_mode(
-    wanted: str, mode: str
+    version: str, mode: str
 ) -> None:
-    message = event_of({"data": 1}).message(wanted, mode)
+    message = event_of({"data": 1}).message(version, mode)
     assert message == Message((("Content-Type", "application/json"),), b'{"data": 1}')
-    extended = event_of({"data": 1}).message(wanted, mode, {"a": 1})
+    extended = event_of({"data": 1}).message(version, mode, {"a": 1})
     assert json.loads(extended.body) == {"data": 1, "extensions": {"a": 1}}
 
 

@@ -1,4 +1,4 @@
-"""Our reading beside that of the CloudEvents SDK, where the SDK is right."""
+"""Events are read as the CloudEvents SDK reads them, where the SDK is right."""
 
 import base64
 import json
@@ -25,7 +25,7 @@ FILLED = TEXTS.filter(bool)
 TIMES = st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)).map(
     lambda moment: moment.replace(tzinfo=UTC).isoformat().replace("+00:00", "Z")
 )
-KINDS = st.sampled_from(["application/json", "text/plain", "image/png", "text/a+json"])
+CONTENT_TYPES = st.sampled_from(["application/json", "text/plain", "image/png", "text/a+json"])
 OWN = st.from_regex("own[a-z0-9]{1,8}", fullmatch=True)
 #: Without what Python's own JSON cannot read or write again, and the SDK uses that.
 JSON = st.recursive(
@@ -45,7 +45,7 @@ def attributes(draw: Any, values: Any) -> dict[str, Any]:
     """Make the attributes of a valid event; those that are optional may be there."""
     version = draw(VERSIONS)
     required = {name: draw(FILLED) for name in ("id", "source", "type")}
-    optional = {"subject": FILLED, "time": TIMES, "datacontenttype": KINDS}
+    optional = {"subject": FILLED, "time": TIMES, "datacontenttype": CONTENT_TYPES}
     optional["dataschema" if version == "1.0" else "schemaurl"] = FILLED
     some = draw(st.fixed_dictionaries({}, optional=optional))
     own = draw(st.dictionaries(OWN, values, max_size=3))
@@ -81,11 +81,11 @@ def theirs(message: HTTPMessage) -> tuple[dict[str, Any], Any]:
 def read(message: HTTPMessage) -> Event:
     """Read a message of the SDK as `/receive` does."""
     headers = {name.lower(): value for name, value in message.headers.items()}
-    kind = headers.pop("content-type", "")
+    content_type = headers.pop("content-type", "")
     named = {name.removeprefix("ce-"): value for name, value in headers.items()}
     if not named:
         return parse_event(message.body, DEPTH, require_version=True)
-    return parse_binary(named, kind, message.body, DEPTH)
+    return parse_binary(named, content_type, message.body, DEPTH)
 
 
 def without_invented_time(document: Mapping[str, Any], named: dict[str, Any]) -> dict[str, Any]:
@@ -125,30 +125,30 @@ def bytes_of(data: str | bytes | None) -> bytes:
 def test_binary_event_is_read_as_the_sdk_reads_it(
     document: dict[str, Any], value: Any, data: bytes
 ) -> None:
-    kind = document.get("datacontenttype")
-    body = json.dumps(value).encode() if kind and is_json_type(kind) else data
+    content_type = document.get("datacontenttype")
+    body = json.dumps(value).encode() if content_type and is_json_type(content_type) else data
     headers = {
         f"ce-{name}": encode_header_value(document[name])
         for name in document
         if name != "datacontenttype"
     }
-    if kind:
-        headers["content-type"] = kind
+    if content_type:
+        headers["content-type"] = content_type
     message = HTTPMessage(headers, body)
     named, their_data = theirs(message)
     event = read(message)
     our_named, our_data = ours(event)
     assert our_named == without_invented_time(document, named)
-    if kind and is_json_type(kind):
+    if content_type and is_json_type(content_type):
         assert our_data == their_data == value
-    elif kind:
+    elif content_type:
         # The SDK has text wherever it is UTF-8, and we where it is said to be text.
         assert bytes_of(our_data) == bytes_of(their_data) == body
     elif not isinstance(our_data, bytes):
         assert our_data == their_data
 
 
-def made(document: dict[str, Any], data: Any) -> Any:
+def sdk_event(document: dict[str, Any], data: Any) -> Any:
     """Make an event of the SDK."""
     given = dict(document)
     if "time" in given:
@@ -164,10 +164,10 @@ WRITTEN = st.dictionaries(TEXTS, JSON, max_size=3) | st.binary(min_size=1)
 def test_structured_event_written_by_the_sdk_is_read_as_the_same_event(
     document: dict[str, Any], data: Any
 ) -> None:
-    kind = document.get("datacontenttype")
-    if isinstance(data, dict) and kind and not is_json_type(kind):
+    content_type = document.get("datacontenttype")
+    if isinstance(data, dict) and content_type and not is_json_type(content_type):
         document = {**document, "datacontenttype": "application/json"}
-    sent = made(document, data)
+    sent = sdk_event(document, data)
     named, value = ours(read(http.to_structured_event(sent)))
     assert named == comparable(sent.get_attributes())
     assert value == data
@@ -177,8 +177,8 @@ def test_structured_event_written_by_the_sdk_is_read_as_the_same_event(
 def test_binary_event_written_by_the_sdk_is_read_as_the_same_event(
     document: dict[str, Any], data: Any
 ) -> None:
-    kind = "application/json" if isinstance(data, dict) else "application/octet-stream"
-    sent = made({**document, "datacontenttype": kind}, data)
+    content_type = "application/json" if isinstance(data, dict) else "application/octet-stream"
+    sent = sdk_event({**document, "datacontenttype": content_type}, data)
     named, value = ours(read(http.to_binary_event(sent)))
     assert named == comparable(sent.get_attributes())
     assert value == data

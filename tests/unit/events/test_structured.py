@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 
 from pacifica.notifications.errors import InvalidInput
 from pacifica.notifications.events import structured
-from pacifica.notifications.events.schemas import EVENT_0_1, EVENT_0_3, EVENT_1_0
+from pacifica.notifications.events.schemas import (
+    EVENT_SCHEMA_0_1,
+    EVENT_SCHEMA_0_3,
+    EVENT_SCHEMA_1_0,
+)
 from pacifica.notifications.events.structured import structured_batch, structured_event
 from pacifica.notifications.schema import Schema
 
@@ -66,7 +70,7 @@ EXAMPLES_0_3 = {
 }
 
 
-def kept(document: Any, require_version: bool = False) -> dict[str, Any]:
+def stored(document: Any, require_version: bool = False) -> dict[str, Any]:
     return structured_event(document, require_version=require_version)[0]
 
 
@@ -96,20 +100,20 @@ def test_example_of_the_json_format_is_kept_without_null_attributes(
     ],
 )
 def test_attribute_has_the_value_of_the_specifications_table(name: str, value: Any) -> None:
-    assert kept({**EVENT, name: value}).get(name) == value
+    assert stored({**EVENT, name: value}).get(name) == value
 
 
 @pytest.mark.parametrize("data", [None, "x", "[1]", 0, 2**70, 1.5, False, [], {"a": [None]}, "\0é"])
 @pytest.mark.parametrize("version", ["0.3", "1.0"])
 def test_data_of_any_type_is_kept(version: str, data: Any) -> None:
     event = {**EVENT, "specversion": version, "data": data}
-    assert kept(event) == event
+    assert stored(event) == event
 
 
 def test_null_data_is_kept_and_null_data_base64_is_dropped() -> None:
-    assert kept({**EVENT, "data": None}) == {**EVENT, "data": None}
-    assert kept({**EVENT, "data_base64": None}) == EVENT
-    assert kept({**EVENT, "data": 1, "data_base64": None}) == {**EVENT, "data": 1}
+    assert stored({**EVENT, "data": None}) == {**EVENT, "data": None}
+    assert stored({**EVENT, "data_base64": None}) == EVENT
+    assert stored({**EVENT, "data": 1, "data_base64": None}) == {**EVENT, "data": 1}
 
 
 @pytest.mark.parametrize("data", [None, "x", {}])
@@ -130,13 +134,13 @@ def test_event_of_0_3_is_refused_when_its_base64_data_is_malformed() -> None:
 
 def test_event_of_0_3_may_have_line_breaks_in_its_base64() -> None:
     event = {**EVENT, "specversion": "0.3", "datacontentencoding": "base64", "data": "AA\r\nEC\n"}
-    assert kept(event) == {**event, "data": "AAEC"}
+    assert stored(event) == {**event, "data": "AAEC"}
 
 
 @pytest.mark.parametrize("data", [{"data": {"a": 1}}, {"data": None}, {}])
 def test_datacontentencoding_is_dropped_when_data_is_not_text(data: dict[str, Any]) -> None:
     event = {**EVENT, "specversion": "0.3", **data}
-    assert kept({**event, "datacontentencoding": "base64"}) == event
+    assert stored({**event, "datacontentencoding": "base64"}) == event
 
 
 @pytest.mark.parametrize(
@@ -167,15 +171,15 @@ def test_event_is_refused_when_it_is_not_an_object(document: Any) -> None:
 
 
 def test_event_of_0_1_gets_empty_extensions_when_it_has_none() -> None:
-    assert kept(OF_0_1) == {**OF_0_1, "extensions": {}}
-    assert kept({**OF_0_1, "extensions": None, "data": 1})["extensions"] == {}
+    assert stored(OF_0_1) == {**OF_0_1, "extensions": {}}
+    assert stored({**OF_0_1, "extensions": None, "data": 1})["extensions"] == {}
     assert structured_event(OF_0_1, require_version=True)[1] == "0.1"
 
 
 @pytest.mark.parametrize("document", [OF_0_1, *EXAMPLES.values(), *EXAMPLES_0_3.values(), {"a": 1}])
 def test_document_that_is_read_is_not_modified(document: dict[str, Any]) -> None:
     before = copy.deepcopy(document)
-    kept(document)
+    stored(document)
     assert document == before
 
 
@@ -233,7 +237,7 @@ def test_batch_is_refused_with_at_most_twenty_problems() -> None:
         {"cloudEventsVersion": st.sampled_from(["0.1", "0.2", 0.1, None])},
         optional={
             name: st.sampled_from([None, "", "x", 0, True, [], {}, {"a": 1}])
-            for name in (*EVENT_0_1["properties"], "data")
+            for name in (*EVENT_SCHEMA_0_1["properties"], "data")
             if name != "cloudEventsVersion"
         },
     )
@@ -241,7 +245,7 @@ def test_batch_is_refused_with_at_most_twenty_problems() -> None:
 def test_fast_check_of_0_1_agrees_with_the_schema(
     document: dict[str, Any],
 ) -> None:
-    assert structured._is_valid_0_1(document) == follows(EVENT_0_1, document)
+    assert structured._is_valid_0_1(document) == follows(EVENT_SCHEMA_0_1, document)
 
 
 def follows(schema: dict[str, Any], document: Any) -> bool:
@@ -257,7 +261,7 @@ VALUES = st.sampled_from(
     [None, "", "x", "a/b", "2020-01-01T00:00:00Z", "AA==", 0, True, 2**31, 1.5, [], {"a": 1}]
 )
 NAMES = st.sampled_from(
-    [*EVENT_1_0["properties"], "schemaurl", "datacontentencoding", "own", "Own", "0x", "a-b"]
+    [*EVENT_SCHEMA_1_0["properties"], "schemaurl", "datacontentencoding", "own", "Own", "0x", "a-b"]
 )
 
 
@@ -266,7 +270,7 @@ def test_event_is_accepted_exactly_when_it_follows_its_schema(
     version: str, changed: dict[str, Any]
 ) -> None:
     document = {**EVENT, **changed, "specversion": version}
-    schema = EVENT_1_0 if version == "1.0" else EVENT_0_3
+    schema = EVENT_SCHEMA_1_0 if version == "1.0" else EVENT_SCHEMA_0_3
     try:
         structured_event(document, require_version=True)
     except InvalidInput as error:

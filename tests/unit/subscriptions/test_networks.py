@@ -1,4 +1,4 @@
-"""Which addresses requests may go to, and which hosts are addresses."""
+"""Which addresses requests may be sent to, and which hosts are addresses."""
 
 import re
 import socket

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pacifica.notifications.errors import InvalidInput
-from pacifica.notifications.subscriptions import SUBSCRIPTION as SCHEMA
+from pacifica.notifications.subscriptions import SUBSCRIPTION_SCHEMA as SCHEMA
 from pacifica.notifications.subscriptions import (
     check_extensions,
     delivery_format_changes,
