@@ -17,7 +17,7 @@ from pacifica.notifications.masks import without_secrets
 from pacifica.notifications.recovery import jittered, next_probe
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.signature import signature_headers
-from pacifica.notifications.transport import Request, Response, SendFailure
+from pacifica.notifications.transport import FlowKey, Request, Response, SendFailure
 
 # The target may recover by itself (RFC 9110, 8470 and 6585); any other 4xx and 3xx will not.
 _TRANSIENT = frozenset({408, 425, 429})
@@ -51,7 +51,10 @@ def delivery_request(
         *_signature(delivery, message.body, now),
     )
     timeout = _time_left(delivery, now, settings)
-    return Request("POST", subscription.target_url, headers, message.body, timeout)
+    target = subscription.target_url
+    # A subscription whose target is changed starts anew, with nothing known of it.
+    flow = FlowKey(subscription.user, (subscription.uuid, target))
+    return Request("POST", target, headers, message.body, timeout, flow)
 
 
 def authorization(auth: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -630,15 +630,15 @@ class Settings:
         "unfinished",
         10_000,
         COUNT,
-        "Most deliveries that one worker process has under way, those included that wait for "
-        "their target's turn.",
+        "Most deliveries that one worker process has under way, those included that wait to be "
+        "sent.",
     )
     delivery_busy_wait: float = _key(
         "delivery",
         "busy_wait",
         2,
         SECONDS,
-        "When a delivery that found no room, or not its target's turn, is taken up again "
+        "When a delivery that could not be sent, as too much was under way, is taken up again "
         "(seconds).",
     )
     delivery_unfinished_bytes: int = _key(
@@ -654,15 +654,23 @@ class Settings:
         1024,
         COUNT,
         "Most requests that one worker process has in flight; never more than half of the files "
-        "that it may have open.",
+        "that it may have open, for which it raises its soft limit as far as it may.",
     )
     delivery_connections_per_host: int = _key(
         "delivery",
         "connections_per_host",
+        512,
+        COUNT,
+        "Most requests that one worker process has in flight to one host, which its subscriptions "
+        "share.",
+    )
+    delivery_connections_per_subscription: int = _key(
+        "delivery",
+        "connections_per_subscription",
         16,
         COUNT,
-        "Most requests that one worker process has in flight to one host; a host that is new, or "
-        "gave no answer, starts with one.",
+        "Most requests that one worker process has in flight for one subscription; one that is "
+        "new, or whose target gave no answer, starts with one.",
     )
     delivery_allow_networks: tuple[Network, ...] = _key(
         "delivery",

@@ -207,7 +207,7 @@ def test_host_starts_afresh_when_it_was_forgotten(
     target: RecordingServer, newcomer: RecordingServer
 ) -> None:
     gate = Gate(target)
-    with Transport(Limits(hosts=1)) as transport:
+    with Transport(Limits(remembered=1)) as transport:
         widen(transport, target.url)
         widen(transport, newcomer.url)
         gate.shut()

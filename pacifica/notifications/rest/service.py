@@ -14,7 +14,7 @@ from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.intake import Intake
 from pacifica.notifications.store import events
 from pacifica.notifications.tasks import nudge_dispatch
-from pacifica.notifications.transport import Limits, Lookups, Transport
+from pacifica.notifications.transport import Limits, Resolver, Transport
 
 # Names that are looked up at once; for each, a thread of the web server waits.
 _LOOKUPS = 3
@@ -88,6 +88,6 @@ def to_targets() -> Transport:
 
 
 @_made_once
-def lookups() -> Lookups:
+def lookups() -> Resolver:
     """Return what looks up the names of targets."""
-    return Lookups(_LOOKUPS, delivery_rules(settings()))
+    return Resolver(_LOOKUPS, delivery_rules(settings()))

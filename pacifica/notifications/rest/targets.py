@@ -46,7 +46,7 @@ def require_permitted(url: str) -> None:
         address = literal(host)
         if address is not None:
             broken = rules.refusal(address)
-        elif (found := lookups().find(host, settings().delivery_connect_timeout)) is not None:
+        elif (found := lookups().resolve(host, settings().delivery_connect_timeout)) is not None:
             broken = found.refusal
     if broken is not None:
         raise InvalidInput(("target_url", broken))

@@ -7,7 +7,7 @@ from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.authorise import Authoriser
 from pacifica.notifications.stages.deliver import Deliverer
 from pacifica.notifications.stages.dispatch import Dispatcher
-from pacifica.notifications.transport import Limits, Transport
+from pacifica.notifications.transport import Limits, Transport, raise_file_limit
 
 # Policy is one host, which may have a quarter of them: more than one batch ever asks.
 _POLICY_QUEUE = 40_000
@@ -18,13 +18,17 @@ class Pipeline:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        raise_file_limit(settings.delivery_connections)
         self._to_policy = Transport(
             Limits(
                 connect_timeout=settings.policy_connect_timeout,
                 total_timeout=settings.policy_timeout,
                 read_timeout=settings.policy_read_timeout,
                 response_bytes=settings.delivery_response_bytes,
-                connections_per_host=settings.delivery_connections_per_host,
+                connections_per_host=min(
+                    settings.delivery_connections_per_subscription,
+                    settings.delivery_connections_per_host,
+                ),
                 queue=_POLICY_QUEUE,
             )
         )
@@ -34,6 +38,7 @@ class Pipeline:
                 total_timeout=settings.delivery_timeout,
                 read_timeout=settings.delivery_read_timeout,
                 response_bytes=settings.delivery_response_bytes,
+                connections_per_flow=settings.delivery_connections_per_subscription,
                 connections_per_host=settings.delivery_connections_per_host,
                 connections=settings.delivery_connections,
                 queue=settings.delivery_unfinished,
@@ -55,8 +60,8 @@ class Pipeline:
             return []
         events = {each.event.uuid: each.event for each in matched}
         left = []
-        revision, room = self.dispatcher.revision, self.deliverer.room()
-        for dispatched in self.authoriser.admit(matched, revision, room):
+        revision, capacity = self.dispatcher.revision, self.deliverer.capacity()
+        for dispatched in self.authoriser.admit(matched, revision, capacity):
             self.deliverer.send(dispatched.taken, events)
             left += dispatched.left
         return left
