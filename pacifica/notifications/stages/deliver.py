@@ -133,8 +133,9 @@ class Deliverer:
         ruled = outcome(delivery, result, utcnow(), self._settings)
         if ruled.not_before is not None:
             self._gate.close_until(delivery.subscription, ruled.not_before)
-        # What arrived is on record, and a line for each would cost as much as matching it.
-        level = logging.DEBUG if ruled.delivered else logging.WARNING
+        # What arrived, or was not tried, is on record; a line for each would cost as much as
+        # matching it.
+        level = logging.DEBUG if ruled.delivered or not ruled.tried else logging.WARNING
         _LOG.log(
             level,
             "event %s to subscription %s, attempt %d: %s",

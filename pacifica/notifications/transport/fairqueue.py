@@ -7,6 +7,7 @@ share the connections of the process, and the flows of a host share those of the
 the same priority take turns: the hosts, then the users of a host, then the flows of a user.
 """
 
+import time
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator, Sequence
 from enum import IntEnum
@@ -22,7 +23,9 @@ from pacifica.notifications.transport.messages import (
     SendResult,
 )
 
-_QUEUE_FULL = SendFailure("too many requests wait for this host", 0.0, ours=True)
+_QUEUE_FULL = "too many requests wait for this host"
+# Seconds: a server that hung may have recovered after this time.
+_MAX_RETRY_IN = 30.0
 
 
 class Priority(IntEnum):
@@ -91,6 +94,8 @@ class _Flow:
         self._limit = limit
         self._window = 1
         self._pace = Priority.NEW
+        self._seconds = 0.0  # that the last request took
+        self._started_at = 0.0
 
     @property
     def priority(self) -> Priority | None:
@@ -99,10 +104,21 @@ class _Flow:
             return None
         return Priority.SERVED if self.running else self._pace
 
+    def start(self) -> None:
+        """Take note of a request that starts."""
+        self._started_at = time.monotonic()
+
     def learn(self, result: SendResult, pace: Priority) -> None:
         """Take note of how a request ended."""
         self._pace = pace
+        self._seconds = result.seconds
         self._window = min(2 * self._window, self._limit) if isinstance(result, Response) else 1
+
+    def max_wait(self) -> float:
+        """Return for how many seconds one more request would wait, up to a bound."""
+        under_way = time.monotonic() - self._started_at if self.running else 0.0
+        seconds = max(self._seconds, under_way)
+        return min(len(self.waiting) * seconds / self._window, _MAX_RETRY_IN)
 
     def drop_cancelled(self) -> int:
         """Forget the waiting requests that were cancelled, and return how many there were."""
@@ -178,11 +194,16 @@ class FairQueue:
         while flow.waiting and _is_cancelled(flow.waiting[0]):
             flow.waiting.popleft()
             self._count_waiting(flow, -1)
-        if self._may_wait(flow):
+        if pending.request.timeout is not None:
+            # It ends soon, so it goes first. A delivery that is tried again has little time left,
+            # and behind others that hang it would not be tried before its lease is over.
+            flow.waiting.appendleft(pending)
+            self._count_waiting(flow, 1)
+        elif self._may_wait(flow):
             flow.waiting.append(pending)
             self._count_waiting(flow, 1)
         else:
-            pending.fail(_QUEUE_FULL)
+            pending.fail(SendFailure(_QUEUE_FULL, 0.0, ours=True, retry_in=flow.max_wait()))
         self._update(flow, pending)
 
     def start(self) -> PendingRequest | None:
@@ -198,6 +219,7 @@ class FairQueue:
             if starts:
                 self.running.add(pending)
                 self._count_running(flow, 1)
+                flow.start()
             self._update(flow, pending)
             if starts:
                 return pending

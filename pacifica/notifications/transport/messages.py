@@ -130,13 +130,14 @@ class SendFailure:
     `seconds` is how long the transfer took, 0 when none began. It is `ours` when the reason lies
     here (the transport was closed, or failed) and nothing can be concluded about the server, not
     even whether it got the request. It is `refused` when the rules do not let a request go there;
-    the reason is the rule.
+    the reason is the rule. Before `retry_in` seconds, another try would hardly get further.
     """
 
     reason: str
     seconds: float
     ours: bool = False
     refused: bool = False
+    retry_in: float = 0.0
 
 
 SendResult: TypeAlias = Response | SendFailure
