@@ -30,9 +30,9 @@ _HEALTHY = "/healthy"
 _SETTLES = 20.0
 #: Whose the hanging subscriptions are, by their number.
 _OWNERS: dict[str, Callable[[int], str]] = {
-    "one": lambda _number: "other",
-    "same": lambda _number: "healthy",
-    "many": lambda number: f"user{number}",
+    "one other user": lambda _number: "other",
+    "the same user": lambda _number: "healthy",
+    "many users": lambda number: f"user{number}",
 }
 
 
@@ -40,7 +40,7 @@ def main() -> int:
     """Print a line for each number of hanging subscriptions; 1 when a healthy delivery was lost."""
     options = parser(__doc__, repeat=3, compares=False)
     options.add_argument("--hanging", type=int, nargs="*", default=[1, 4, 40, 400])
-    options.add_argument("--owners", choices=_OWNERS, nargs="*", default=["one"])
+    options.add_argument("--owners", choices=_OWNERS, nargs="*", default=["one other user"])
     options.add_argument("--events", type=int, default=10, help="while warm (default: 10)")
     options.add_argument("--pause", type=float, default=1.0, help="between these (default: 1 s)")
     options.add_argument("--timeout", type=float, default=20.0, help="(default: 20 s)")
@@ -59,7 +59,7 @@ def main() -> int:
         site.service.web_server(),
         site.service.worker(processes=1),
     ):
-        _round(site, 0, "one", 1, 0.0, _SETTLES)  # finds programs that have just started
+        _round(site, 0, "many users", 1, 0.0, _SETTLES)  # finds programs that have just started
         for count in args.hanging:
             for owners in args.owners:
                 times: dict[str, list[float | None]] = {"cold": [], "warm": []}
@@ -69,7 +69,7 @@ def main() -> int:
                     times["warm"] += warm
                 figures = {**_figures("cold", times["cold"]), **_figures("warm", times["warm"])}
                 lost += figures["cold_lost"] + figures["warm_lost"]
-                report.row(f"{count} hanging, of {owners} user(s)", [figures])
+                report.row(f"{count} hanging, of {owners}", [figures])
     report.finish(args)
     return int(bool(lost))
 
