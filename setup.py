@@ -50,7 +50,10 @@ setup(
     python_requires=">=3.11",
     packages=[*find_namespace_packages(include=["pacifica.*"]), AUTHOR],
     package_dir={AUTHOR: f"{CONSUMER}/author/{AUTHOR}"},
-    package_data={"pacifica.notifications.consumer": ["author/requirements.txt", "scaffold/*.txt"]},
+    package_data={
+        "pacifica.notifications.consumer": ["author/requirements.txt", "scaffold/*.txt"],
+        "pacifica.notifications.rest": ["openapi.json"],
+    },
     install_requires=requirements("requirements.txt"),
     extras_require=EXTRAS,
     entry_points={

@@ -9,24 +9,24 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from pacifica.notifications.rest.openapi import description
-from pacifica.notifications.rest.openapi.answers import OF_THE_SERVER
-from pacifica.notifications.settings import KEYS, Settings
+from pacifica.notifications.settings import Settings
 
 _RESPONSES = "#/components/responses/"
 _SCHEMAS = "#/components/schemas/"
-# Said once, and not for each operation.
-_OF_ANY = {status: answer for status, answer in OF_THE_SERVER.items() if status != "413"}
+# What the web server may answer to any request is told once, and not for each operation.
+_OF_ANY = ("408", "414", "501", "505")
 
 
 def by_default() -> dict[str, Any]:
     """Return the description of a service that has every setting's default."""
-    return description(Settings(*(key.kind.read(key.default) for key in KEYS)), "")
+    return description(Settings(), "")
 
 
 def page(document: dict[str, Any]) -> list[str]:
     """Return a description as lines of reStructuredText: the operations, then the objects."""
     lines = ["Any request may also be answered by the web server itself:", ""]
-    lines += _answers(_OF_ANY, document)
+    described = document["paths"]["/openapi.json"]["get"]["responses"]
+    lines += _answers({status: described[status] for status in _OF_ANY}, document)
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             if method not in ("parameters", "head"):

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from pacifica.notifications import globals as locations
+from pacifica.notifications.app import App
 from pacifica.notifications.commands import admin
-from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import ConfigError, NotificationsError
-from pacifica.notifications.orm import OrmSync, check_safe
 from pacifica.notifications.server import serve
 
 
@@ -45,10 +44,12 @@ def cmd(*argv: str) -> int:
 def _serve(args: Namespace) -> int:
     if args.config:
         _require(args.config)
-    settings = load_settings()
-    OrmSync.dbconn_blocking()
-    check_safe()
-    serve(args.config or locations.CHERRYPY_CONFIG, settings, args.address, args.port)
+    app = App.configured()
+    try:
+        app.open()
+        serve(app, args.config or locations.CHERRYPY_CONFIG, args.address, args.port)
+    finally:
+        app.close()
     return 0
 
 

@@ -3,12 +3,13 @@
 import os
 from configparser import ConfigParser
 from configparser import Error as ParserError
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pacifica.notifications import globals as locations
 from pacifica.notifications.errors import ConfigError
-from pacifica.notifications.settings import KEYS, POLICY_TURNS, Key, Settings
+from pacifica.notifications.settings import KEYS, POLICY_TURNS, SECTIONS, Key, Settings, keys_of
 
 _SECRET_PARTS = ("password", "passwd", "secret", "token")
 
@@ -33,21 +34,28 @@ def load_settings() -> Settings:
     Raises ConfigError, in one line that names the file, section, key, value and what is accepted.
     """
     config = get_config()
-    values = {}
-    for item in fields(Settings):
-        key: Key = item.metadata["key"]
-        text = config.get(key.section, key.name)
-        try:
-            values[item.name] = key.kind.read(text)
-        except ValueError as error:
-            shown = "***" if key.kind.secret else without_password(text)
-            raise ConfigError(
-                f"{_source(key)}: [{key.section}] {key.name} = {shown!r}: "
-                f"must be {key.kind.accepts}"
-            ) from (error if shown == text else None)  # which would say what is not shown
-    settings = Settings(**values)
+    defaults = Settings()
+    sections = {
+        section: replace(
+            getattr(defaults, section),
+            **{name: _value(config, key) for name, key in keys_of(section).items()},
+        )
+        for section in SECTIONS
+    }
+    settings = Settings(**sections)
     _require_lease(settings)
     return settings
+
+
+def _value(config: ConfigParser, key: Key) -> Any:
+    text = config.get(key.section, key.name)
+    try:
+        return key.kind.read(text)
+    except ValueError as error:
+        shown = "***" if key.kind.secret else without_password(text)
+        raise ConfigError(
+            f"{_source(key)}: [{key.section}] {key.name} = {shown!r}: must be {key.kind.accepts}"
+        ) from (error if shown == text else None)  # which would repeat the secret
 
 
 def without_password(url: str) -> str:
@@ -63,16 +71,14 @@ def without_password(url: str) -> str:
 
 
 def _require_lease(settings: Settings) -> None:
-    """Refuse a lease that may end while its work goes on: others would do the same again."""
-    longest = max(
-        POLICY_TURNS * settings.policy_timeout,
-        settings.delivery_connect_timeout + settings.delivery_timeout,
-    )
-    if settings.lease <= longest:
-        key = next(key for key in KEYS if (key.section, key.name) == ("celery", "lease"))
+    """Refuse a lease that may end before its work: another worker would do the work again."""
+    policy, delivery = settings.policy, settings.delivery
+    work = max(POLICY_TURNS * policy.timeout, delivery.connect_timeout + delivery.timeout)
+    if settings.celery.lease <= work:
         raise ConfigError(
-            f"{_source(key)}: [celery] lease = '{settings.lease:g}': must be more than "
-            f"{longest:g}, the time-outs of [policy] (twice) and of [delivery] (together)"
+            f"{_source(keys_of('celery')['lease'])}: [celery] lease = "
+            f"'{settings.celery.lease:g}': must be more than {work:g}, the time-outs of [policy] "
+            "(twice) and of [delivery] (together)"
         )
 
 

@@ -4,10 +4,10 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from urllib.parse import quote
 
-from pacifica.notifications.answers import answered
+from pacifica.notifications.delivery.answers import answered
+from pacifica.notifications.delivery.retries import jittered, next_probe
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery, Ruling, State
-from pacifica.notifications.recovery import jittered, next_probe
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.transport import Request, Response, SendFailure
 
@@ -69,12 +69,12 @@ def ruling(
     if given is Verdict.DENY:
         return Ruling(tuple(deliveries), State.DENIED, None, status, body)
     failing = min(delivery.failing or now for delivery in deliveries)
-    if now - failing < timedelta(seconds=settings.policy_horizon):
+    if now - failing < timedelta(seconds=settings.policy.horizon):
         wait = jittered(
             max(delivery.attempts for delivery in deliveries),
-            settings.policy_retry_first,
-            settings.policy_retry_most,
+            settings.policy.retry_first,
+            settings.policy.retry_max,
         )
         return Ruling(tuple(deliveries), State.MATCHED, now + wait, status, body)
-    probe_due = next_probe(1, now, None, settings)
+    probe_due = next_probe(1, now, None, settings.recovery)
     return Ruling(tuple(deliveries), State.HELD, None, status, body, probe_due)

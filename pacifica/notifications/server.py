@@ -9,6 +9,7 @@ from typing import Any
 import cherrypy
 from cherrypy import _cpwsgi_server
 
+from pacifica.notifications.app import App
 from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.ports import why_not_free
 from pacifica.notifications.rest.root import application
@@ -71,34 +72,37 @@ class _Server(_cpwsgi_server.CPWSGIServer):
         return wrapped, {}
 
 
-def serve(cherrypy_file: str, settings: Settings, address: str | None, port: int | None) -> None:
+def serve(app: App, cherrypy_file: str, address: str | None, port: int | None) -> None:
     """Serve until the process is told to stop; an address or port given here beats the file.
 
     Raises ConfigError for a CherryPy file, an address or a port that cannot be used.
     """
+    settings = app.settings
     # Who waits until the threads have room is not to keep the waiting room from all others.
     cherrypy.config.update({"server.accepted_queue_timeout": 0})
     # What is a little too large gets our answer; what is far too large is not even read.
-    cherrypy.config.update({"server.max_request_body_size": 2 * settings.receive_max_body})
-    cherrypy.tree.graft(application(cherrypy_file), "")
+    cherrypy.config.update({"server.max_request_body_size": 2 * settings.receive.max_body})
+    cherrypy.tree.graft(application(app, cherrypy_file), "")
     given = {"server.socket_host": address, "server.socket_port": port}
     cherrypy.config.update({name: value for name, value in given.items() if value is not None})
     _require_free(cherrypy.server.socket_host, cherrypy.server.socket_port)
     if cherrypy.server.ssl_module not in (None, "builtin"):
         raise ConfigError("server.ssl_module: only builtin can be used")
-    header_reader = HeaderReader(settings.user_header, settings.proxy_secret_header)
+    header_reader = HeaderReader(
+        settings.notifications.user_header, settings.notifications.proxy_secret_header
+    )
     cherrypy.server.instance = _Server(cherrypy.server, _bounds(settings), header_reader)
     _run_until_told()
 
 
 def _bounds(settings: Settings) -> Bounds:
     return Bounds(
-        header_timeout=settings.web_header_timeout,
-        body_timeout=settings.web_body_timeout,
+        header_timeout=settings.web.header_timeout,
+        body_timeout=settings.web.body_timeout,
         idle_timeout=cherrypy.server.socket_timeout,
-        gathered=settings.web_gathered_bytes,
-        connections=affordable(settings.web_connections),
-        held=settings.web_held_bytes,
+        gathered=settings.web.gathered_bytes,
+        connections=affordable(settings.web.connections),
+        held=settings.web.held_bytes,
     )
 
 

@@ -1,4 +1,4 @@
-"""The Celery side: one task for each stage, and the messages that tell a worker to look now.
+"""The Celery side: one task for each stage of an event's way, and the sweep.
 
 The database is the truth and a message is a nudge: it carries ids, never content. One that is lost,
 late or doubled costs time and no event, because the sweep finds whatever is due.
@@ -7,9 +7,8 @@ late or doubled costs time and no event, because the sweep finds whatever is due
 import logging
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
-from functools import cache, wraps
+from functools import wraps
 from typing import Any
 from uuid import UUID
 
@@ -21,35 +20,65 @@ from celery.signals import (
     worker_shutdown,
 )
 
-from pacifica.notifications.celery_settings import celery_settings
-from pacifica.notifications.config import load_settings
-from pacifica.notifications.delivery import authorization
+from pacifica.notifications.app import App
+from pacifica.notifications.broker.publisher import broker_settings
+from pacifica.notifications.broker.settings import celery_settings
+from pacifica.notifications.delivery.request import authorization
 from pacifica.notifications.errors import ConfigError, NotificationsError
-from pacifica.notifications.orm import DB, OrmSync, check_safe
-from pacifica.notifications.settings import Settings
-from pacifica.notifications.stages.pipeline import Pipeline
-from pacifica.notifications.store import holding, identities
+from pacifica.notifications.orm import DB
+from pacifica.notifications.store import deduplication, holding
+from pacifica.notifications.store.claims import take_lock
 from pacifica.notifications.store.deliveries import due_allowed, due_matched
 from pacifica.notifications.store.events import due_events, suspect_events
-from pacifica.notifications.store.leases import take_lease
-from pacifica.notifications.store.recovery import due_held, hand_on_held
+from pacifica.notifications.transport import raise_file_limit
 
 _LOG = logging.getLogger(__name__)
-_MISTAKE = 2
-_SWEEP_EXPIRES = 60.0
+_USAGE_ERROR = 2
+
+
+class _CeleryApp(Celery):
+    """Celery's application, with the App of its process.
+
+    The App is built when it is first needed, so that importing this module reads nothing.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._lock = threading.Lock()
+        self._service: App | None = None
+
+    @property
+    def service(self) -> App:
+        """The App of this process; ends the program in one line where it cannot be built."""
+        with self._lock:
+            if self._service is None:
+                try:
+                    self._service = App.configured()
+                except ConfigError as error:
+                    print(error, file=sys.stderr)  # noqa: T201 no log is set up yet
+                    raise SystemExit(_USAGE_ERROR) from error
+            return self._service
+
+    def close_service(self) -> None:
+        """Close the App, if there is one; the next use builds another."""
+        with self._lock:
+            service, self._service = self._service, None
+        if service is not None:
+            service.close()
+
 
 # Neither `app` nor `celery`: those names are what `celery -A` looks for first.
-CELERY_APP = Celery("pacifica.notifications")
-CELERY_APP.add_defaults(lambda: _celery_settings())
+CELERY_APP = _CeleryApp("pacifica.notifications")
+CELERY_APP.add_defaults(lambda: celery_settings(broker_settings(CELERY_APP.service.settings)))
 
 
 def _stage(function: Callable[..., None]) -> Any:
     """Make a task of a stage; what an outage leaves undone is due again by itself."""
 
     @wraps(function)
-    def run(*arguments: Any) -> None:
+    def run(*arguments: Any, **named: Any) -> None:
         try:
-            function(*arguments)
+            function(*arguments, **named)
         except NotificationsError as error:
             _LOG.warning("%s: %s; what is left is tried again", function.__name__, error)
 
@@ -60,66 +89,51 @@ def _stage(function: Callable[..., None]) -> Any:
 def dispatch_event(events: list[str], alone: bool = False) -> None:
     """Match events against the subscriptions, ask Policy who may see them, and send them.
 
-    Takes ids of events that are due. Unless one is to be taken `alone`, whatever is due is taken,
-    so that one message does the work of those behind it.
+    Takes ids of events that are due. Unless one is to be dispatched `alone`, every event that is
+    due is taken, so that one message does the work of those behind it.
     """
+    service = CELERY_APP.service
     if alone:
         for event in _uuids(events):
-            nudge_delivery(_KEPT.pipeline().dispatch(event))
+            service.publisher.nudge_delivery(service.pipeline.dispatch(event))
     else:
-        nudge_delivery(_KEPT.pipeline().dispatch())
+        service.publisher.nudge_delivery(service.pipeline.dispatch())
 
 
 @_stage
 def query_policy(events: list[str]) -> None:
     """Ask Policy again who may see matched events, and send them; takes ids of events."""
-    allowed = _KEPT.pipeline().authoriser.authorise(_uuids(events))
-    _KEPT.pipeline().deliverer.deliver(allowed)
+    pipeline = CELERY_APP.service.pipeline
+    pipeline.deliverer.deliver(pipeline.authoriser.authorise(_uuids(events)))
 
 
 @_stage
 def route_event(deliveries: list[str]) -> None:
     """Send allowed deliveries to their targets; takes ids of deliveries."""
-    _KEPT.pipeline().deliverer.deliver(_uuids(deliveries))
+    CELERY_APP.service.pipeline.deliverer.deliver(_uuids(deliveries))
 
 
 @_stage
 def sweep() -> None:
     """Nudge whatever is due and has no worker: retries, lost messages, what killed workers left."""
-    settings = _settings()
-    if take_lease("sweep", settings.sweep_interval / 2):
-        _bound_holding(settings)
-        if settings.receive_deduplicate:
-            identities.forget(settings.receive_deduplicate, settings.sweep_limit)
-        for subscription in due_held(settings.sweep_limit):
-            hand_on_held(subscription, settings)
-        nudge_dispatch(due_events(settings.sweep_limit))
-        for event in suspect_events(settings.sweep_limit):
-            _BROKER.publish(dispatch_event, [str(event)], alone=True)
-        nudge_policy(due_matched(settings.sweep_limit))
-        nudge_delivery(due_allowed(settings.sweep_limit))
-
-
-def _bound_holding(settings: Settings) -> None:
-    if take_lease("bound holding", settings.holding_check):
-        expired = holding.expire(settings.holding_most, settings.holding_age)
+    service = CELERY_APP.service
+    settings, publisher = service.settings, service.publisher
+    limit = settings.celery.sweep_limit
+    if not take_lock("sweep", settings.celery.sweep_interval / 2):
+        return
+    if take_lock("bound holding", settings.holding.check_interval):
+        expired = holding.expire(settings.holding.max_held, settings.holding.max_age)
         if expired:
             _LOG.warning("%d held deliveries expired: too old, or too many", expired)
-
-
-def nudge_dispatch(events: Sequence[UUID]) -> None:
-    """Tell a worker to dispatch events; never raises, since the sweep makes good a failure."""
-    _nudge(dispatch_event, events, _settings().event_batch)
-
-
-def nudge_policy(events: Sequence[UUID]) -> None:
-    """Tell a worker to ask Policy about events; never raises."""
-    _nudge(query_policy, events, _settings().event_batch)
-
-
-def nudge_delivery(deliveries: Sequence[UUID]) -> None:
-    """Tell a worker to send deliveries; never raises."""
-    _nudge(route_event, deliveries, _settings().delivery_batch)
+    if settings.receive.deduplicate:
+        deduplication.forget(settings.receive.deduplicate, limit)
+    for subscription in holding.due_held(limit):
+        holding.release_or_probe(subscription, settings.holding.release_batch, settings.recovery)
+    publisher.nudge_dispatch(due_events(limit))
+    for event in suspect_events(limit):
+        publisher.nudge_dispatch_alone(event)
+    publisher.nudge_policy(due_matched(limit))
+    publisher.nudge_delivery(due_allowed(limit))
 
 
 def disable_eventmatch(eventmatch_uuid: UUID | str, error: str) -> None:
@@ -143,31 +157,6 @@ def event_auth_to_requests(
     return {}
 
 
-class _Broker:
-    """Hands messages over within a bound; after a failure, leaves the broker alone for a while."""
-
-    def __init__(self) -> None:
-        self._rests_until = 0.0
-
-    def publish(self, task: Any, *arguments: Any, **options: Any) -> None:
-        """Hand over one message, or log why not; the sweep makes good what is not handed over."""
-        if time.monotonic() < self._rests_until:
-            return
-        try:
-            task.apply_async(arguments, ignore_result=True, retry=False, **options)
-        except Exception as error:  # noqa: BLE001 an edge: kombu's transports raise what they like
-            self._rests_until = time.monotonic() + _settings().publish_pause
-            _LOG.warning("no message could be handed to the broker (%s)", type(error).__name__)
-
-
-_BROKER = _Broker()
-
-
-def _nudge(task: Any, uuids: Sequence[UUID], batch: int) -> None:
-    for start in range(0, len(uuids), batch):
-        _BROKER.publish(task, [str(uuid) for uuid in uuids[start : start + batch]])
-
-
 class _Sweeps(bootsteps.StartStopStep):
     """Has the worker send itself a sweep every few seconds; a lease lets one of them through."""
 
@@ -178,9 +167,9 @@ class _Sweeps(bootsteps.StartStopStep):
         super().__init__(parent, **options)
 
     def start(self, parent: Any) -> None:
-        self._entry = parent.timer.call_repeatedly(
-            _settings().sweep_interval, _BROKER.publish, (sweep,), {"expires": _SWEEP_EXPIRES}
-        )
+        service = CELERY_APP.service
+        interval = service.settings.celery.sweep_interval
+        self._entry = parent.timer.call_repeatedly(interval, service.publisher.nudge_sweep)
 
     def stop(self, _parent: Any) -> None:
         if self._entry is not None:
@@ -194,20 +183,16 @@ CELERY_APP.steps["worker"].add(_Sweeps)
 def _refuse_unsafe_database(**_signal: Any) -> None:
     """End a worker that starts on a database which this code cannot work on."""
     try:
-        OrmSync.dbconn_blocking()
-        check_safe()
+        CELERY_APP.service.open()
     except NotificationsError as error:
         raise SystemExit(str(error)) from error
-    DB.unbind()  # the processes that the worker forks have connections of their own
+    DB.close()  # this process only watches over those that it forks
 
 
-def _celery_settings() -> dict[str, Any]:
-    """Return what Celery asks for when it starts, or end it with one line."""
-    try:
-        return celery_settings(_settings())
-    except ConfigError as error:
-        print(error, file=sys.stderr)  # noqa: T201 nothing is set up to log yet
-        raise SystemExit(_MISTAKE) from error
+@worker_init.connect
+def _raise_file_limit(**_signal: Any) -> None:
+    """Let the worker's processes, which are forked later, open as many files as they may need."""
+    raise_file_limit(CELERY_APP.service.settings.delivery.connections)
 
 
 @after_setup_logger.connect
@@ -219,37 +204,9 @@ def _quieten(**_signal: Any) -> None:
 
 @worker_process_shutdown.connect
 @worker_shutdown.connect
-def _close_pipeline(**_signal: Any) -> None:
+def _close_service(**_signal: Any) -> None:
     """Let a worker process that ends record what is in flight."""
-    _KEPT.close()
-
-
-@cache
-def _settings() -> Settings:
-    """Return the settings of this process, read when they are first needed."""
-    return load_settings()
-
-
-class _Kept:
-    """What this process keeps between tasks; made by its first task, and so after any fork."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._pipeline: Pipeline | None = None
-
-    def pipeline(self) -> Pipeline:
-        with self._lock:
-            self._pipeline = self._pipeline or Pipeline(_settings())
-            return self._pipeline
-
-    def close(self) -> None:
-        with self._lock:
-            pipeline, self._pipeline = self._pipeline, None
-        if pipeline is not None:
-            pipeline.close()
-
-
-_KEPT = _Kept()
+    CELERY_APP.close_service()
 
 
 def _uuids(texts: Sequence[str]) -> list[UUID]:

@@ -152,7 +152,7 @@ def test_worker_records_a_late_answer_and_ends_soon_when_it_is_told_to_stop(
     target.answer = late
     service.subscribe(target.url)
     # The task does not wait for the answer, which the worker then has outstanding.
-    with asking(service, policy, DELIVERY_BATCH_BUDGET="0").worker() as worker:
+    with asking(service, policy).worker() as worker:
         pool = processes.descendants(worker.pid)
         event = service.receive()
         target.wait_for(1, timeout=15)

@@ -6,8 +6,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from pacifica.notifications.cloudevents.attributes import OPTIONAL_0_1, REQUIRED, REQUIRED_0_1
-from pacifica.notifications.schemas import EVENT_0_3, EVENT_1_0, SUBSCRIPTION
+from pacifica.notifications.events.attributes import OPTIONAL_0_1, REQUIRED, REQUIRED_0_1
+from pacifica.notifications.events.schemas import EVENT_0_3, EVENT_1_0
+from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION
 from tests.support import archives
 from tests.support.archives import Entry
 

@@ -11,14 +11,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from pacifica.notifications.cloudevents.attributes import VERSIONS
-from pacifica.notifications.cloudevents.messages import MODES
 from pacifica.notifications.errors import BatchTooLong, ExpressionError, InvalidInput
 from pacifica.notifications.events import Event, parse_batch, parse_binary, parse_event
+from pacifica.notifications.events.attributes import VERSIONS
+from pacifica.notifications.events.messages import MODES
 from pacifica.notifications.jsonpath import find, parse
 from pacifica.notifications.jsontext import is_deeper
-from pacifica.notifications.schemas import SUBSCRIPTION
 from pacifica.notifications.subscriptions import changes_to, delivery_changes, new_subscription
+from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION
 from tests.fuzz import inputs
 from tests.unit.consumer.test_archive import only_extracted
 from tests.unit.test_matching_compile import jsonpaths, values

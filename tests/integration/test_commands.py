@@ -17,7 +17,7 @@ from tests.support import databases
 
 COMMAND = "pacifica-notifications-cmd"
 SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-UNKNOWN = str(uuid4())
+UNKNOWN = "3f2b8a04-6b1f-4c0e-9a57-5d0c7e9d41aa"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pacifica.notifications.orm.secrets import Keyring
-from pacifica.notifications.schemas import SUBSCRIPTION as SCHEMA
+from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION as SCHEMA
 from tests.integration.webservice import (
     SUBSCRIPTION,
     Service,
@@ -34,6 +34,7 @@ KEYS = [
 ]
 MICROSECONDS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}")
 EnvironmentIn = Callable[[Path], dict[str, str]]
+UNKNOWN = "c81278a3-02f5-42bd-bff3-3c9d3d485b2e"
 BASIC = {"type": "basic", "basic": {"username": "bob", "password": "sesame"}}
 BEARER = {"type": "header", "header": {"type": "Bearer", "credentials": "tok.en=="}}
 
@@ -234,7 +235,7 @@ def test_names_of_users_differ_when_only_their_case_does(service: Service, user:
 @pytest.mark.parametrize(
     "field",
     [
-        {"uuid": str(uuid4())},
+        {"uuid": UNKNOWN},
         {"user": "somebody else"},
         {"created": "2018-08-02T13:53:05.838827"},
         {"updated": "2018-08-02T13:53:05.838827"},
@@ -516,7 +517,7 @@ def test_any_json_is_answered_200_or_400(service: Service, body: Any) -> None:
     "text",
     [
         *("x", "None", "0", "-", "%20", "%00", "%ff", "%2e%2e", "%zz", "%E2%82%AC"),
-        *(f"{uuid4()}0", str(uuid4())[:-1], "{" + str(uuid4()) + "}", f"urn:uuid:{uuid4()}"),
+        *(f"{UNKNOWN}0", UNKNOWN[:-1], "{" + UNKNOWN + "}", f"urn:uuid:{UNKNOWN}"),
         *("0_0" * 10 + "00", "%20" + "0" * 31, "%D9%A3" * 32, "a" * 5000, "' OR 1=1 --"),
     ],
     ids=shown,
@@ -556,7 +557,7 @@ def test_object_answers_405_and_what_it_allows_to_wrong_method(
         "/nothing",
         "/EventMatch",
         "/eventmatchx",
-        f"/eventmatch/{uuid4()}/x",
+        f"/eventmatch/{UNKNOWN}/x",
         "/eventmatch/a/b/c",
     ],
 )
@@ -636,7 +637,7 @@ def discreet(
     told = {
         "SECURITY_KEY": Fernet.generate_key().decode(),
         "SECURITY_MASK_AUTH": "yes",
-        "EVENTMATCH_MOST": "3",
+        "EVENTMATCH_MAX_SUBSCRIPTIONS": "3",
     }
     with running({**environment_in(folder), **told}, folder) as service:
         yield service

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,15 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
+from pacifica.notifications.events.schemas import EVENT_0_3, EVENT_1_0
 from pacifica.notifications.rest.openapi import description
-from pacifica.notifications.schemas import EVENT_0_3, EVENT_1_0, SUBSCRIPTION
-from pacifica.notifications.settings import KEYS, Settings
+from pacifica.notifications.settings import Settings
+from pacifica.notifications.subscriptions import REQUIRED, VERSION
+from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION
 from tests.integration.webservice import Service, assert_error
+from tests.support.configured import changed
 
-DEFAULTS = Settings(*(key.kind.read(key.default) for key in KEYS))
+DEFAULTS = Settings()
 DOCUMENT = description(DEFAULTS, "1.2.3")
 OPERATIONS = [
     (path, method)
@@ -89,6 +91,12 @@ def test_what_is_described_is_what_the_code_checks_by() -> None:
             assert rule.items() <= schemas[name]["properties"][field].items()
 
 
+def test_what_is_required_and_fixed_is_what_the_code_requires() -> None:
+    described = DOCUMENT["components"]["schemas"]["NewSubscription"]
+    assert described["required"] == list(REQUIRED)
+    assert described["properties"]["version"] == {"const": VERSION}
+
+
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_an_example_keeps_its_schema(path: str, method: str) -> None:
     described = operation(path, method)
@@ -135,7 +143,7 @@ def test_heads_have_no_body() -> None:
 
 
 def test_the_user_header_is_the_configured_one() -> None:
-    document = description(replace(DEFAULTS, user_header="Remote-User"), "1")
+    document = description(changed(DEFAULTS, notifications_user_header="Remote-User"), "1")
     assert document["components"]["securitySchemes"]["caller"]["name"] == "Remote-User"
 
 
@@ -143,13 +151,13 @@ def test_the_user_header_is_the_configured_one() -> None:
 def test_the_user_header_is_required_when_there_is_no_default_user(
     default_user: str, choices: int
 ) -> None:
-    document = description(replace(DEFAULTS, default_user=default_user), "1")
+    document = description(changed(DEFAULTS, notifications_default_user=default_user), "1")
     security = operation("/eventmatch", "get", document)["security"]
     assert ({"caller": []} in security, len(security)) == (True, choices)
 
 
 @pytest.mark.parametrize(
-    ("changed", "security", "status"),
+    ("values", "security", "status"),
     [
         ({}, [], None),
         ({"receive_token": ("t",)}, [{"bearer": []}], "401"),
@@ -163,9 +171,13 @@ def test_the_user_header_is_required_when_there_is_no_default_user(
     ids=str,
 )
 def test_receive_tells_who_may_send(
-    changed: dict[str, Any], security: list[Any], status: str | None
+    values: dict[str, Any], security: list[Any], status: str | None
 ) -> None:
-    described = operation("/receive", "post", description(replace(DEFAULTS, **changed), "1"))
+    described = operation(
+        "/receive",
+        "post",
+        description(changed(DEFAULTS, **values), "1"),
+    )
     assert described["security"] == security
     assert described["responses"].keys() & {"401", "403"} == ({status} if status else set())
     if status == "401":

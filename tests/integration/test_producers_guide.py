@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from pacifica.notifications.cloudevents.structured import structured_event
+from pacifica.notifications.events.structured import structured_event
 from tests.integration.test_documentation_examples import (
     DOCUMENTED_SERVER,
     Block,

@@ -295,7 +295,7 @@ def test_body_is_415_and_told_of_gzip_when_its_coding_is_another(
     assert answer.headers["Accept-Encoding"] == "gzip"
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", gzip.compress(b"{}")[:-1]])
+@pytest.mark.parametrize("body", [b"", b"{}", gzip.compress(b"{}", mtime=0)[:-1]])
 def test_body_is_400_when_it_is_no_gzip(service: Service, body: bytes) -> None:
     assert_error(post(service, body, headers={"Content-Encoding": "gzip"}), 400, "gzip")
 
@@ -316,7 +316,7 @@ def bounded(
     folder = tmp_path_factory.mktemp("bounded")
     environment = environment_in(folder)
     (folder / "db.sqlite3").write_bytes(migrated.read_bytes())
-    (folder / "config.ini").write_text("[receive]\nmax_body = 1000\nmax_depth = 3\nmax_batch = 2\n")
+    (folder / "config.ini").write_text("[receive]\nmax_body = 1000\nmax_batch = 2\n")
     with running(environment, folder) as service:
         yield service
 
@@ -336,10 +336,13 @@ def test_body_is_413_when_it_is_too_large_uncompressed(bounded: Service) -> None
 
 def test_event_is_400_when_it_is_too_deep_in_any_mode(bounded: Service) -> None:
     headers = {**BINARY, "Content-Type": "application/json"}
-    assert received(bounded, b"[[]]", headers=headers)["data"] == [[]]
-    assert_error(post(bounded, b"[[[]]]", headers=headers), 400, "3 deep")
-    assert len(lines_of(post(bounded, [{**EVENT, "data": [[]]}], headers=BATCH))) == 1
-    assert_error(post(bounded, [{**EVENT, "data": [[[]]]}], headers=BATCH), 400, "deep")
+    deepest, deeper = (b"[" * levels + b"]" * levels for levels in (99, 100))
+    assert received(bounded, deepest, headers=headers)["data"] == json.loads(deepest)
+    assert_error(post(bounded, deeper, headers=headers), 400, "100 deep")
+    batch = [{**EVENT, "data": json.loads(deepest)}]
+    assert len(lines_of(post(bounded, batch, headers=BATCH))) == 1
+    batch[0]["data"] = json.loads(deeper)
+    assert_error(post(bounded, batch, headers=BATCH), 400, "deep")
 
 
 # What the SDK sends.

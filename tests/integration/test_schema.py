@@ -10,18 +10,19 @@ from pacifica.notifications.orm import (
     EventLog,
     EventLogMatch,
     EventMatch,
-    Lease,
+    FirstEvent,
+    Lock,
     NotificationSystem,
     OrmSync,
-    session,
+    schema,
 )
-from pacifica.notifications.orm.tables import Tables
-from pacifica.notifications.orm.version import record_version
+from pacifica.notifications.orm.migrations import Tables
+from pacifica.notifications.orm.schema import record_version
 from tests.support import databases
 from tests.support.children import children, release
 from tests.support.layouts import OLD_VERSIONS, columns_and_keys, contents, install
 
-MODELS = [EventMatch, EventLog, EventLogMatch, Counter, Lease, NotificationSystem]
+MODELS = [EventMatch, EventLog, EventLogMatch, Counter, Lock, FirstEvent, NotificationSystem]
 HOLD_THE_LOCK = "with migration_session(): proceed()"
 MIGRATE = "proceed(); OrmSync.dbconn_blocking(); OrmSync.update_tables()"
 
@@ -151,7 +152,7 @@ def test_update_tables_migrates_once_when_processes_start_together(
 def test_update_tables_gives_up_when_another_migration_does_not_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(session, "LOCK_WAIT", 1)
+    monkeypatch.setattr(schema, "LOCK_WAIT", 1)
     with children(HOLD_THE_LOCK) as holder:
         with pytest.raises(StoreUnavailable) as refusal:
             OrmSync.update_tables()
@@ -215,7 +216,7 @@ def test_migration_session_lets_a_statement_take_longer_when_statements_are_limi
     with pytest.raises(peewee.OperationalError):
         DB.execute_sql(slow)
     DB.unbind()
-    with session.migration_session():
+    with schema.migration_session():
         assert DB.execute_sql(slow).fetchone()
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from pacifica.notifications.errors import SchemaMismatch, StoreUnavailable
 from pacifica.notifications.orm import NotificationSystem, check_safe
-from pacifica.notifications.orm.version import record_version
+from pacifica.notifications.orm.schema import record_version
 
 only_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 

@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 
 from pacifica.notifications.__main__ import cmd
 from pacifica.notifications.orm import DB, EventMatch, OrmSync
-from pacifica.notifications.orm.secrets import Keyring, keyring
+from pacifica.notifications.orm.secrets import Keyring
 from tests.support import databases
 from tests.support.layouts import contents, install
 from tests.support.processes import BIN, Program
@@ -28,11 +28,11 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
 
     def keys(*configured: str) -> None:
         monkeypatch.setenv("SECURITY_KEY", " ".join(configured))
-        keyring.cache_clear()
+        DB.unbind()
 
     keys()
     yield keys
-    keyring.cache_clear()
+    DB.unbind()
 
 
 def subscribe(count: int = 1, auth: Any = AUTH) -> None:

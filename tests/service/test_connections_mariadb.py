@@ -7,7 +7,7 @@ import peewee
 import pytest
 
 from pacifica.notifications.config import load_settings
-from pacifica.notifications.orm.database import open_database
+from pacifica.notifications.orm import open_database
 
 pytestmark = [
     pytest.mark.service,
@@ -17,7 +17,7 @@ pytestmark = [
 
 def opened(url: str, monkeypatch: pytest.MonkeyPatch, options: str = "") -> peewee.Database:
     monkeypatch.setenv("PEEWEE_URL", url + options)
-    return open_database(load_settings(), statement_timeout=4)
+    return open_database(load_settings()).engine
 
 
 @pytest.mark.parametrize("pool", ["", "+pool"])

@@ -23,26 +23,26 @@ STATEMENT = 1000
 
 
 @pytest.fixture
-def most(database: str) -> int:
+def max_size(database: str) -> int:
     """Tell the bytes that a statement must be less than, on the server that the tests use."""
-    most = int(databases.execute(database, "SELECT @@max_allowed_packet")[0][0])
-    if most > 64 * 2**20:
+    max_size = int(databases.execute(database, "SELECT @@max_allowed_packet")[0][0])
+    if max_size > 64 * 2**20:
         pytest.skip("what the server takes is more than the service does")
-    return most
+    return max_size
 
 
 def is_stored(size: int) -> bool:
     event = Event(uuid4(), "x" * size)
     try:
-        events.record(event)
+        events.record_all([event])
     except TooLarge:
         return False
     assert events.unknown([event.uuid]) == []
     return True
 
 
-def test_event_is_stored_or_refused_as_too_large_at_every_size(most: int) -> None:
-    stored, refused = most - STATEMENT, most
+def test_event_is_stored_or_refused_as_too_large_at_every_size(max_size: int) -> None:
+    stored, refused = max_size - STATEMENT, max_size
     assert is_stored(stored)
     assert not is_stored(refused)
     while refused - stored > 1:
@@ -50,19 +50,21 @@ def test_event_is_stored_or_refused_as_too_large_at_every_size(most: int) -> Non
         stored, refused = (between, refused) if is_stored(between) else (stored, between)
 
 
-def test_event_of_escaped_characters_is_refused_when_its_statement_is_too_large(most: int) -> None:
+def test_event_of_escaped_characters_is_refused_when_its_statement_is_too_large(
+    max_size: int,
+) -> None:
     with pytest.raises(TooLarge):
-        events.record(Event(uuid4(), '"' * (most // 2)))
+        events.record_all([Event(uuid4(), '"' * (max_size // 2))])
 
 
 def test_receive_answers_413_and_goes_on_when_an_event_is_too_large(
-    most: int, database: str, tmp_path: Path
+    max_size: int, database: str, tmp_path: Path
 ) -> None:
     service = Service(tmp_path, free_port(), environment_of(tmp_path, database))
     with service.web_server() as program:
         for _ in range(2):
-            status, answer = service.call("POST", "/receive", b'{"data": "%s"}' % (b"x" * most))
+            status, answer = service.call("POST", "/receive", b'{"data": "%s"}' % (b"x" * max_size))
             assert (status, json.loads(answer)["status"][:3]) == (413, "413")
-            assert str(most) in json.loads(answer)["message"]
+            assert str(max_size) in json.loads(answer)["message"]
             service.receive()
     assert "Traceback" not in program.output

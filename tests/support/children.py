@@ -10,7 +10,7 @@ TIMEOUT = 60
 _PREAMBLE = """
 import logging, sys
 from pacifica.notifications.orm import DB, OrmSync
-from pacifica.notifications.orm.session import migration_session
+from pacifica.notifications.orm.schema import migration_session
 logging.basicConfig(level="INFO")
 
 def proceed():

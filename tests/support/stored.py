@@ -12,10 +12,18 @@ import pytest
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Ruling, State
-from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch, Lease, OrmSync
-from pacifica.notifications.orm.transaction import reading, writing
-from pacifica.notifications.store import deliveries, events, subscriptions
-from pacifica.notifications.store.dispatching import Intended, record_dispatched
+from pacifica.notifications.orm import (
+    EventLog,
+    EventLogMatch,
+    EventMatch,
+    Lock,
+    OrmSync,
+    reading,
+    writing,
+)
+from pacifica.notifications.settings import Settings
+from pacifica.notifications.store import deliveries, events, holding, subscriptions
+from pacifica.notifications.store.dispatching import DispatchPlan, record_dispatched
 from pacifica.notifications.store.revisions import current_revision
 from pacifica.notifications.subscriptions import new_subscription
 from tests.support import databases
@@ -39,8 +47,8 @@ def migrated_database(engine: str, folder: Path) -> Iterator[str]:
 
 @writing
 def forget_rows() -> None:
-    """Leave the configured database without subscriptions, events, deliveries and leases."""
-    for model in (EventLogMatch, EventLog, EventMatch, Lease):
+    """Leave the configured database without subscriptions, events, deliveries and locks."""
+    for model in (EventLogMatch, EventLog, EventMatch, Lock):
         model.delete().execute()
 
 
@@ -53,7 +61,7 @@ def subscribe(user: str = "alice", jsonpath: str = "$.data") -> UUID:
 def receive(text: str = '{"data": 1}') -> UUID:
     """Store an event that waits to be dispatched."""
     event = Event(uuid4(), text)
-    events.record(event)
+    events.record_all([event])
     return event.uuid
 
 
@@ -71,8 +79,8 @@ def matched(*to: UUID) -> UUID:
 
 def record_matches(event: UUID, to: Sequence[UUID]) -> None:
     """Store whom an event goes to, without asking Policy about them."""
-    intent = Intended(current_revision(), [], [(event, uuid) for uuid in to])
-    record_dispatched([event], intent, [], lease=LEASE, most=0)
+    plan = DispatchPlan(current_revision(), [], [(event, uuid) for uuid in to])
+    record_dispatched([event], plan, [], lease=LEASE, max_claimed=0)
 
 
 def allowed(*to: UUID) -> tuple[UUID, list[UUID]]:
@@ -90,7 +98,7 @@ def write(model: Any, uuids: Collection[UUID], **columns: Any) -> None:
 
 
 def let_leases_run_out(model: Any, uuids: Collection[UUID]) -> None:
-    """Make rows due that were taken."""
+    """Make rows due that were claimed."""
     write(model, uuids, due=utcnow() - timedelta(seconds=1))
 
 
@@ -119,10 +127,15 @@ def uuids_of(found: Sequence[Any]) -> set[UUID]:
 
 
 def claim_events(limit: int = 1000) -> list[Event]:
-    """Take events to dispatch them."""
+    """Claim events to dispatch them."""
     return events.claim_events(limit, 2**20, LEASE)
 
 
-def claim_suspect(uuid: UUID, longest: float = 10 * LEASE) -> list[Event]:
-    """Take one event to dispatch it."""
-    return events.claim_suspect(uuid, LEASE, longest)
+def claim_suspect(uuid: UUID, max_lease: float = 10 * LEASE) -> list[Event]:
+    """Claim one event to dispatch it."""
+    return events.claim_suspect(uuid, LEASE, max_lease)
+
+
+def release_or_probe(subscription: UUID, settings: Settings) -> None:
+    """Release or probe what is held and due for a subscription, as the sweep does."""
+    holding.release_or_probe(subscription, settings.holding.release_batch, settings.recovery)

@@ -2,7 +2,6 @@
 
 import socket
 from contextlib import closing
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,11 @@ import psycopg2
 import pymysql
 import pytest
 
-from pacifica.notifications import settings as keys
 from pacifica.notifications.__main__ import cmd, main
 from pacifica.notifications.config import get_config, load_settings, without_password
 from pacifica.notifications.errors import ConfigError
-from pacifica.notifications.orm.database import open_database
-from pacifica.notifications.settings import KEYS, Key, Settings
+from pacifica.notifications.orm import open_database
+from pacifica.notifications.settings import KEYS, SECTIONS, Key, Settings, keys, keys_of
 
 KEY = "3Q5rM2bXQPBLFpUqQyO3Yc0R3V3W6dC2JtVd1mJ8q0s="
 GOOD = {
@@ -65,8 +63,8 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def setting(key: Key) -> Any:
     """Return the checked value of a key."""
-    (name,) = (item.name for item in fields(Settings) if item.metadata["key"] is key)
-    return getattr(load_settings(), name)
+    (section,) = (each for each in SECTIONS if key in keys_of(each).values())
+    return getattr(getattr(load_settings(), section), key.name)
 
 
 def refused() -> str:
@@ -94,7 +92,7 @@ def test_lease_is_refused_when_it_may_end_before_its_work(
     line = refused()
     assert f"CELERY_LEASE: [celery] lease = '{lease}': must be more than {lease}" in line
     monkeypatch.setenv("CELERY_LEASE", f"{lease}.1")
-    assert load_settings().lease == float(f"{lease}.1")
+    assert load_settings().celery.lease == float(f"{lease}.1")
 
 
 # The three forms.
@@ -138,29 +136,27 @@ def test_kind_accepts_good_values(kind: keys.Kind) -> None:
 def test_percent_is_plain_in_both_forms(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = "amqp://u:%40%(x)s%%@h//"
     monkeypatch.setenv("BROKER_URL", url)
-    assert load_settings().broker_url == url
+    assert load_settings().celery.broker_url == url
     monkeypatch.delenv("BROKER_URL")
     file.write_text(f"[celery]\nbroker_url = {url}\n")
-    assert load_settings().broker_url == url
+    assert load_settings().celery.broker_url == url
     assert get_config().get("celery", "broker_url") == url
 
 
 def test_file_may_have_what_nobody_asks_for(file: Path) -> None:
     file.write_text("\ufeff; comment\n[DEFAULT]\nown = 1\n[other]\nx = %\n", encoding="utf-8")
-    assert load_settings() == Settings(
-        **{i.name: i.metadata["key"].kind.read(i.metadata["key"].default) for i in fields(Settings)}
-    )
+    assert load_settings() == Settings()
 
 
 def test_file_is_looked_up_anew_when_environment_changes(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file.write_text("[DEFAULT]\ndefault_user = one\n")
-    assert load_settings().default_user == "one"
+    assert load_settings().notifications.default_user == "one"
     other = tmp_path / "other.ini"
     other.write_text("[DEFAULT]\ndefault_user =\n")
     monkeypatch.setenv("NOTIFICATIONS_CONFIG", str(other))
-    assert load_settings().default_user == ""
+    assert load_settings().notifications.default_user == ""
 
 
 def test_shipped_file_says_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +291,7 @@ def test_without_password_shows_all_but_the_secret(url: str, shown: str) -> None
 
 def opened(url: str, monkeypatch: pytest.MonkeyPatch) -> peewee.Database:
     monkeypatch.setenv("PEEWEE_URL", url)
-    return open_database(load_settings(), statement_timeout=4)
+    return open_database(load_settings()).engine
 
 
 @pytest.mark.parametrize("scheme", ["sqlite", "sqliteext", "sqlite+pool", "sqliteext+pool"])

@@ -1,7 +1,7 @@
 """Policy: the questions that are asked, and what each kind of answer means."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -21,6 +21,7 @@ from pacifica.notifications.policy import (
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.subscriptions import Subscription
 from pacifica.notifications.transport import Response, SendFailure
+from tests.support.configured import changed
 
 NOW = datetime(2026, 1, 31, 12, 0, 0)
 POLICY = "http://policy.invalid:8181/base"
@@ -29,8 +30,7 @@ SEND_FAILURE = SendFailure("no connection", 0.1)
 
 def settings(**values: object) -> Settings:
     """Return settings with their defaults, as no file and no environment makes them."""
-    keys = {item.name: item.metadata["key"] for item in fields(Settings)}
-    return Settings(**{name: key.kind.read(key.default) for name, key in keys.items()} | values)
+    return changed(Settings(), **values)
 
 
 def answer(status: int, body: bytes = b"") -> Response:
@@ -179,7 +179,7 @@ def test_ruling_without_a_verdict_waits_longer_each_time_up_to_a_bound(
 
 @pytest.mark.parametrize(("attempt", "longest"), [(1, 0.5), (2, 1), (3, 2), (4, 3), (99, 3)])
 def test_ruling_waits_as_it_is_configured(attempt: int, longest: float) -> None:
-    chosen = settings(policy_retry_first=0.5, policy_retry_most=3.0)
+    chosen = settings(policy_retry_first=0.5, policy_retry_max=3.0)
     waits = [
         (ruling([delivery(attempt)], answer(503), NOW, chosen).due or NOW) - NOW for _ in range(200)
     ]

@@ -35,9 +35,9 @@ class PooledEngine(Pool, Engine):
     pass
 
 
-def pool_of(places: int, patience: float) -> PooledEngine:
-    """Give a pool as the service sets one up: its threads wait for places only."""
-    pool = PooledEngine("name", max_connections=places, timeout=patience)
+def pool_of(size: int, max_wait: float) -> PooledEngine:
+    """Give a pool as the service sets one up: without peewee's lock around connecting."""
+    pool = PooledEngine("name", max_connections=size, timeout=max_wait)
     pool._lock = nullcontext()
     return pool
 
@@ -53,7 +53,7 @@ def busy_threads() -> Iterator[None]:
 
 @pytest.mark.usefixtures("busy_threads")
 def test_no_other_thread_gets_a_connection_that_its_own_one_gave_up() -> None:
-    pool = pool_of(2, patience=10)
+    pool = pool_of(2, max_wait=10)
     over = threading.Event()
 
     def offered() -> list[bool]:
@@ -72,8 +72,8 @@ def test_no_other_thread_gets_a_connection_that_its_own_one_gave_up() -> None:
         assert not any(others.result(10))
 
 
-def test_thread_gives_its_place_back_once_when_it_gave_its_connection_up() -> None:
-    pool = pool_of(1, patience=0.01)
+def test_connection_is_given_back_once_when_its_thread_closes_it_twice() -> None:
+    pool = pool_of(1, max_wait=0.01)
     given_up = pool.connection()
     pool.close_all()
     pool.close_all()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from pacifica.notifications.app import App
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.commands import demo, reencrypt, together
 from pacifica.notifications.commands.shown import printable, shown_event
@@ -14,7 +15,6 @@ from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import NotificationsError
 from pacifica.notifications.orm import NotificationSystem, OrmSync
 from pacifica.notifications.store import events
-from pacifica.notifications.tasks import nudge_dispatch
 
 _DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 _OLD = timedelta(days=1)
@@ -99,7 +99,8 @@ def eventpurge(args: Namespace) -> int:
 def eventretry(args: Namespace) -> int:
     """Dispatch recorded events again; 1 when a UUID is unknown."""
     uuids = _uuids(args.events)
-    nudge_dispatch(events.dispatch_again(uuids))
+    app = App.configured()
+    app.publisher.nudge_dispatch(events.dispatch_again(uuids))
     return _report_unknown(uuids)
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pacifica.notifications import bound
+from pacifica.notifications.broker.settings import embedded_url
 from pacifica.notifications.children import WINDOWS, Child
 from pacifica.notifications.errors import NotificationsError
 
@@ -18,7 +19,7 @@ def embedded_environment(folder: Path) -> dict[str, str]:
     """Return what makes a service keep everything in one folder and need no server."""
     folder = folder.absolute()
     return {
-        "BROKER_URL": (folder / "queue").as_uri().replace("file://", "filesystem://localhost", 1),
+        "BROKER_URL": embedded_url(folder / "queue"),
         "PEEWEE_URL": f"sqliteext:///{(folder / 'db.sqlite3').as_posix()}",
     }
 

@@ -16,7 +16,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def reencrypt(args: Namespace) -> int:
     """Rewrite and say how many; 1 where some are left: changed meanwhile, or corrupt."""
-    if not load_settings().security_key:
+    if not load_settings().security.key:
         raise ConfigError("[security] key is empty: there is no key to decrypt or encrypt with")
     OrmSync.dbconn_blocking()
     check_safe()

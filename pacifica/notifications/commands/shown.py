@@ -2,7 +2,7 @@
 
 import json
 
-from pacifica.notifications.answers import shown
+from pacifica.notifications.delivery.answers import shown
 from pacifica.notifications.store.events import LoggedEvent, LoggedMatch
 
 

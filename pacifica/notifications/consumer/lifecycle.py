@@ -17,6 +17,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from pacifica.notifications import bound
+from pacifica.notifications.broker.nudges import Nudger
 from pacifica.notifications.children import Child
 from pacifica.notifications.consumer import endpoint, queue
 from pacifica.notifications.consumer.archive import ArchiveLimits, Extracted
@@ -29,7 +30,6 @@ from pacifica.notifications.consumer.program import equipped, extracted, step
 from pacifica.notifications.consumer.programs import GRACE, end_group
 from pacifica.notifications.consumer.runner import EntryPoint
 from pacifica.notifications.consumer.workfolder import WorkFolder
-from pacifica.notifications.nudges import Nudger
 
 _TOKEN_BYTES = 32
 # Seconds: between two looks at what waits, and at whether runs have ended.
@@ -93,7 +93,7 @@ class Consumer:
             _nudge,
             batch=options.concurrency,
             gather=0.0,
-            most=options.most_waiting,
+            max_waiting=options.most_waiting,
         )
 
     def clean_up(self) -> None:

@@ -89,7 +89,7 @@ def _celery_settings(work: WorkFolder) -> dict[str, Any]:
     return {
         **settings,
         "broker_url": "filesystem://",
-        "broker_transport": "pacifica.notifications.embedded:Transport",
+        "broker_transport": "pacifica.notifications.broker.embedded:Transport",
         "broker_transport_options": {
             **once,
             "data_folder_in": str(folders["messages"]),

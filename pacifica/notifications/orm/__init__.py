@@ -1,22 +1,33 @@
-"""The storage layer's foundation: the database handle, the tables and their migrations."""
+"""The database, its tables and their migrations.
 
-from pacifica.notifications.orm.database import DB
+All that other packages use is imported from here. `database` holds `DB`, the one database that all
+tables are bound to, and what is behind it: `engines` (with `pool`, `mysql` and `postgresql`) and
+the keys of `secrets`. `models` are the tables, and `transaction` is how functions run that use
+them. `schema` tells the version of a database and migrates it by the steps of `migrations`;
+`reencryption` rewrites stored secrets.
+"""
+
+from pacifica.notifications.orm.database import DB, Database, open_database
 from pacifica.notifications.orm.models import (
     BaseModel,
     Counter,
     EventLog,
     EventLogMatch,
     EventMatch,
-    Lease,
+    FirstEvent,
+    Lock,
+    Recovery,
+    insert_rows,
 )
 from pacifica.notifications.orm.reencryption import decrypt_all, encrypt_all
-from pacifica.notifications.orm.schema import OrmSync
-from pacifica.notifications.orm.version import (
+from pacifica.notifications.orm.schema import (
     SCHEMA_MAJOR,
     SCHEMA_MINOR,
     NotificationSystem,
+    OrmSync,
     check_safe,
 )
+from pacifica.notifications.orm.transaction import reading, single_statement, writing
 
 __all__ = [
     "DB",
@@ -24,13 +35,21 @@ __all__ = [
     "SCHEMA_MINOR",
     "BaseModel",
     "Counter",
+    "Database",
     "EventLog",
     "EventLogMatch",
     "EventMatch",
-    "Lease",
+    "FirstEvent",
+    "Lock",
     "NotificationSystem",
     "OrmSync",
+    "Recovery",
     "check_safe",
     "decrypt_all",
     "encrypt_all",
+    "insert_rows",
+    "open_database",
+    "reading",
+    "single_statement",
+    "writing",
 ]

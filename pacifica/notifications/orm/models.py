@@ -4,7 +4,9 @@ Names of tables and columns that schema 3.0 had are kept; docs/decisions says wh
 """
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
+from enum import Enum, auto
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,14 +16,43 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import ExpressionError
 from pacifica.notifications.jsonpath import parse
 from pacifica.notifications.orm.database import DB
-from pacifica.notifications.orm.secrets import SecretField
+from pacifica.notifications.orm.secrets import CorruptToken
 from pacifica.notifications.subscriptions import VERSION
+
+_VALUES_PER_STATEMENT = 5000
+_UNLESS_STORED = "ON CONFLICT ({key}) DO NOTHING"
+_UNLESS_STORED_MYSQL = "ON DUPLICATE KEY UPDATE {key} = {key}"
 
 
 class LongTextField(peewee.TextField):
     """Text without the 64 KiB limit that TEXT has on MySQL and MariaDB."""
 
     field_type = "LONGTEXT"
+
+
+class SecretField(LongTextField):
+    """Text that is encrypted in the database and plain in the program.
+
+    A text that cannot be decrypted is read as it is stored, which is not JSON.
+    """
+
+    def db_value(self, value: str | None) -> str | None:
+        """Encrypt a value for the database."""
+        return value and DB.handle().keyring.encrypted(value)
+
+    def python_value(self, value: str | None) -> str | None:
+        """Decrypt a stored value; raises StoreUnavailable if its key is not configured."""
+        try:
+            return value and DB.handle().keyring.decrypted(value)
+        except CorruptToken:
+            return value
+
+
+class Recovery(Enum):
+    """What is done for a subscription when its `held_due` comes."""
+
+    RELEASING = auto()  # held deliveries go on, some at a time
+    PROBING = auto()  # one held delivery is tried; the others follow when it arrives
 
 
 class BaseModel(peewee.Model):
@@ -54,7 +85,7 @@ class EventMatch(BaseModel):
     """A subscription: which events (`jsonpath`) go to which `target_url`, for which `user`."""
 
     class Meta:
-        """Count what a user has without what that user has deleted."""
+        """Let a user's subscriptions be counted without the deleted ones."""
 
         indexes = ((("user", "deleted"), False),)
 
@@ -71,18 +102,32 @@ class EventMatch(BaseModel):
     created = peewee.DateTimeField(default=utcnow, index=True)
     updated = peewee.DateTimeField(default=utcnow, index=True)
     deleted = peewee.DateTimeField(null=True, index=True)
-    # True while an error has disabled it: what matches is then kept for it.
+    # True while an error has disabled it: new matches are then held for it.
     holding = peewee.BooleanField(default=False)
-    # When something that is held for it is handed on; null: nothing is, or its owner must act.
+    # When held deliveries are released or probed; null: none are held, or the owner must act.
     held_due = peewee.DateTimeField(null=True, index=True)
-    # The held delivery that is tried on behalf of all of them, and how many such tries there were.
+    # The held delivery that is tried on behalf of all.
     probe = peewee.UUIDField(null=True)
+    # The number of the probe that is due at `held_due`, from 1; 0 while releasing (see `recovery`).
     probes = peewee.IntegerField(default=0)
-    # The version of CloudEvents and the mode in which events are sent; empty: each event's own.
+    # The version of CloudEvents in which events are sent; empty: each event's own.
     specversion = peewee.CharField(8, default="")
     mode = peewee.CharField(16, default="structured")
     # Advanced by every change, so that workers read only what changed since they last looked.
     revision = peewee.BigIntegerField(default=0, index=True)
+
+    @property
+    def recovery(self) -> Recovery:
+        """Whether held deliveries are released or probed when they are due."""
+        return Recovery.PROBING if self.probes else Recovery.RELEASING
+
+    def release_at(self, due: datetime | None) -> None:
+        """Set that held deliveries are released from a time on; None: nothing is to be done."""
+        self.probe, self.probes, self.held_due = None, 0, due
+
+    def probe_at(self, due: datetime, number: int = 1) -> None:
+        """Set that the probe of that number is due at a time, with the oldest held delivery."""
+        self.probe, self.probes, self.held_due = None, number, due
 
     def to_hash(self) -> dict[str, Any]:
         """Return the subscription as its owner reads it; dates are naive UTC ISO 8601."""
@@ -112,10 +157,10 @@ class EventMatch(BaseModel):
 
 
 class EventLog(BaseModel):
-    """A received event; `due` is when it may be dispatched, and null once that is done.
+    """A received event; `due` is when it may be dispatched, and null once it was.
 
-    `attempts` counts the workers that took it to dispatch it, `hops` the services like this one
-    that it came through, `specversion` the version of CloudEvents that it names.
+    `attempts` counts how often workers claimed it, `hops` the services like this one that it came
+    through; `specversion` is the version of CloudEvents that it names.
     """
 
     uuid = peewee.UUIDField(primary_key=True, default=uuid4)
@@ -128,16 +173,16 @@ class EventLog(BaseModel):
 
 
 class EventLogMatch(BaseModel):
-    """One event for one subscription: what was answered, and what is to be done next.
+    """The delivery of one event to one subscription: what was answered, and what comes next.
 
-    `state` is one of flow.State. `due` is when a worker may take it up: now, after a
-    retry's wait, or when the lease of the worker that took it runs out; null: nothing is to do.
+    `state` is one of flow.State. `due` is when a worker may claim it: now, after the wait before a
+    retry, or when the lease of the worker that claimed it ends; null: nothing is to be done.
     `leased` is until when a worker may be sending it, also while it is held. `attempts` and
-    `failing`, the time of the first failure, are those of the present state.
+    `failing`, the time of the first failure, belong to the present state.
     """
 
     class Meta:
-        """Find what a subscription has in a state, oldest first."""
+        """Let the deliveries of a subscription in a state be found, oldest first."""
 
         indexes = ((("state", "event_match", "created"), False),)
 
@@ -171,8 +216,8 @@ class Counter(BaseModel):
     value = peewee.BigIntegerField()
 
 
-class Lease(BaseModel):
-    """A duty that one worker at a time has, until `expires`."""
+class Lock(BaseModel):
+    """A named lock that one worker at a time has, until `expires`."""
 
     class Meta:
         """Name the table for the service, whose database others may share."""
@@ -183,17 +228,47 @@ class Lease(BaseModel):
     expires = peewee.DateTimeField()
 
 
-class Identity(BaseModel):
-    """Which event was the first of its source and id; `digest` is of both, in hexadecimal."""
+class FirstEvent(BaseModel):
+    """The first event with a source and id; `digest` is a hash of both, in hexadecimal."""
 
     class Meta:
         """Name the table for the service, whose database others may share."""
 
         table_name = "notificationidentity"
+        legacy_table_names = False  # so that the index is named for the table, too
 
     digest = peewee.CharField(64, primary_key=True)
     event = peewee.UUIDField()
     created = peewee.DateTimeField(default=utcnow, index=True)
+
+
+def insert_rows(
+    model: type[BaseModel], rows: Sequence[dict[str, Any]], *, unless_stored: bool = False
+) -> None:
+    """Insert rows that all name the same columns; defaults are not filled in.
+
+    With `unless_stored`, a row whose primary key is stored already changes nothing.
+    """
+    # As text: peewee makes an expression of each value, which takes longer than the database.
+    if not rows:
+        return
+    database: Any = DB.bound()
+    meta: Any = model._meta
+    fields = [meta.fields[name] for name in rows[0]]
+    into = f"{meta.table_name} ({', '.join(field.column_name for field in fields)})"
+    unless = ""
+    if unless_stored:
+        mysql = isinstance(database, peewee.MySQLDatabase)
+        unless = _UNLESS_STORED_MYSQL if mysql else _UNLESS_STORED
+        unless = unless.format(key=meta.primary_key.column_name)
+    placeholders = f"({', '.join([database.param] * len(fields))})"
+    batch_size = max(_VALUES_PER_STATEMENT // len(fields), 1)
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        database.execute_sql(
+            f"INSERT INTO {into} VALUES {', '.join([placeholders] * len(batch))} {unless}",  # noqa: S608
+            [field.db_value(row[field.name]) for row in batch for field in fields],
+        )
 
 
 def _iso(moment: datetime | None) -> str | None:
@@ -201,7 +276,7 @@ def _iso(moment: datetime | None) -> str | None:
 
 
 def _json_object(text: str | None) -> Any:
-    """Return the object of a JSON column; null and what old versions left broken read as empty."""
+    """Return the object in a JSON column; null and text that is not an object read as empty."""
     try:
         value = json.loads(text or "{}")
     except ValueError:

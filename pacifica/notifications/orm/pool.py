@@ -1,4 +1,4 @@
-"""Connections that a process's threads share: so many at most, each one thread's for a while."""
+"""A bounded pool of connections that the threads of a process share."""
 
 import threading
 import time
@@ -13,9 +13,9 @@ _PEEWEE: Any = peewee  # its type stubs leave out what is used here
 class Pool(_PEEWEE.Database):
     """Makes a pool of the peewee database whose class comes after this one.
 
-    Peewee's own pool connects to a server, or asks it, while all its threads wait; on one that
-    hangs they would wait one after the other. Here a thread waits for the server alone, and one
-    that gets a dead connection finds out when it uses it.
+    Peewee's own pool holds a lock that all threads need while it connects to a server or checks a
+    connection; with a server that hangs, they would wait one after the other. Here each thread
+    waits for the server alone, and one that gets a dead connection finds out when it uses it.
     """
 
     def __init__(
@@ -27,30 +27,34 @@ class Pool(_PEEWEE.Database):
         timeout: float | None = None,
         **options: Any,
     ) -> None:
-        """Take what a URL says: seconds to keep an idle connection, and to wait for one."""
+        """Take the options of a URL; both time-outs are in seconds.
+
+        `stale_timeout` is how long to keep an idle connection, `timeout` how long to wait for one.
+        """
         self._free = threading.BoundedSemaphore(max_connections)
-        self._patience = timeout or None
-        self._keeps = float("inf") if stale_timeout is None else stale_timeout
+        self._max_wait = timeout or None
+        self._stale_timeout = float("inf") if stale_timeout is None else stale_timeout
         self._idle: list[tuple[float, Any]] = []
         super().__init__(database, **options)
 
     def close_all(self) -> None:
         """Close this thread's connection and those that no thread uses.
 
-        What killed one of them may have killed all. No thread is offered this one's meanwhile.
+        What killed one of them may have killed all. This thread's connection is not offered to
+        another thread meanwhile.
         """
         if not self.is_closed():
             connection = self._state.conn
             self._state.reset()
             self._end(connection)
             self._free.release()
-        self._take_idle(keep=0)
+        self._take_idle(max_age=0)
 
     def _connect(self) -> Any:
-        if not self._free.acquire(timeout=self._patience):
+        if not self._free.acquire(timeout=self._max_wait):
             raise peewee.OperationalError("all connections of the pool are in use")
         try:
-            return self._take_idle(self._keeps) or super()._connect()
+            return self._take_idle(self._stale_timeout) or super()._connect()
         except BaseException:
             self._free.release()
             raise
@@ -59,16 +63,16 @@ class Pool(_PEEWEE.Database):
         self._idle.append((time.monotonic(), connection))
         self._free.release()
 
-    def _take_idle(self, keep: float) -> Any:
-        """Return a connection that was idle for less than `keep` seconds; close others before."""
+    def _take_idle(self, max_age: float) -> Any:
+        """Return a connection that was idle for less than `max_age` seconds; close older ones."""
         with suppress(IndexError):  # another thread may take the last one
             while True:
                 since, connection = self._idle.pop()
-                if time.monotonic() - since < keep:
+                if time.monotonic() - since < max_age:
                     return connection
                 self._end(connection)
         return None
 
     def _end(self, connection: Any) -> None:
-        with suppress(Exception):  # of a driver, about what is of no more use
+        with suppress(Exception):  # of a driver, about a connection that is of no more use
             super()._close(connection)

@@ -1,7 +1,7 @@
 """PostgreSQL connections that give up on a server that hangs.
 
-`statement_timeout` is the server's own; one that is stopped, or cut off without a word, keeps no
-time. psycopg2 has no time-out for reading, but lets the waiting be done here.
+PostgreSQL enforces `statement_timeout` itself, which does not help when the server is stopped or
+cut off. psycopg2 has no read time-out, but lets a callback do the waiting.
 """
 
 import math
@@ -16,20 +16,20 @@ _HAS_POLL = hasattr(select, "poll")  # which Windows lacks
 
 
 class _Connection(extensions.connection):
-    """A connection that waits for each answer for a bounded time; None: as long as it takes."""
+    """A connection that waits for each answer for `answer_timeout` seconds; None: forever."""
 
-    answers_within: float | None = None
+    answer_timeout: float | None = None
 
 
-def connection_class(answers_within: float | None) -> type[_Connection]:
-    """Return what psycopg2 is to make connections of: their answers come within some seconds."""
+def connection_class(answer_timeout: float | None) -> type[_Connection]:
+    """Return the class of connections whose answers must come within some seconds."""
     extensions.set_wait_callback(_wait)
-    return type("Connection", (_Connection,), {"answers_within": answers_within})
+    return type("Connection", (_Connection,), {"answer_timeout": answer_timeout})
 
 
 def _wait(connection: Any) -> None:
-    """Wait for one answer of the server; psycopg2 closes a connection whose wait raised."""
-    seconds = getattr(connection, "answers_within", None)
+    """Wait for one answer of the server; psycopg2 closes a connection when this raises."""
+    seconds = getattr(connection, "answer_timeout", None)
     deadline = None if seconds is None else time.monotonic() + seconds
     while (state := connection.poll()) != extensions.POLL_OK:
         remaining = None if deadline is None else max(0.0, deadline - time.monotonic())

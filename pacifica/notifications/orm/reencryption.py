@@ -1,4 +1,4 @@
-"""Rewriting what is stored of secrets: by the first key or in plain, beside a running service."""
+"""Rewrites stored secrets, by the first key or in plain, while the service may be running."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,16 +9,20 @@ import peewee
 
 from pacifica.notifications.orm.database import DB
 from pacifica.notifications.orm.models import BaseModel, LongTextField
-from pacifica.notifications.orm.secrets import MARK, NOTHING, CorruptToken, key_name, keyring
+from pacifica.notifications.orm.secrets import MARK, NOTHING, CorruptToken, key_name
 from pacifica.notifications.orm.transaction import reading, writing
 
 _ROWS_PER_TRANSACTION = 200
-_NAMED = len(MARK) + 8
+_NAME_END = len(MARK) + 8
 
 
 @dataclass(frozen=True)
 class Rewritten:
-    """How many rows were rewritten, how many were changed by others meanwhile, and what stays."""
+    """What a rewrite did.
+
+    `rows` were rewritten; `missed` others were changed by somebody else meanwhile; those in
+    `corrupt` cannot be decrypted and stay as they are.
+    """
 
     rows: int
     missed: int
@@ -29,7 +33,7 @@ class _Stored(BaseModel):
     """A subscription with its auth as it is stored."""
 
     class Meta:
-        """Read the table of the subscriptions."""
+        """Use the table of the subscriptions."""
 
         table_name = "eventmatch"
 
@@ -38,63 +42,64 @@ class _Stored(BaseModel):
 
 
 def encrypt_plain() -> Rewritten:
-    """Encrypt what is stored in plain; nothing without a key. Raises StoreUnavailable."""
-    if keyring().first is None:
+    """Encrypt what is stored in plain, if there is a key. Raises StoreUnavailable."""
+    keyring = DB.handle().keyring
+    if keyring.first is None:
         return Rewritten(0, 0, ())
-    return _rewrite(_begins(MARK) | _holds_nothing(), keyring().encrypted)
+    return _rewrite(_begins(MARK) | _holds_nothing(), keyring.encrypted)
 
 
 def encrypt_all() -> Rewritten:
-    """Encrypt by the first key what is not; there must be one. Raises StoreUnavailable."""
-    keys = keyring()
+    """Encrypt everything by the first key, which must exist. Raises StoreUnavailable."""
+    keyring = DB.handle().keyring
     require_keys()
-    done = _begins(keys.prefix or "") | _holds_nothing()
-    return _rewrite(done, lambda stored: keys.encrypted(keys.decrypted(stored)))
+    done = _begins(keyring.prefix or "") | _holds_nothing()
+    return _rewrite(done, lambda stored: keyring.encrypted(keyring.decrypted(stored)))
 
 
 def decrypt_all() -> Rewritten:
-    """Store all in plain. Raises StoreUnavailable."""
+    """Store everything in plain. Raises StoreUnavailable."""
     require_keys()
-    # Null is neither of both where SQL compares.
+    # A comparison with null is null, and so is its negation.
     plain = ~_begins(MARK) | _Stored.auth.is_null()
-    return _rewrite(plain, keyring().decrypted)
+    return _rewrite(plain, DB.handle().keyring.decrypted)
 
 
 @reading
 def require_keys() -> None:
-    """Raise StoreUnavailable unless each key is configured by which something is encrypted."""
+    """Raise StoreUnavailable unless every key that encrypted something is configured."""
     beginnings: Any = (
-        _Stored.select(peewee.fn.SUBSTR(_Stored.auth, 1, _NAMED).alias("beginning"))
+        _Stored.select(peewee.fn.SUBSTR(_Stored.auth, 1, _NAME_END).alias("beginning"))
         .where(_begins(MARK))
         .distinct()
         .tuples()
     )
     names = {key_name(f"{beginning}:") for (beginning,) in beginnings}
-    keyring().require({name for name in names if name})
+    DB.handle().keyring.require({name for name in names if name})
 
 
 def _rewrite(done: Any, rewritten: Callable[[str], str]) -> Rewritten:
-    """Rewrite what is not `done`, without changing anything else of its rows.
+    """Rewrite the rows that are not `done`, without changing other columns.
 
-    A subscription means the same before and after: neither its revision nor its date advances.
+    The subscription stays the same: neither its revision nor its date advances.
     """
     rows, missed, corrupt = 0, 0, []
     last: UUID | None = None
-    while found := _rewrite_some(last, done, rewritten):
+    while found := _rewrite_batch(last, done, rewritten):
         last = found[-1][0]
         rows += sum(changed is True for _, changed in found)
         missed += sum(changed is False for _, changed in found)
         corrupt += [uuid for uuid, changed in found if changed is None]
     if rows:
-        _forget_overwritten()
+        _truncate_log()
     return Rewritten(rows, missed, tuple(corrupt))
 
 
 @writing
-def _rewrite_some(
+def _rewrite_batch(
     last: UUID | None, done: Any, rewritten: Callable[[str], str]
 ) -> list[tuple[UUID, bool | None]]:
-    """Rewrite the next rows; of each, tell whether it was still as it was read, None: corrupt."""
+    """Rewrite the next rows; for each, tell whether it was rewritten, None if it is corrupt."""
     if isinstance(DB.bound(), peewee.SqliteDatabase):
         DB.execute_sql("PRAGMA secure_delete = ON")
     later = () if last is None else (_Stored.uuid > last,)
@@ -114,8 +119,8 @@ def _rewrite_one(row: _Stored, rewritten: Callable[[str], str]) -> bool | None:
 
 
 @reading
-def _forget_overwritten() -> None:
-    """On SQLite, empty the log of what was written, which has the rows as they were, if it can."""
+def _truncate_log() -> None:
+    """Empty SQLite's write-ahead log, which holds the rows as they were, unless it is in use."""
     if isinstance(DB.bound(), peewee.SqliteDatabase):
         DB.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 

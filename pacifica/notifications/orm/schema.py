@@ -1,30 +1,79 @@
-"""Brings a database of any version to this code's schema."""
+"""The version of the database's schema, and how a database is brought to this code's version."""
 
 import logging
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import pairwise
+from typing import Any
 
 import peewee
 
-from pacifica.notifications.config import load_settings, without_password
+from pacifica.notifications.config import without_password
 from pacifica.notifications.errors import SchemaMismatch, StoreUnavailable
-from pacifica.notifications.orm import steps
+from pacifica.notifications.orm import migrations
 from pacifica.notifications.orm.database import DB
-from pacifica.notifications.orm.reencryption import encrypt_plain
-from pacifica.notifications.orm.session import migration_session, step_transaction
-from pacifica.notifications.orm.tables import Tables
-from pacifica.notifications.orm.translation import reason, translated
-from pacifica.notifications.orm.version import (
-    NotificationSystem,
-    mismatch,
-    record_version,
-    recorded_version,
-)
+from pacifica.notifications.orm.engines import close_connections, peewee_database
+from pacifica.notifications.orm.migrations import Tables
+from pacifica.notifications.orm.models import BaseModel
+from pacifica.notifications.orm.reencryption import encrypt_plain, require_keys
+from pacifica.notifications.orm.transaction import reading, reason, translated, writing
 
-_log = logging.getLogger(__name__)
+SCHEMA_MAJOR = 4
+SCHEMA_MINOR = 0
+# Seconds that a migration waits for another one, or for a program that still uses the tables.
+LOCK_WAIT = 600
+# Any number will do, as long as no other program on the same database takes it for its own lock.
+_POSTGRESQL_LOCK = 0x70616369666963
+_RETRY_PAUSE = 0.02
+_LOG = logging.getLogger(__name__)
 
-_PAUSE = 0.02
+Version = tuple[int, int]
+
+
+class NotificationSystem(BaseModel):
+    """The recorded version, in two rows: `major` and `minor`."""
+
+    part = peewee.CharField(primary_key=True)
+    value = peewee.IntegerField()
+
+    @classmethod
+    def get_version(cls) -> Version:
+        """Return the recorded version; (0, 0) without the table. Raises StoreUnavailable."""
+        with translated("the schema's version was not read"):
+            return reading(_recorded_version)()
+
+    @classmethod
+    def get_or_create_version(cls) -> Version:
+        """Return the recorded version; an empty table is first given this code's version.
+
+        Returns (0, 0) without the table, and does not create it. Raises StoreUnavailable.
+        """
+        with translated("the schema's version was not recorded"):
+            return writing(_recorded_version_or_ours)()
+
+    @classmethod
+    def is_equal(cls) -> bool:
+        """Tell whether the database has exactly this code's version."""
+        return cls.get_version() == (SCHEMA_MAJOR, SCHEMA_MINOR)
+
+    @classmethod
+    def is_safe(cls) -> bool:
+        """Tell whether this code can work on the database: the major version is the same."""
+        return cls.get_version()[0] == SCHEMA_MAJOR
+
+
+def check_safe() -> None:
+    """Raise SchemaMismatch, which says what to do, unless this code can work on the database.
+
+    Raises StoreUnavailable if the database holds secrets whose key is not configured.
+    """
+    found = NotificationSystem.get_version()
+    if found[0] != SCHEMA_MAJOR:
+        is_newer = found > (SCHEMA_MAJOR, SCHEMA_MINOR)
+        remedy = "upgrade the program" if is_newer else "run `pacifica-notifications-cmd dbsync`"
+        raise SchemaMismatch(_mismatch(found, remedy))
+    require_keys()
 
 
 class OrmSync:
@@ -38,14 +87,14 @@ class OrmSync:
 
         Tries `connect_attempts` times, `connect_wait` seconds apart, then raises StoreUnavailable.
         """
-        settings = load_settings()
+        settings = DB.handle().settings
         url = without_password(settings.peewee_url)
         for attempt in range(1, settings.connect_attempts + 1):
             try:
                 _connect(settings.busy_timeout)
                 return
             except peewee.PeeweeException as error:
-                _log.warning(
+                _LOG.warning(
                     "%s is not reached (try %d of %d): %s",
                     url,
                     attempt,
@@ -62,9 +111,9 @@ class OrmSync:
     def update_tables(cls) -> bool:
         """Create or migrate the tables; True when they are at this code's version.
 
-        Of several callers at once, in any process, one does it while the others wait. Where there
-        is a key for it, secrets that are stored in plain are encrypted. Raises SchemaMismatch when
-        the database is newer than this code, or StoreUnavailable.
+        Of several callers at once, in any process, one migrates while the others wait. Where there
+        is a key, secrets that are stored in plain are encrypted. Raises SchemaMismatch when the
+        database is newer than this code, or StoreUnavailable.
         """
         with translated("the database was not migrated"):
             if cls._steps_from(NotificationSystem.get_version()):
@@ -76,47 +125,87 @@ class OrmSync:
     @classmethod
     def update_0_0_to_1_0(cls) -> None:
         """Create the table of subscriptions, unless an unversioned database has it."""
-        with step_transaction():
-            steps.add_subscriptions(Tables(DB.bound()))
+        _take_step(migrations.add_subscriptions)
 
     @classmethod
     def update_1_0_to_2_0(cls) -> None:
         """Add the authentication of subscriptions."""
-        with step_transaction():
-            steps.add_authentication(Tables(DB.bound()))
+        _take_step(migrations.add_authentication)
 
     @classmethod
     def update_2_0_to_3_0(cls) -> None:
         """Create the log of events and matches."""
-        with step_transaction():
-            steps.add_event_log(Tables(DB.bound()))
+        _take_step(migrations.add_event_log)
 
     @classmethod
     def update_3_0_to_4_0(cls) -> None:
-        """Add what is due and when, and what workers agree on."""
-        with step_transaction():
-            steps.add_work_to_do(Tables(DB.bound()))
+        """Add when rows are due, and what coordinates the workers."""
+        _take_step(migrations.add_work_to_do)
 
     @classmethod
     def _migrate(cls) -> None:
         with migration_session():
-            for found, wanted in cls._steps_from(recorded_version()):
-                _log.info("migrating the database from %d.%d to %d.%d", *found, *wanted)
+            for found, wanted in cls._steps_from(_recorded_version()):
+                _LOG.info("migrating the database from %d.%d to %d.%d", *found, *wanted)
                 getattr(cls, "update_{}_{}_to_{}_{}".format(*found, *wanted))()
                 record_version(wanted)
 
     @classmethod
-    def _steps_from(cls, found: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    def _steps_from(cls, found: Version) -> list[tuple[Version, Version]]:
         """Return the steps that a database at a version still has to take, as pairs."""
         if found not in cls.versions:
-            raise SchemaMismatch(mismatch(found, "upgrade the program"))
-        ahead = cls.versions[cls.versions.index(found) :]
-        return list(pairwise(ahead))
+            raise SchemaMismatch(_mismatch(found, "upgrade the program"))
+        return list(pairwise(cls.versions[cls.versions.index(found) :]))
+
+
+def record_version(version: Version) -> None:
+    """Record a version, in one transaction, so that no reader ever sees half of it."""
+    major, minor = version
+    rows = [{"part": "major", "value": major}, {"part": "minor", "value": minor}]
+    with NotificationSystem.atomic():
+        NotificationSystem.delete().execute()
+        NotificationSystem.insert_many(rows).execute()
+
+
+def migration_session() -> AbstractContextManager[None]:
+    """Return a context in which this program alone migrates the database behind `DB`.
+
+    The time of a statement is not limited. The block is one transaction where the engine has
+    transactions for changes of tables.
+    """
+    database = DB.bound()
+    if isinstance(database, peewee.SqliteDatabase):
+        return _sqlite_session(database)
+    if isinstance(database, peewee.PostgresqlDatabase):
+        return _postgresql_session()
+    return _mysql_session()
+
+
+def _recorded_version() -> Version:
+    """Return the recorded version, in the caller's transaction; (0, 0) if there is none."""
+    if not NotificationSystem.table_exists():
+        return (0, 0)
+    parts = {row.part: row.value for row in NotificationSystem.select()}
+    return (parts.get("major", 0), parts.get("minor", 0))
+
+
+def _recorded_version_or_ours() -> Version:
+    if NotificationSystem.table_exists() and not NotificationSystem.select().exists():
+        record_version((SCHEMA_MAJOR, SCHEMA_MINOR))
+    return _recorded_version()
+
+
+def _mismatch(found: Version, remedy: str) -> str:
+    """Say, in one line, which version was found, which is needed, and what to do."""
+    return (
+        f"the database has schema version {found[0]}.{found[1]} and this program needs "
+        f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}: {remedy}"
+    )
 
 
 def _connect(busy_timeout: float) -> None:
     """Open this thread's connection, or find that the open one works."""
-    patience_ends = time.monotonic() + busy_timeout
+    deadline = time.monotonic() + busy_timeout
     while True:
         was_open = not DB.is_closed()
         try:
@@ -129,6 +218,65 @@ def _connect(busy_timeout: float) -> None:
             if was_open and DB.is_closed():  # it may have died long ago; a new one tells
                 continue
             # SQLite itself does not wait when another program switches a file's journal mode.
-            if reason(error) != "database is locked" or time.monotonic() > patience_ends:
+            if reason(error) != "database is locked" or time.monotonic() > deadline:
                 raise
-        time.sleep(_PAUSE)
+        time.sleep(_RETRY_PAUSE)
+
+
+def _take_step(step: Callable[[Tables], None]) -> None:
+    """Take one step in a transaction; in none on MySQL, which commits at each ALTER TABLE."""
+    tables = Tables(DB.bound())
+    transaction: Any = nullcontext() if tables.engine == "mysql" else DB.atomic()
+    with transaction:
+        step(tables)
+
+
+@contextmanager
+def _sqlite_session(database: peewee.SqliteDatabase) -> Iterator[None]:
+    usual = database.execute_sql("PRAGMA busy_timeout").fetchone()[0]
+    database.execute_sql(f"PRAGMA busy_timeout = {LOCK_WAIT * 1000}")
+    try:
+        with database.atomic("IMMEDIATE"):
+            yield
+    finally:
+        if not database.is_closed():
+            database.execute_sql(f"PRAGMA busy_timeout = {usual}")
+
+
+@contextmanager
+def _postgresql_session() -> Iterator[None]:
+    with _unlimited_statements() as database, database.atomic():
+        database.execute_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
+        database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_POSTGRESQL_LOCK,))
+        yield
+
+
+@contextmanager
+def _mysql_session() -> Iterator[None]:
+    with _unlimited_statements() as database:
+        database.execute_sql("SET SESSION lock_wait_timeout = %s", (LOCK_WAIT,))
+        acquired = database.execute_sql(
+            # The lock is the whole server's, and its name may have 64 characters.
+            "SELECT GET_LOCK(CONCAT('pacifica-notifications-', MD5(DATABASE())), %s)",
+            (LOCK_WAIT,),
+        ).fetchone()[0]
+        if acquired != 1:
+            raise StoreUnavailable(f"another migration did not end within {LOCK_WAIT} seconds")
+        yield
+
+
+@contextmanager
+def _unlimited_statements() -> Iterator[peewee.Database]:
+    """Have `DB` use an engine whose connections wait for a statement as long as it takes.
+
+    The limit is this side's, and a connection has it from its beginning. The connections are closed
+    at the end, also those of a pool, which gives their locks back.
+    """
+    handle = DB.handle()
+    unlimited = peewee_database(handle.settings, statement_timeout=None)
+    DB.initialize(unlimited)
+    try:
+        yield unlimited
+    finally:
+        DB.initialize(handle.engine)
+        close_connections(unlimited)

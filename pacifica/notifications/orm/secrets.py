@@ -1,21 +1,17 @@
-"""What is secret in the database: encrypted as it is stored, where the configuration has a key.
+"""Encrypts secrets as they are stored, where the configuration has a key.
 
 A stored text is `fernet:NAME:TOKEN`, with the name of the key that made the token, or plain.
 """
 
 import re
 from collections.abc import Iterable
-from functools import cache
 from hashlib import sha256
 from typing import Any
 
-import peewee
-
-from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import StoreUnavailable
 
 MARK = "fernet:"
-# What holds no secret, and so stays as it is.
+# Texts without a secret, which are stored in plain.
 NOTHING = ("", "{}", "null")
 _STORED = re.compile(f"{MARK}([0-9a-f]{{8}}):(.*)", re.DOTALL)
 
@@ -33,11 +29,11 @@ class Keyring:
 
     @property
     def prefix(self) -> str | None:
-        """What all texts begin with that the first key has encrypted; None without keys."""
+        """The beginning of all texts that the first key has encrypted; None without keys."""
         return None if self.first is None else f"{MARK}{self.first}:"
 
     def encrypted(self, text: str) -> str:
-        """Return a text as it is to be stored; what could not be decrypted stays as it was."""
+        """Return a text as it is to be stored; one that could not be decrypted stays the same."""
         if self.first is None or text in NOTHING or text.startswith(MARK):
             return text
         return f"{self.prefix}{self._keys[self.first].encrypt(text.encode()).decode()}"
@@ -45,8 +41,8 @@ class Keyring:
     def decrypted(self, stored: str) -> str:
         """Return a stored text in plain.
 
-        Raises CorruptToken, or StoreUnavailable for one whose key is not there: it is an operator's
-        mistake, which must not look like a fault of the text.
+        Raises CorruptToken, or StoreUnavailable if its key is not configured: an operator's mistake
+        must not look like a fault of the text.
         """
         if not stored.startswith(MARK):
             return stored
@@ -54,7 +50,7 @@ class Keyring:
         if name is None:
             raise CorruptToken
         self.require({name})
-        # Imported here, since few have keys, and it takes as long as half of all others.
+        # Imported here, since few have keys, and it takes as long as half of all other imports.
         from cryptography.fernet import InvalidToken
 
         try:
@@ -72,40 +68,14 @@ class Keyring:
             )
 
 
-class SecretField(peewee.TextField):
-    """Long text that is encrypted in the database and plain in the program.
-
-    What cannot be decrypted reads as it is stored, which is no JSON.
-    """
-
-    field_type = "LONGTEXT"
-
-    def db_value(self, value: str | None) -> str | None:
-        """Encrypt."""
-        return value and keyring().encrypted(value)
-
-    def python_value(self, value: str | None) -> str | None:
-        """Decrypt; raises StoreUnavailable where the key is not configured."""
-        try:
-            return value and keyring().decrypted(value)
-        except CorruptToken:
-            return value
-
-
-@cache
-def keyring() -> Keyring:
-    """Return the configured keys, as they were when this process first needed them."""
-    return Keyring(load_settings().security_key)
-
-
 def key_name(stored: str) -> str | None:
-    """Return the name of the key that a stored text names."""
+    """Return the name of the key that encrypted a stored text; None if it names none."""
     found = _STORED.fullmatch(stored)
     return found and found[1]
 
 
 def _name(key: str) -> str:
-    """Name a key by what tells nothing of it."""
+    """Name a key without giving anything of it away."""
     return sha256(key.encode()).hexdigest()[:8]
 
 

@@ -1,23 +1,22 @@
-"""How store functions run: connected, in one transaction, with outages and conflicts translated.
+"""How store functions run: connected, in one transaction, with the driver's errors translated.
 
-A connection that died while it was idle is replaced and the function runs once more; so it does
-when the engine gave up one of two transactions that were in each other's way. Nothing is run again
-once its commit was asked for, since nobody can tell whether it took place.
+A function runs once more when its idle connection turns out to be dead, and as often as it takes
+within a bound when the engine aborted its transaction over a conflict with another one. Nothing
+runs again once its commit was requested, since nobody can tell whether the commit took place.
 """
 
 import random
-import threading
 import time
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
-from functools import wraps
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import peewee
 
-from pacifica.notifications.errors import StoreUnavailable
-from pacifica.notifications.orm.database import DB
-from pacifica.notifications.orm.outage import Outage
+from pacifica.notifications.errors import SchemaMismatch, StoreUnavailable
+from pacifica.notifications.orm.database import DB, Database
+from pacifica.notifications.orm.engines import close_connections
 from pacifica.notifications.orm.pool import Pool
 
 P = ParamSpec("P")
@@ -25,17 +24,13 @@ R = TypeVar("R")
 
 # Seconds after which no further try begins; each try is bounded by the engine's own time-outs.
 # PostgreSQL looks for deadlocks after one second.
-_PATIENCE = 1.5
-_LONGEST_PAUSE = 0.1
+_MAX_RETRY_TIME = 1.5
+_MAX_RETRY_PAUSE = 0.1
 _LOCKED = "database is locked"
 _CONFLICTS = frozenset({"40001", "40P01", 1205, 1213, _LOCKED})
 _ABSENT_TABLE = frozenset({"42P01", 1146})
-# PostgreSQL says of itself that a statement took too long, or that rows are locked.
-_NO_SILENCE = frozenset({"57014", *_CONFLICTS})
-
-_OUTAGE = Outage()
-# SQLite's file while somebody else writes: those who only read need not wait for it.
-_WRITING_OUTAGE = Outage()
+# Failures of a server that answers: a statement took too long on it, or rows are locked.
+_SERVER_ANSWERED = frozenset({"57014", *_CONFLICTS})
 
 
 def reading(function: Callable[P, R]) -> Callable[P, R]:
@@ -43,14 +38,7 @@ def reading(function: Callable[P, R]) -> Callable[P, R]:
 
     Within a `writing` function it is part of that one's transaction.
     """
-
-    @wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        if DB.in_transaction():
-            return function(*args, **kwargs)
-        return _run(lambda _committing: function(*args, **kwargs), _OUTAGE)
-
-    return run
+    return _connected(function, nullcontext, writes=False)
 
 
 def writing(function: Callable[P, R]) -> Callable[P, R]:
@@ -58,95 +46,122 @@ def writing(function: Callable[P, R]) -> Callable[P, R]:
 
     Within another `writing` function it is part of that one's transaction.
     """
-
-    @wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        if DB.in_transaction():
-            return function(*args, **kwargs)
-
-        def attempt(committing: threading.Event) -> R:
-            with DB.atomic():
-                result = function(*args, **kwargs)
-                committing.set()
-            return result
-
-        return _run(attempt, _OUTAGE, _WRITING_OUTAGE)
-
-    return run
+    return _connected(function, DB.atomic, repeats_commit=False)
 
 
-def stating(function: Callable[P, R]) -> Callable[P, R]:
-    """Run a function of one statement that does the same once or twice; raises StoreUnavailable.
+def single_statement(function: Callable[P, R]) -> Callable[P, R]:
+    """Run a function of one idempotent statement; raises StoreUnavailable.
 
-    A server makes a transaction of it by itself, for a third of the messages of one that begins and
-    is committed. Within a `writing` function it is part of that one's transaction.
+    A server makes a transaction of the statement by itself, with a third of the messages that an
+    explicit one takes. Within a `writing` function it is part of that one's transaction.
     """
+    return _connected(function, _transaction_on_sqlite)
 
+
+@contextmanager
+def translated(what_failed: str) -> Iterator[None]:
+    """Raise StoreUnavailable for an outage in the block, SchemaMismatch for other peewee errors.
+
+    The message is one line: what failed, and the driver's reason.
+    """
+    try:
+        yield
+    except (peewee.OperationalError, peewee.InterfaceError) as error:
+        raise StoreUnavailable(f"{what_failed}: {reason(error)}") from error
+    except peewee.PeeweeException as error:
+        raise SchemaMismatch(f"{what_failed}: {reason(error)}") from error
+
+
+def reason(error: peewee.PeeweeException) -> str:
+    """Return the first line of a driver's message."""
+    original = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
+    message = original.args[-1] if original.args else ""
+    return str(message).strip().partition("\n")[0] or type(original).__name__
+
+
+def _transaction_on_sqlite() -> AbstractContextManager[Any, Any]:
+    """Return a transaction on SQLite, where waiting for other writers is a matter of `begin`."""
+    return nullcontext() if DB.for_update else DB.atomic()
+
+
+def _connected(
+    function: Callable[P, R],
+    transaction: Callable[[], AbstractContextManager[Any, Any]],
+    *,
+    writes: bool = True,
+    repeats_commit: bool = True,
+) -> Callable[P, R]:
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         if DB.in_transaction():
             return function(*args, **kwargs)
-
-        def attempt(_committing: threading.Event) -> R:
-            # SQLite waits for its turn where a transaction begins.
-            with nullcontext() if DB.for_update else DB.atomic():
-                return function(*args, **kwargs)
-
-        return _run(attempt, _OUTAGE, _WRITING_OUTAGE)
+        database = DB.handle()
+        breakers = (database.breaker, database.write_breaker) if writes else (database.breaker,)
+        for breaker in breakers:
+            breaker.require_closed()
+        call = partial(function, *args, **kwargs)
+        result = _run(call, transaction, repeats_commit, database)
+        for breaker in breakers:
+            breaker.succeeded()
+        return result
 
     return run
 
 
-def _run(attempt: Callable[[threading.Event], R], *outages: Outage) -> R:
-    for outage in outages:
-        outage.require_try()
+def _run(
+    call: Callable[[], R],
+    transaction: Callable[[], AbstractContextManager[Any, Any]],
+    repeats_commit: bool,
+    database: Database,
+) -> R:
     began = time.monotonic()
     may_have_died = True
     while True:
-        committing = threading.Event()
+        committing = False
         try:
-            result = attempt(committing)
+            with transaction():
+                result = call()
+                committing = not repeats_commit
+            return result
         except (peewee.OperationalError, peewee.InterfaceError, peewee.ProgrammingError) as error:
             code = _code(error)
             if code not in _CONFLICTS:
                 _drop_connection()
-            if code in _ABSENT_TABLE or "no such table" in str(error):
-                raise StoreUnavailable("the database has no tables; run dbsync") from error
-            if isinstance(error, peewee.ProgrammingError):
-                raise
-            took = time.monotonic() - began
+            _raise_unless_outage(error, code)
+            seconds = time.monotonic() - began
             may_help = code in _CONFLICTS or may_have_died
-            if committing.is_set() or not may_help or took > _PATIENCE:
+            if committing or not may_help or seconds > _MAX_RETRY_TIME:
                 if code == _LOCKED:
-                    _WRITING_OUTAGE.failed(took)
-                elif code not in _NO_SILENCE:
-                    _OUTAGE.failed(took)
+                    database.write_breaker.failed(seconds)
+                elif code not in _SERVER_ANSWERED:
+                    database.breaker.failed(seconds)
                 raise StoreUnavailable("the database did not answer") from error
             if code in _CONFLICTS:
-                time.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311
+                time.sleep(random.uniform(0, _MAX_RETRY_PAUSE))  # noqa: S311
             else:
                 may_have_died = False
-        else:
-            for outage in outages:
-                outage.answered()
-            return result
         finally:
             if isinstance(DB.obj, Pool) and not DB.is_closed():
                 DB.close()
 
 
+def _raise_unless_outage(error: peewee.PeeweeException, code: object) -> None:
+    """Raise what is a fault of the schema or of a statement."""
+    if code in _ABSENT_TABLE or "no such table" in str(error):
+        raise StoreUnavailable("the database has no tables; run dbsync") from error
+    if isinstance(error, peewee.ProgrammingError):
+        raise error
+
+
 def _code(error: peewee.PeeweeException) -> object:
-    """Return what the driver calls the error: an SQLSTATE, a MySQL number, or SQLite's words."""
+    """Return the driver's code: an SQLSTATE, a MySQL number, or SQLite's message."""
     original = getattr(error, "orig", None) or error
     return getattr(original, "pgcode", None) or (original.args[0] if original.args else None)
 
 
 def _drop_connection() -> None:
-    """Close this thread's connection for good; a broken one must not be used, or pooled, again."""
+    """Close this thread's connection for good: a broken one must not be used or pooled again."""
     database: Any = DB.bound()
     with suppress(peewee.PeeweeException):
-        if isinstance(database, Pool):
-            database.close_all()
-        else:
-            database.close()
+        close_connections(database)
     database._state.reset()

@@ -1,50 +1,138 @@
-"""Which requests for subscriptions are let in: those of the proxy, and not too many of one user."""
+"""Which requests are let in: those of the proxy, of permitted senders, and not too many a user."""
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from hmac import compare_digest
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+from unicodedata import category
 
 import cherrypy
 
-from pacifica.notifications.rest.caller import get_remote_user
+from pacifica.notifications.rest.body import close_unread
+from pacifica.notifications.rest.context import context
 from pacifica.notifications.rest.errors import ApiError
-from pacifica.notifications.rest.peer import comes_from
-from pacifica.notifications.rest.service import rates, settings
+from pacifica.notifications.settings import Network
+from pacifica.notifications.settings.requests import NotificationsSettings, ReceiveSettings
+
+_MAX_NAME = 255
+# Policy looks users up unquoted: `a&b` would be read as user `a`. A comma joins repeated headers.
+_REFUSED = frozenset("/?#&%=\\,")
+_BEARER = "bearer "
 
 
-def admit() -> None:
-    """Let a request pass that came through the proxy, and not too many of one user.
+def get_remote_user() -> str:
+    """Return the caller's name: the user header, or the default user where there is none.
 
-    Answers 403, whatever else may be wrong with it, and 429.
+    Raises ApiError: 401 where there is neither, 400 for a name that Policy could not look up.
     """
-    if not (_came_from_proxy() and _has_secret()):
+    settings = context().settings.notifications
+    header = settings.user_header
+    value = cherrypy.request.headers.get(header)
+    if value is None:
+        if not settings.default_user:
+            raise ApiError(401, f"the header {header} is required")
+        return settings.default_user
+    if _REFUSED.intersection(value):
+        refused = " ".join(sorted(_REFUSED))
+        raise ApiError(400, f"the header {header} must be given once and not have any of {refused}")
+    name = _decoded(value)
+    if name is None or not 0 < len(name) <= _MAX_NAME or any(category(c) == "Cc" for c in name):
+        raise ApiError(
+            400,
+            f"the header {header} must be 1 to {_MAX_NAME} characters in UTF-8, none of them "
+            "a control character",
+        )
+    return name
+
+
+def require_proxy() -> None:
+    """Refuse a request that did not come through the proxy (403), or is one too many (429)."""
+    settings = context().settings.notifications
+    if not (_came_from_proxy(settings) and _has_secret(settings)):
         raise ApiError(403, "requests for this path are taken from the authenticating proxy alone")
-    if settings().eventmatch_rate:
-        _count()
+    if context().settings.eventmatch.rate:
+        _require_rate()
 
 
-def _came_from_proxy() -> bool:
-    proxies = settings().trusted_proxies
+def require_sender() -> None:
+    """Refuse an event without a valid token (401), or from an address not allowed (403)."""
+    settings = context().settings.receive
+    if may_send(settings, cherrypy.request.wsgi_environ):
+        return
+    if settings.token:
+        raise ApiError(
+            401,
+            "events are taken from senders that have a token",
+            headers={"WWW-Authenticate": "Bearer", **close_unread()},
+        )
+    raise ApiError(403, "events are not taken from this address", headers=close_unread())
+
+
+def may_send(settings: ReceiveSettings, environ: Mapping[str, Any]) -> bool:
+    """Tell from its WSGI environment whether a request may bring events."""
+    if not settings.token and not settings.allow_addresses:
+        return True
+    if _has_token(settings.token, environ):
+        return True
+    return comes_from(settings.allow_addresses, environ)
+
+
+def comes_from(networks: Iterable[Network], environ: Mapping[str, Any]) -> bool:
+    """Tell whether a request came from one of the networks.
+
+    `environ` is the WSGI environment (PEP 3333). CherryPy's own notion of the client may be what
+    `X-Forwarded-For` says. A request through a Unix socket has no address and is in no network.
+    """
+    try:
+        address = ip_address(environ.get("REMOTE_ADDR") or "")
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in network for network in networks)
+
+
+def _decoded(value: str) -> str | None:
+    """Return a header's text; WSGI hands over its bytes as Latin-1 (PEP 3333)."""
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return None
+
+
+def _came_from_proxy(settings: NotificationsSettings) -> bool:
+    proxies = settings.trusted_proxies
     return not proxies or comes_from(proxies, cherrypy.request.wsgi_environ)
 
 
-def _has_secret() -> bool:
-    secret = settings().proxy_secret
-    given = cherrypy.request.headers.get(settings().proxy_secret_header, "")
-    # A repeated header is longer than the secret, with whatever joins the two.
+def _has_secret(settings: NotificationsSettings) -> bool:
+    secret = settings.proxy_secret
+    given = cherrypy.request.headers.get(settings.proxy_secret_header, "")
+    # A repeated header is longer than the secret, because the two values are joined.
     return not secret or compare_digest(
         given.encode("latin-1", "replace"), secret.encode(errors="surrogateescape")
     )
 
 
-def _count() -> None:
+def _require_rate() -> None:
     try:
         user = get_remote_user()
-    except ApiError:  # who has no name gets that answer later
+    except ApiError:  # the handler refuses a caller without a valid name
         return
-    wait = rates().wait_of(user)
+    wait = context().rates.retry_after(user)
     if wait:
         raise ApiError(
             429,
-            f"this user sends more than {settings().eventmatch_rate:g} requests a second",
+            f"this user sends more than {context().settings.eventmatch.rate:g} requests a second",
             headers={"Retry-After": str(math.ceil(wait))},
         )
+
+
+def _has_token(tokens: Sequence[str], environ: Mapping[str, Any]) -> bool:
+    given = environ.get("HTTP_AUTHORIZATION", "").strip()
+    if given[: len(_BEARER)].lower() != _BEARER:
+        return False
+    token = given[len(_BEARER) :].strip().encode("latin-1", "replace")
+    # Every token is compared, so that the time taken does not tell which one it is.
+    return sum(compare_digest(token, each.encode()) for each in tokens) > 0

@@ -1,15 +1,16 @@
-"""Reading request bodies: bounded, whatever the server in front makes of them."""
+"""Reads request bodies within bounds, compressed ones included."""
 
+import zlib
 from collections.abc import Collection
 from typing import Any
 
 import cherrypy
 from cheroot.errors import MaxSizeExceeded
 
-from pacifica.notifications.cloudevents.mediatypes import charset, media_type
-from pacifica.notifications.cloudevents.structured import EVENT_TYPE
+from pacifica.notifications.errors import InvalidInput
+from pacifica.notifications.events.mediatypes import charset, media_type
+from pacifica.notifications.events.structured import EVENT_TYPE
 from pacifica.notifications.rest.errors import ApiError
-from pacifica.notifications.rest.inflation import inflated
 
 #: The content types of one JSON object.
 JSON_TYPES = ("application/json", EVENT_TYPE)
@@ -17,6 +18,10 @@ JSON_TYPES = ("application/json", EVENT_TYPE)
 CHARSETS = ("", "utf-8", "us-ascii")
 
 _GZIP = ("gzip", "x-gzip")
+# How much is looked at at once: what a member leaves is copied, and there may be many.
+_CHUNK = 16 * 2**10
+_MAX_MEMBERS = 64
+_GZIP_FORMAT = 16 + zlib.MAX_WBITS
 # What is left unread of a small body the server reads before it answers; a larger one it must not.
 _LITTLE = 64 * 2**10
 
@@ -25,7 +30,7 @@ def read_body(most: int) -> bytes:
     """Return a body of JSON; answers 413 past `most` bytes, and 415 for another type or coding."""
     require_type(JSON_TYPES)
     if _coding():
-        raise ApiError(415, "the body must not be compressed", headers=unread())
+        raise ApiError(415, "the body must not be compressed", headers=close_unread())
     return _read_all(most)
 
 
@@ -33,7 +38,7 @@ def read_event_body(most: int) -> bytes:
     """Return a body as it was before gzip; answers 413 past `most` bytes, 415 for other codings."""
     coding = _coding()
     if coding and coding not in _GZIP:
-        headers = {"Accept-Encoding": "gzip", **unread()}
+        headers = {"Accept-Encoding": "gzip", **close_unread()}
         raise ApiError(415, "the content coding must be gzip, or none", headers=headers)
     body = _read_all(most)
     if not coding:
@@ -55,17 +60,19 @@ def require_type(allowed: Collection[str]) -> None:
     if not given:
         return
     if media_type(given) not in allowed:
-        raise ApiError(415, f"the content type must be {' or '.join(allowed)}", headers=unread())
+        raise ApiError(
+            415, f"the content type must be {' or '.join(allowed)}", headers=close_unread()
+        )
     require_utf8(given)
 
 
 def require_utf8(content_type: str) -> None:
     """Answer 415 to a charset of JSON other than UTF-8."""
     if charset(content_type) not in CHARSETS:
-        raise ApiError(415, "the charset must be utf-8", headers=unread())
+        raise ApiError(415, "the charset must be utf-8", headers=close_unread())
 
 
-def unread() -> dict[str, str]:
+def close_unread() -> dict[str, str]:
     """Return the headers of an answer to who sent a body that is not read."""
     length = cherrypy.request.headers.get("Content-Length", "")
     is_little = length.isdecimal() and int(length[:16]) <= _LITTLE
@@ -128,3 +135,36 @@ def _too_large(most: int) -> ApiError:
         f"the body must not be larger than {most} bytes",
         headers={"Connection": "close"},  # what was not read must not be taken for a request
     )
+
+
+def inflated(body: bytes, most: int) -> bytes | None:
+    """Return what a gzip file holds (RFC 1952); None where that is more than `most` bytes.
+
+    No more than that is ever made. Raises InvalidInput for what is broken, or has too many members.
+    """
+    parts: list[bytes] = []
+    left = most + 1
+    members = 0
+    decoder = None
+    for start in range(0, len(body), _CHUNK):
+        waiting = body[start : start + _CHUNK]
+        while waiting:
+            if decoder is None:
+                members += 1
+                if members > _MAX_MEMBERS:
+                    raise InvalidInput(("body", f"has more than {_MAX_MEMBERS} members of gzip"))
+                decoder = zlib.decompressobj(_GZIP_FORMAT)
+            try:
+                part = decoder.decompress(waiting, left)
+            except zlib.error as error:
+                raise InvalidInput(("body", "is not gzip, or is broken")) from error
+            parts.append(part)
+            left -= len(part)
+            if left <= 0:
+                return None
+            waiting = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
+            if decoder.eof:
+                decoder = None
+    if decoder is not None or not members:
+        raise InvalidInput(("body", "is gzip that is not complete"))
+    return b"".join(parts)

@@ -1,5 +1,6 @@
 """Errors as the API answers them: JSON with a status and a message, and nothing from inside."""
 
+import json
 from collections.abc import Callable, Mapping
 from functools import wraps
 from http import HTTPStatus
@@ -7,14 +8,28 @@ from typing import Any, ParamSpec, TypeVar
 
 import cherrypy
 
-from pacifica.notifications.errors import InvalidInput, StoreUnavailable, TooLarge, TooMany
-from pacifica.notifications.rest.text import encode_text
+from pacifica.notifications.errors import (
+    BatchTooLong,
+    InvalidInput,
+    StoreUnavailable,
+    TooLarge,
+    TooMany,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _RETRY_AFTER = 5
 _JSON = "application/json"
+_UNEXPECTED = (
+    "The server encountered an unexpected condition which prevented it from fulfilling the request."
+)
+
+
+def encode_text(thing_obj: Any) -> bytes:
+    """Return the UTF-8 bytes of an answer: of a text as it is, of anything else as JSON."""
+    text = thing_obj if isinstance(thing_obj, str) else json.dumps(thing_obj)
+    return text.encode()
 
 
 class ApiError(cherrypy.HTTPError):
@@ -31,8 +46,18 @@ class ApiError(cherrypy.HTTPError):
         self.headers = headers or {}
         self.members = members
 
+    @property
+    def status_line(self) -> str:
+        """The status with its phrase, such as `400 Bad Request`."""
+        return f"{self.code} {HTTPStatus(self.code).phrase}"
+
+    @property
+    def body(self) -> bytes:
+        """The JSON body."""
+        return encode_text({"status": self.status_line, "message": self._message, **self.members})
+
     def set_response(self) -> None:
-        """Make this error the response, with its headers and unpadded."""
+        """Make this error the response to the request being served, as CherryPy asks for it."""
         super().set_response()
         response = cherrypy.serving.response
         response.body = self.get_error_page()
@@ -41,10 +66,8 @@ class ApiError(cherrypy.HTTPError):
 
     def get_error_page(self, *_arguments: Any, **_options: Any) -> bytes:
         """Return the body; CherryPy's own would be HTML."""
-        phrase = HTTPStatus(self.code).phrase
         cherrypy.serving.response.headers["Content-Type"] = _JSON
-        body = {"status": f"{self.code} {phrase}", "message": self._message, **self.members}
-        return encode_text(body)
+        return self.body
 
 
 def error_page_default(**kwargs: Any) -> bytes:
@@ -56,26 +79,44 @@ def error_page_default(**kwargs: Any) -> bytes:
     return encode_text({"status": kwargs.get("status", ""), "message": kwargs.get("message", "")})
 
 
+def api_error(error: Exception) -> ApiError | None:
+    """Return an error as the API answers it: 400, 403, 413 or 503; None for an unexpected one."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, InvalidInput):
+        fields = [{"field": field, "reason": reason} for field, reason in error.problems]
+        return ApiError(400, str(error), fields=fields)
+    if isinstance(error, TooLarge | BatchTooLong):
+        return ApiError(413, str(error))
+    if isinstance(error, TooMany):
+        return ApiError(403, str(error))
+    if isinstance(error, StoreUnavailable):
+        cherrypy.log(f"answering 503: {error}", traceback=False)
+        return ApiError(
+            503,
+            "the database is not available; try again later",
+            headers={"Retry-After": str(_RETRY_AFTER)},
+        )
+    return None
+
+
+def unexpected_error() -> ApiError:
+    """Log the error being handled with its traceback, and return the answer to it (500)."""
+    cherrypy.log(traceback=True)
+    return ApiError(500, _UNEXPECTED)
+
+
 def answering_errors(handler: Callable[P, R]) -> Callable[P, R]:
-    """Turn what a handler raises into an HTTP error: 400, 403 or 413, and 503 for an outage."""
+    """Turn the errors of this package that a handler raises into HTTP errors."""
 
     @wraps(handler)
     def answer(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return handler(*args, **kwargs)
-        except InvalidInput as error:
-            fields = [{"field": field, "reason": reason} for field, reason in error.problems]
-            raise ApiError(400, str(error), fields=fields) from error
-        except TooLarge as error:
-            raise ApiError(413, str(error)) from error
-        except TooMany as error:
-            raise ApiError(403, str(error)) from error
-        except StoreUnavailable as error:
-            cherrypy.log(f"answering 503: {error}", traceback=False)
-            raise ApiError(
-                503,
-                "the database is not available; try again later",
-                headers={"Retry-After": str(_RETRY_AFTER)},
-            ) from error
+        except Exception as error:
+            answered = api_error(error)
+            if answered is None or answered is error:
+                raise
+            raise answered from error
 
     return answer

@@ -1,23 +1,26 @@
-"""`/eventmatch`: a caller's own subscriptions."""
+"""`/eventmatch`: a caller's own subscriptions, and how each wants its events delivered."""
 
+import re
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
+from uuid import UUID
 
-from pacifica.notifications.masks import masked, unmasked
-from pacifica.notifications.rest.admission import admit
-from pacifica.notifications.rest.caller import get_remote_user
-from pacifica.notifications.rest.delivery import DeliveryWish
-from pacifica.notifications.rest.errors import answering_errors
-from pacifica.notifications.rest.own import body, found, uuid_in
-from pacifica.notifications.rest.paths import require_known
-from pacifica.notifications.rest.service import settings
-from pacifica.notifications.rest.targets import require_target
-from pacifica.notifications.rest.text import encode_text
-from pacifica.notifications.schemas import SUBSCRIPTION
+from pacifica.notifications.jsontext import read_json
+from pacifica.notifications.rest.admission import get_remote_user, require_proxy
+from pacifica.notifications.rest.body import read_body
+from pacifica.notifications.rest.context import KEY, Context, context
+from pacifica.notifications.rest.errors import ApiError, answering_errors, encode_text
+from pacifica.notifications.rest.request import require_known
 from pacifica.notifications.store import subscriptions
-from pacifica.notifications.subscriptions import changes_to, new_subscription
+from pacifica.notifications.subscriptions import changes_to, delivery_changes, new_subscription
+from pacifica.notifications.subscriptions.masking import masked, unmasked
+from pacifica.notifications.subscriptions.schemas import SUBSCRIPTION
+
+T = TypeVar("T")
 
 _METHODS = {1: ("GET", "HEAD", "POST"), 2: ("DELETE", "GET", "HEAD", "PUT")}
+_FORMAT_METHODS = {3: ("GET", "HEAD", "PUT")}
+_UUID = re.compile("(?i)[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")
 
 
 class EventMatch:
@@ -25,16 +28,19 @@ class EventMatch:
 
     exposed = True
     json_schema = SUBSCRIPTION
-    _cp_config = {  # noqa: RUF012
-        "hooks.on_start_resource": admit,
-        "hooks.before_handler": partial(require_known, _METHODS),
-    }
 
-    def _cp_dispatch(self, vpath: list[str]) -> DeliveryWish | None:
-        """Return what is below a subscription, as CherryPy asks for it."""
+    def __init__(self, shared: Context | None = None) -> None:
+        self._cp_config = {
+            KEY: shared or Context(),
+            "hooks.on_start_resource": require_proxy,
+            "hooks.before_handler": partial(require_known, _METHODS),
+        }
+
+    def _cp_dispatch(self, vpath: list[str]) -> "DeliveryFormat | None":
+        """Return the resource below a subscription, as CherryPy asks for it."""
         if len(vpath) == 2 and vpath[1] == "delivery":
             uuid, _ = vpath.pop(0), vpath.pop(0)
-            return DeliveryWish(uuid)
+            return DeliveryFormat(uuid)
         return None
 
     @answering_errors
@@ -43,43 +49,92 @@ class EventMatch:
         user = get_remote_user()
         if event_uuid is None:
             return encode_text([_shown(each) for each in subscriptions.of_user(user)])
-        return encode_text(_shown(found(subscriptions.one_of_user(user, uuid_in(event_uuid)))))
+        return encode_text(_shown(_found(subscriptions.one_of_user(user, _uuid(event_uuid)))))
 
     @answering_errors
     def POST(self) -> bytes:  # noqa: N802
         """Create a subscription and return it."""
-        user = get_remote_user()
-        columns = new_subscription(_meant(body(), {}), user, settings().jsonpath_max_length)
-        require_target(columns["target_url"], columns["auth"], user)
-        return encode_text(_shown(subscriptions.create(columns, settings().eventmatch_most)))
+        user, limits = get_remote_user(), context().settings.eventmatch
+        columns = new_subscription(_unmasked(_body(), {}), user, limits.jsonpath_max_length)
+        context().targets.require(columns["target_url"], columns["auth"], user)
+        return encode_text(_shown(subscriptions.create(columns, limits.max_subscriptions)))
 
     @answering_errors
     def PUT(self, event_uuid: str) -> bytes:  # noqa: N802
         """Change what the body names of a subscription and return it."""
-        user, uuid = get_remote_user(), uuid_in(event_uuid)
-        given = body()
-        changes = partial(_changes, body=given)
-        if isinstance(given, dict) and "target_url" in given:
-            stored = found(subscriptions.one_of_user(user, uuid))
+        user, uuid = get_remote_user(), _uuid(event_uuid)
+        body = _body()
+        changes = partial(_changes, body=body)
+        if isinstance(body, dict) and "target_url" in body:
+            stored = _found(subscriptions.one_of_user(user, uuid))
             if "target_url" in (changed := changes(stored)):
-                require_target(changed["target_url"], changed.get("auth", stored["auth"]), user)
-        return encode_text(_shown(found(subscriptions.update(user, uuid, changes))))
+                auth = changed.get("auth", stored["auth"])
+                context().targets.require(changed["target_url"], auth, user)
+        return encode_text(_shown(_found(subscriptions.update(user, uuid, changes))))
 
     @answering_errors
     def DELETE(self, event_uuid: str) -> bytes:  # noqa: N802
         """Mark a subscription deleted; the body is empty."""
-        found(subscriptions.delete(get_remote_user(), uuid_in(event_uuid)) or None)
+        _found(subscriptions.delete(get_remote_user(), _uuid(event_uuid)) or None)
         return b""
 
 
+class DeliveryFormat:
+    """Read and change in which version of CloudEvents, and which mode, events are sent."""
+
+    exposed = True
+    _cp_config = {  # noqa: RUF012
+        "hooks.on_start_resource": require_proxy,
+        "hooks.before_handler": partial(require_known, _FORMAT_METHODS),
+    }
+
+    def __init__(self, event_uuid: str) -> None:
+        self._event_uuid = event_uuid
+
+    @answering_errors
+    def GET(self) -> bytes:  # noqa: N802
+        """Return how a subscription wants its events."""
+        user = get_remote_user()
+        return encode_text(_found(subscriptions.delivery_format(user, _uuid(self._event_uuid))))
+
+    @answering_errors
+    def PUT(self) -> bytes:  # noqa: N802
+        """Change what the body names of how a subscription wants its events."""
+        user, uuid = get_remote_user(), _uuid(self._event_uuid)
+        changed = subscriptions.change_delivery_format(user, uuid, delivery_changes(_body()))
+        return encode_text(_found(changed))
+
+
+def _body() -> Any:
+    """Return the JSON value of the request's body; raises InvalidInput."""
+    limits = context().settings.eventmatch
+    return read_json(read_body(limits.max_body), limits.max_depth)
+
+
+def _uuid(segment: str) -> UUID:
+    """Return the UUID that a segment of the path is; refuse any other (400)."""
+    # UUID() alone would take underscores, blanks and braces.
+    if not _UUID.fullmatch(segment):
+        raise ApiError(400, "the last part of the path must be a UUID")
+    return UUID(segment)
+
+
+def _found(subscription: T | None) -> T:
+    """Refuse a subscription that is unknown, deleted or somebody else's, all in the same words."""
+    if subscription is None:
+        raise ApiError(403, "there is no such subscription of yours")
+    return subscription
+
+
 def _changes(stored: dict[str, Any], body: Any) -> dict[str, Any]:
-    return changes_to(stored, _meant(body, stored), settings().jsonpath_max_length)
+    max_length = context().settings.eventmatch.jsonpath_max_length
+    return changes_to(stored, _unmasked(body, stored), max_length)
 
 
-def _meant(body: Any, stored: dict[str, Any]) -> Any:
-    """Return a body without the masks that its sender may have read."""
-    return unmasked(body, stored) if settings().mask_auth else body
+def _unmasked(body: Any, stored: dict[str, Any]) -> Any:
+    """Return a body with the stored secrets in place of the masks that its sender has read."""
+    return unmasked(body, stored) if context().settings.security.mask_auth else body
 
 
 def _shown(subscription: dict[str, Any]) -> dict[str, Any]:
-    return masked(subscription) if settings().mask_auth else subscription
+    return masked(subscription) if context().settings.security.mask_auth else subscription

@@ -1,12 +1,15 @@
-"""How a request is read before any resource sees it."""
+"""How a request is read before any resource sees it, and which methods a path has."""
 
+from collections.abc import Mapping
+
+import cherrypy
 from cherrypy import _cprequest
 
-from pacifica.notifications.rest.errors import error_page_default
+from pacifica.notifications.rest.errors import ApiError, error_page_default
 
 
 class Request(_cprequest.Request):
-    """A request whose headers mean what they say, and whose errors are JSON from the first line."""
+    """A request whose headers are taken literally, and all of whose errors are JSON."""
 
     error_page = {"default": error_page_default}  # noqa: RUF012 CherryPy copies it
     show_tracebacks = False
@@ -15,8 +18,8 @@ class Request(_cprequest.Request):
     def process_headers(self) -> None:
         """Take headers as they came.
 
-        CherryPy would decode what looks like a word encoded by RFC 2047, which fails for some and
-        lets others pass as a name that they are not.
+        CherryPy decodes a value that looks like an encoded word (RFC 2047). That fails for some,
+        and lets others pass for a name that they are not.
         """
         came = self.header_list
         self.header_list = [(name, "" if "=?" in value else value) for name, value in came]
@@ -25,3 +28,20 @@ class Request(_cprequest.Request):
         for name, value in came:
             if "=?" in value:
                 dict.__setitem__(self.headers, name.title(), value.strip())
+
+
+def require_known(methods: Mapping[int, tuple[str, ...]]) -> None:
+    """Refuse a path (404), method (405) or query string (400) that a resource does not know.
+
+    `methods` has those of each length of the path, in segments. CherryPy would call a handler with
+    whatever the URL has.
+    """
+    request = cherrypy.request
+    allowed = methods.get(len([part for part in request.path_info.split("/") if part]))
+    if allowed is None:
+        raise ApiError(404, "there is nothing at this path")
+    if request.method not in allowed:
+        cherrypy.response.headers["Allow"] = ", ".join(allowed)
+        raise ApiError(405, f"{request.method} is not allowed here")
+    if request.params:
+        raise ApiError(400, "no query parameters are known here")

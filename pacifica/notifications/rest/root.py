@@ -6,14 +6,15 @@ from typing import Any
 
 import cherrypy
 
+from pacifica.notifications.app import App
 from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.rest.accesslog import AccessLog
+from pacifica.notifications.rest.context import Context
 from pacifica.notifications.rest.errors import error_page_default
 from pacifica.notifications.rest.eventmatch import EventMatch
 from pacifica.notifications.rest.openapi import OpenApi
-from pacifica.notifications.rest.receive import ReceiveEvent
+from pacifica.notifications.rest.receive import ReceiveEvent, ReceiveFastPath
 from pacifica.notifications.rest.request import Request
-from pacifica.notifications.rest.shortway import ShortWay
 
 # What CherryPy itself has for hundreds of clients at once is a backlog of five connections.
 SERVER: dict[str, Any] = {
@@ -42,18 +43,21 @@ _NAMESPACES = frozenset({"error_page", "hooks", "request", "response", "tools", 
 class Root:
     """What is below `/`; nothing is at `/` itself, or at any other name."""
 
-    eventmatch = EventMatch()
-    receive = ReceiveEvent()
-    openapi_json = OpenApi()
+    def __init__(self, app: App | None = None) -> None:
+        self.context = Context(app)
+        self.eventmatch = EventMatch(self.context)
+        self.receive = ReceiveEvent(self.context)
+        self.openapi_json = OpenApi(self.context)
 
 
-def application(cherrypy_file: str) -> cherrypy.Application:
+def application(app: App, cherrypy_file: str) -> cherrypy.Application:
     """Return the WSGI application, set up by a CherryPy file where there is one.
 
     Raises ConfigError where the file is there and cannot be used.
     """
     cherrypy.config.update(SERVER)
-    assembled = cherrypy.Application(Root(), "", APPLICATION)
+    root = Root(app)
+    assembled = cherrypy.Application(root, "", APPLICATION)
     assembled.request_class = Request
     assembled.log = AccessLog(id(assembled), cherrypy.log.logger_root)
     built_in = _of_requests(assembled)
@@ -65,13 +69,13 @@ def application(cherrypy_file: str) -> cherrypy.Application:
             reason = " ".join(str(error).split())
             raise ConfigError(f"{cherrypy_file}: not a CherryPy configuration: {reason}") from error
     if _of_requests(assembled) == built_in:
-        short_way = partial(ShortWay, log=assembled.log)
-        assembled.wsgiapp.pipeline.append(("short_way", short_way))
+        fast_path = partial(ReceiveFastPath, shared=root.context, log=assembled.log)
+        assembled.wsgiapp.pipeline.append(("receive_fast_path", fast_path))
     return assembled
 
 
 def _of_requests(assembled: cherrypy.Application) -> dict[tuple[str, str], Any]:
-    """Return the settings by which requests are answered; the short way knows only the built-in."""
+    """Return the settings by which requests are answered; the fast path knows the built-in ones."""
     return {
         (section, key): type(value) if key == "request.dispatch" else value
         for section, settings in {**assembled.config, "": cherrypy.config}.items()

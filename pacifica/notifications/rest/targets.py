@@ -1,4 +1,4 @@
-"""Which targets a subscription may name: those that the rules permit and that agree."""
+"""Checks the target of a subscription: the rules must permit it, and it may have to agree."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -6,95 +6,95 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from pacifica.notifications.delivery import authorization
+from pacifica.notifications.delivery.handshake import objection, origin, question
+from pacifica.notifications.delivery.request import authorization
 from pacifica.notifications.errors import InvalidInput
-from pacifica.notifications.handshake import objection, origin, question
-from pacifica.notifications.networks import delivery_rules, literal
 from pacifica.notifications.rest.errors import ApiError
-from pacifica.notifications.rest.service import lookups, settings, to_targets
-from pacifica.notifications.transport import TransportBusy, TransportClosed
+from pacifica.notifications.settings.workers import DeliverySettings
+from pacifica.notifications.subscriptions.networks import delivery_rules, literal
+from pacifica.notifications.transport import Resolver, Transport, TransportBusy, TransportClosed
 
-# So many threads of a process wait for targets, so that they never hold up all that it has.
-AT_ONCE = 3
+# So many threads of a process wait for targets to agree, and as many for names to be looked up.
+MAX_WAITING = 3
 _RETRY_AFTER = 5
-# Seconds for which a transport's word is waited for past the time-outs that it keeps itself.
+# Seconds past the transport's own time-outs for which its result is waited for.
 _GRACE = 5
 
 
-def require_target(url: str, auth: Mapping[str, Any], user: str) -> None:
-    """Refuse a target that no event may be sent to, or that does not agree to it.
+class TargetChecks:
+    """Checks targets for one process; `transport` sends the questions whether they agree."""
 
-    Takes as long as a lookup and a delivery may, so no transaction may be open. Raises
-    InvalidInput; answers 429 or 503 where too many wait for targets to agree.
-    """
-    require_permitted(url)
-    if settings().delivery_handshake:
-        _require_agreed(url, auth, user)
-
-
-def require_permitted(url: str) -> None:
-    """Raise InvalidInput for a target whose scheme or address the rules do not permit.
-
-    A name that is not found now, or not within the time to connect, passes: each delivery is
-    checked anew.
-    """
-    rules = delivery_rules(settings())
-    parts = urlsplit(url)
-    broken = rules.refusal_of_scheme(parts.scheme)
-    if broken is None and rules.refuse_addresses:
-        host = parts.hostname or ""
-        address = literal(host)
-        if address is not None:
-            broken = rules.refusal(address)
-        elif (found := lookups().resolve(host, settings().delivery_connect_timeout)) is not None:
-            broken = found.refusal
-    if broken is not None:
-        raise InvalidInput(("target_url", broken))
-
-
-def _require_agreed(url: str, auth: Mapping[str, Any], user: str) -> None:
-    asker = origin(settings())
-    try:
-        request = question(url, authorization(auth), asker)
-    except ValueError as error:
-        raise InvalidInput(("auth", str(error))) from error
-    longest = settings().delivery_connect_timeout + settings().delivery_timeout
-    with _PLACES.taken(user):
-        try:
-            result = to_targets().submit(request).result(longest + _GRACE)
-        except (TransportBusy, TransportClosed, TimeoutError) as error:
-            raise _busy() from error
-    problem = objection(result, asker)
-    if problem is not None:
-        raise InvalidInput(("target_url", f"did not agree to be sent events: {problem}"))
-
-
-class _Places:
-    """Who waits for a target to agree: a few users at once, each for one target."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._users: set[str] = set()
+    def __init__(self, settings: DeliverySettings, transport: Transport) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._rules = delivery_rules(settings)
+        self._resolver = Resolver(MAX_WAITING, self._rules)
         self._lock = threading.Lock()
+        self._waiting_users: set[str] = set()
+
+    def require(self, url: str, auth: Mapping[str, Any], user: str) -> None:
+        """Refuse a target that no event may be sent to, or that does not agree to it.
+
+        This takes as long as a lookup and a delivery may, so no transaction may be open. Raises
+        InvalidInput, and ApiError (429 or 503) where too many wait for targets to agree.
+        """
+        self.require_permitted(url)
+        if self._settings.handshake:
+            self._require_agreed(url, auth, user)
+
+    def require_permitted(self, url: str) -> None:
+        """Raise InvalidInput for a target whose scheme or address the rules do not permit.
+
+        A name that cannot be looked up now passes: each delivery is checked anew.
+        """
+        parts = urlsplit(url)
+        broken = self._rules.refusal_of_scheme(parts.scheme)
+        if broken is None and self._rules.refuse_addresses:
+            host = parts.hostname or ""
+            address = literal(host)
+            if address is not None:
+                broken = self._rules.refusal(address)
+            elif (
+                found := self._resolver.resolve(host, self._settings.connect_timeout)
+            ) is not None:
+                broken = found.refusal
+        if broken is not None:
+            raise InvalidInput(("target_url", broken))
+
+    def _require_agreed(self, url: str, auth: Mapping[str, Any], user: str) -> None:
+        asker = origin(self._settings)
+        try:
+            request = question(url, authorization(auth), asker)
+        except ValueError as error:
+            raise InvalidInput(("auth", str(error))) from error
+        timeout = self._settings.connect_timeout + self._settings.timeout + _GRACE
+        with self._place_of(user):
+            try:
+                result = self._transport.submit(request).result(timeout)
+            except (TransportBusy, TransportClosed, TimeoutError) as error:
+                raise _busy() from error
+        problem = objection(result, asker)
+        if problem is not None:
+            raise InvalidInput(("target_url", f"did not agree to be sent events: {problem}"))
 
     @contextmanager
-    def taken(self, user: str) -> Iterator[None]:
-        """Take a place for the block; answers 429 or 503 where there is none."""
+    def _place_of(self, user: str) -> Iterator[None]:
+        """Let a user's thread wait in the block; a few users may at once, each for one target."""
         with self._lock:
-            if user in self._users:
+            if user in self._waiting_users:
                 raise ApiError(
                     429,
                     "another target of yours is being asked to agree; try again later",
                     headers={"Retry-After": str(_RETRY_AFTER)},
                 )
-            if len(self._users) >= self._most:
+            if len(self._waiting_users) >= MAX_WAITING:
                 raise _busy()
-            self._users.add(user)
+            self._waiting_users.add(user)
         try:
             yield
         finally:
             with self._lock:
-                self._users.remove(user)
+                self._waiting_users.remove(user)
 
 
 def _busy() -> ApiError:
@@ -103,6 +103,3 @@ def _busy() -> ApiError:
         "too many targets are being asked to agree; try again later",
         headers={"Retry-After": str(_RETRY_AFTER)},
     )
-
-
-_PLACES = _Places(AT_ONCE)

@@ -1,1 +1,4 @@
-"""The stages of an event's way, each claiming its work from the store and leaving it there."""
+"""The stages that an event passes: group commit, dispatch, authorise, deliver, record.
+
+Each stage claims its work from the store and records there what came of it.
+"""

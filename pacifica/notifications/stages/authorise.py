@@ -1,4 +1,4 @@
-"""Authorising: Policy is asked once for each event and user, whatever number of subscriptions."""
+"""Asks Policy who may see which event: once for each event and user, however many subscriptions."""
 
 import logging
 from collections import defaultdict
@@ -25,13 +25,12 @@ from pacifica.notifications.settings import POLICY_TURNS, Settings
 from pacifica.notifications.store.deliveries import claim_matched, events_of, record_rulings
 from pacifica.notifications.store.dispatching import (
     Dispatched,
-    Intended,
-    intended,
+    DispatchPlan,
+    plan_dispatch,
     record_dispatched,
 )
-from pacifica.notifications.store.holding import disable
-from pacifica.notifications.store.recovery import probe_failed
-from pacifica.notifications.store.serving import KnownSubscriptions
+from pacifica.notifications.store.holding import disable, probe_failed
+from pacifica.notifications.store.revisions import SubscriptionCache
 from pacifica.notifications.transport import (
     Request,
     Response,
@@ -42,19 +41,20 @@ from pacifica.notifications.transport import (
 )
 
 _LOG = logging.getLogger(__name__)
-_MOST_DELIVERIES = 5000
-_TOO_SLOW = SendFailure("Policy was too slow to be asked", 0.0, ours=True)
+# So many deliveries are recorded in one transaction.
+_MAX_DELIVERIES = 5000
+_NOT_ASKED = SendFailure("Policy was too slow to be asked", 0.0, ours=True)
 
 K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Answered:
     """What Policy answered about one user's deliveries of one event."""
 
     user: str
     deliveries: list[Delivery]
-    answer: Response | SendFailure
+    result: Response | SendFailure
 
 
 class Authoriser:
@@ -63,47 +63,51 @@ class Authoriser:
     def __init__(self, settings: Settings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
-        self._known = KnownSubscriptions(settings.matching_known)
+        self._cache = SubscriptionCache(settings.matching.max_cached)
 
-    def admit(self, matched: Sequence[Matched], revision: int, most: int) -> Iterator[Dispatched]:
+    def dispatch(
+        self, matched: Sequence[Matched], revision: int, max_claimed: int
+    ) -> Iterator[Dispatched]:
         """Get verdicts on matched events and record them, which ends their dispatch.
 
-        `revision` is that of the subscriptions that they were matched with, or later. Yields what
-        was recorded at once and may be sent, of which `most` deliveries in all are the caller's.
-        Raises StoreUnavailable; what was not recorded is due again when its lease ends.
+        `revision` is that of the subscriptions that they were matched with, or later. Yields the
+        deliveries of each transaction that may be sent; the caller claims `max_claimed` of them in
+        all. Raises StoreUnavailable; what was not recorded is due again when its lease ends.
         """
-        intent = intended(matched, revision, self._known)
-        asked = self._ask(intent.deliveries, {each.event.uuid: each.event for each in matched})
+        plan = plan_dispatch(matched, revision, self._cache)
+        answered = self._ask(plan.deliveries, {each.event.uuid: each.event for each in matched})
         by_event: dict[UUID, list[Ruling]] = {each.event.uuid: [] for each in matched}
-        for each in self._rulings(asked):
+        for each in self._rulings(answered):
             by_event[each.deliveries[0].event].append(each)
-        for events in _portions(by_event):
-            for dispatched in self._recorded(
-                {each: by_event[each] for each in events}, intent, most
-            ):
-                most -= len(dispatched.taken)
+        for events in _chunks(by_event):
+            rulings = {event: by_event[event] for event in events}
+            for dispatched in self._record(rulings, plan, max_claimed):
+                max_claimed -= len(dispatched.claimed)
                 yield dispatched
-        self._disable_unknown_users(asked)
+        self._disable_unknown_users(answered)
 
-    def _recorded(
-        self, by_event: Mapping[UUID, Sequence[Ruling]], intent: Intended, most: int
+    def _record(
+        self, by_event: Mapping[UUID, Sequence[Ruling]], plan: DispatchPlan, max_claimed: int
     ) -> Iterator[Dispatched]:
-        rulings = [each for of_one in by_event.values() for each in of_one]
-        lease = self._settings.lease
+        """Record the rulings on some events together, or each event alone where that fails."""
         try:
-            dispatched = record_dispatched(by_event, intent, rulings, lease=lease, most=most)
+            yield record_dispatched(
+                by_event,
+                plan,
+                [ruling for rulings in by_event.values() for ruling in rulings],
+                lease=self._settings.celery.lease,
+                max_claimed=max_claimed,
+            )
+            return
         except NotificationsError:
             raise
-        except Exception:  # noqa: BLE001 the edge of a batch, whose events must not keep each other
+        except Exception:  # noqa: BLE001 the edge of a batch: one event must not stop the others
             if len(by_event) == 1:
                 _LOG.exception("event %s was not dispatched; it is tried again later", *by_event)
                 return
-        else:
-            yield dispatched
-            return
-        for event, of_one in by_event.items():  # one that cannot be recorded must not keep others
-            for dispatched in self._recorded({event: of_one}, intent, most):
-                most -= len(dispatched.taken)
+        for event, rulings in by_event.items():
+            for dispatched in self._record({event: rulings}, plan, max_claimed):
+                max_claimed -= len(dispatched.claimed)
                 yield dispatched
 
     def authorise(self, events: Collection[UUID]) -> list[UUID]:
@@ -111,11 +115,11 @@ class Authoriser:
 
         Raises StoreUnavailable; what was not finished is due again when its lease ends.
         """
-        deliveries = claim_matched(events, self._settings.lease, _MOST_DELIVERIES)
-        asked = self._ask(deliveries, events_of(deliveries))
-        rulings = self._rulings(asked)
+        deliveries = claim_matched(events, self._settings.celery.lease, _MAX_DELIVERIES)
+        answered = self._ask(deliveries, events_of(deliveries))
+        rulings = self._rulings(answered)
         record_rulings(rulings)
-        self._disable_unknown_users(asked)
+        self._disable_unknown_users(answered)
         return [
             delivery.uuid
             for each in rulings
@@ -123,35 +127,35 @@ class Authoriser:
             for delivery in each.deliveries
         ]
 
-    def _rulings(self, asked: Sequence[_Asked]) -> list[Ruling]:
+    def _rulings(self, answered: Sequence[_Answered]) -> list[Ruling]:
         now = utcnow()
-        return [ruling(each.deliveries, each.answer, now, self._settings) for each in asked]
+        return [ruling(each.deliveries, each.result, now, self._settings) for each in answered]
 
-    def _ask(self, deliveries: Sequence[Delivery], events: Mapping[UUID, Event]) -> list[_Asked]:
-        """Put one question for each event and user; events may have been purged a moment ago."""
+    def _ask(self, deliveries: Sequence[Delivery], events: Mapping[UUID, Event]) -> list[_Answered]:
+        """Ask one question for each event and user; an event may have been purged a moment ago."""
         groups: dict[tuple[UUID, str], list[Delivery]] = defaultdict(list)
         for delivery in deliveries:
             if delivery.event in events:
                 groups[delivery.event, delivery.subscription.user].append(delivery)
-        url = self._settings.policy_url
-        answers = self._answers(
+        url = self._settings.notifications.policy_url
+        results = self._results(
             {
                 (event, user): verdict_request(url, user, policy_body(events[event]))
                 for event, user in groups
             }
         )
-        return [_Asked(key[1], groups[key], answer) for key, answer in answers.items()]
+        return [_Answered(key[1], groups[key], result) for key, result in results.items()]
 
-    def _disable_unknown_users(self, asked: Sequence[_Asked]) -> None:
-        """Where Policy answered with an error, find out whether the user is the reason."""
+    def _disable_unknown_users(self, answered: Sequence[_Answered]) -> None:
+        """Find out whether an unknown user is why Policy answered with an error (5xx)."""
         doubtful: dict[str, list[Delivery]] = defaultdict(list)
-        for each in asked:
-            if isinstance(each.answer, Response) and verdict(each.answer) is Verdict.UNKNOWN:
+        for each in answered:
+            if isinstance(each.result, Response) and verdict(each.result) is Verdict.UNKNOWN:
                 doubtful[each.user].extend(each.deliveries)
-        url = self._settings.policy_url
-        answers = self._answers({user: user_request(url, user) for user in doubtful})
-        for user, answer in answers.items():
-            if is_unknown_user(answer):
+        url = self._settings.notifications.policy_url
+        results = self._results({user: user_request(url, user) for user in doubtful})
+        for user, result in results.items():
+            if is_unknown_user(result):
                 error = f"Policy does not know the user {user}"
                 for delivery in doubtful[user]:
                     if delivery.probe:
@@ -160,31 +164,32 @@ class Authoriser:
                     if disable(delivery.subscription.uuid, error):
                         _LOG.warning("subscription %s: %s", delivery.subscription.uuid, error)
 
-    def _answers(self, requests: Mapping[K, Request]) -> dict[K, Response | SendFailure]:
-        """Wait for what Policy answers; questions that could not be put in time are given up."""
-        asked: dict[K, Future[Response | SendFailure]] = {}
+    def _results(self, requests: Mapping[K, Request]) -> dict[K, Response | SendFailure]:
+        """Send requests to Policy and wait for the results; what cannot be sent in time is not."""
+        futures: dict[K, Future[Response | SendFailure]] = {}
         for key, request in requests.items():
             try:
-                asked[key] = self._transport.submit(request)
+                futures[key] = self._transport.submit(request)
             except (TransportBusy, TransportClosed):
                 break
-        wait(asked.values(), timeout=POLICY_TURNS * self._settings.policy_timeout)
-        answers = {
-            key: _TOO_SLOW if future.cancel() else future.result() for key, future in asked.items()
+        wait(futures.values(), timeout=POLICY_TURNS * self._settings.policy.timeout)
+        results = {
+            key: _NOT_ASKED if future.cancel() else future.result()
+            for key, future in futures.items()
         }
-        return {key: answers.get(key, _TOO_SLOW) for key in requests}
+        return {key: results.get(key, _NOT_ASKED) for key in requests}
 
 
-def _portions(by_event: Mapping[UUID, Sequence[Ruling]]) -> Iterator[list[UUID]]:
-    """Divide events so that those recorded at once have not too many deliveries."""
-    portion: list[UUID] = []
+def _chunks(by_event: Mapping[UUID, Sequence[Ruling]]) -> Iterator[list[UUID]]:
+    """Divide events into chunks whose deliveries one transaction can record."""
+    chunk: list[UUID] = []
     size = 0
     for event, rulings in by_event.items():
         count = sum(len(each.deliveries) for each in rulings)
-        if portion and size + count > _MOST_DELIVERIES:
-            yield portion
-            portion, size = [], 0
-        portion.append(event)
+        if chunk and size + count > _MAX_DELIVERIES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(event)
         size += count
-    if portion:
-        yield portion
+    if chunk:
+        yield chunk

@@ -10,7 +10,8 @@ from functools import partial
 from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.delivery import delivery_request, outcome, postponed, unusable
+from pacifica.notifications.delivery.outcome import outcome, postponed, unusable
+from pacifica.notifications.delivery.request import delivery_request
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery
 from pacifica.notifications.settings import Settings
@@ -41,16 +42,16 @@ class Deliverer:
         self._transport = transport
         self._recorder = Recorder()
         self._in_flight = InFlightLimit(
-            settings.delivery_unfinished, settings.delivery_unfinished_bytes
+            settings.delivery.unfinished, settings.delivery.unfinished_bytes
         )
-        self._max_seconds = settings.delivery_connect_timeout + settings.delivery_timeout
+        self._max_seconds = settings.delivery.connect_timeout + settings.delivery.timeout
         self._deadlines = _StartDeadlines()
-        self._gate = RetryAfterGate(settings.delivery_pauses, settings.delivery_retry_after_most)
+        self._gate = RetryAfterGate(settings.delivery.max_pauses, settings.delivery.max_retry_after)
 
     def capacity(self) -> int:
         """Return how many deliveries more may be under way; wait a little for the first."""
         self._deadlines.cancel_expired()
-        return self._in_flight.wait_free(self._settings.delivery_batch_budget)
+        return self._in_flight.wait_free(self._settings.delivery.batch_wait)
 
     def deliver(self, uuids: Sequence[UUID]) -> None:
         """Send those of the deliveries that are due and that nobody else has taken.
@@ -62,7 +63,7 @@ class Deliverer:
         if not capacity:
             _LOG.warning("%d deliveries wait: too much is under way already", len(uuids))
             return
-        deliveries = claim_allowed(uuids, self._settings.lease, capacity)
+        deliveries = claim_allowed(uuids, self._settings.celery.lease, capacity)
         self.send(deliveries, events_of(deliveries))
 
     def send(self, deliveries: Sequence[Delivery], events: Mapping[UUID, Event]) -> None:

@@ -1,4 +1,4 @@
-"""Dispatching: each claimed event is matched against the index of subscriptions."""
+"""Matches claimed events against the index of subscriptions."""
 
 import logging
 import threading
@@ -11,19 +11,18 @@ from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Matched
 from pacifica.notifications.matching import Entry, Fault, SubscriptionIndex
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.store.events import claim_events, claim_suspect, leave_events
+from pacifica.notifications.store.events import claim_events, claim_suspect, unclaim_events
 from pacifica.notifications.store.holding import disable
-from pacifica.notifications.store.revisions import current_revision
-from pacifica.notifications.store.subscriptions import changed_since
+from pacifica.notifications.store.revisions import changed_since, current_revision
 
 _LOG = logging.getLogger(__name__)
 _NOTHING_READ = -1
-# Of the lease of a batch; the rest is for asking Policy and for recording.
-_SHARE = 0.25
+# The part of a batch's lease that matching may take; the rest is for Policy and for recording.
+_MATCHING_SHARE = 0.25
 
 
 class Dispatcher:
-    """Matches events; keeps the index, and brings it up to date by what changed."""
+    """Keeps an index of all subscriptions, and reads only what has changed before it matches."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -37,49 +36,55 @@ class Dispatcher:
         return self._revision
 
     def match(self) -> list[Matched]:
-        """Take events that wait to be dispatched and match them.
+        """Claim events that are due and match them.
 
-        Raises StoreUnavailable; what is not recorded as dispatched is due again when its lease
-        ends.
+        Raises StoreUnavailable; an event that is not recorded as dispatched is due again when its
+        lease ends.
         """
         settings = self._settings
         with self._lock:
             return self._matched(
-                claim_events(settings.event_batch, settings.event_batch_bytes, settings.lease)
+                claim_events(
+                    settings.celery.event_batch,
+                    settings.celery.event_batch_bytes,
+                    settings.celery.lease,
+                )
             )
 
     def match_alone(self, uuid: UUID) -> list[Matched]:
-        """Take one event, if it waits to be dispatched, and match it; raises StoreUnavailable."""
+        """Claim one event, if it is due, and match it; raises StoreUnavailable."""
         settings = self._settings
         with self._lock:
-            return self._matched(claim_suspect(uuid, settings.lease, settings.longest_lease))
+            return self._matched(
+                claim_suspect(uuid, settings.celery.lease, settings.celery.max_lease)
+            )
 
     def _matched(self, events: Sequence[Event]) -> list[Matched]:
         if not events:
             return []
         self._refresh()
         matched = []
-        enough = time.monotonic() + self._settings.lease * _SHARE
+        deadline = time.monotonic() + self._settings.celery.lease * _MATCHING_SHARE
         for number, event in enumerate(events):
-            if number and time.monotonic() > enough:
-                leave_events([each.uuid for each in events[number:]])
+            if number and time.monotonic() > deadline:
+                unclaim_events([each.uuid for each in events[number:]])
                 break
-            matched.append(self._matched_alone(event))
+            matched.append(self._matched_or_none(event))
         return [each for each in matched if each is not None]
 
-    def _matched_alone(self, event: Event) -> Matched | None:
+    def _matched_or_none(self, event: Event) -> Matched | None:
         try:
             return Matched(event, self._subscriptions(event))
         except NotificationsError:
             raise
-        except Exception:  # noqa: BLE001 the edge of one event, which must not keep the others
+        except Exception:  # noqa: BLE001 the edge of one event, which must not stop the others
             _LOG.exception("event %s was not dispatched; it is tried again later", event.uuid)
             return None
 
     def _subscriptions(self, event: Event) -> tuple[UUID, ...]:
         try:
             document = event.document()
-        except (ValueError, RecursionError):  # as older versions left large ones on MySQL
+        except (ValueError, RecursionError):  # older versions cut large events on MySQL
             _LOG.error("event %s is not dispatched: its record is not JSON", event.uuid)
             return ()
         matches = self._index.match(document)
@@ -106,8 +111,8 @@ class Dispatcher:
     def _disable(self, fault: Fault, error: str) -> None:
         """Disable a subscription whose JSONPath failed.
 
-        One that is merely wrong for this event goes on to be matched, so that its owner misses
-        nothing; one that costs too much is not evaluated again until its owner changes it.
+        An expression that merely fails on this event is still matched, so that its owner misses
+        nothing. One that costs too much is not evaluated again until its owner changes it.
         """
         _LOG.warning("subscription %s: its JSONPath failed %s", fault.uuid, error)
         if fault.exhausted:
@@ -116,5 +121,6 @@ class Dispatcher:
 
     def _empty_index(self) -> SubscriptionIndex:
         return SubscriptionIndex(
-            budget=self._settings.matching_budget, max_length=self._settings.jsonpath_max_length
+            budget=self._settings.matching.budget,
+            max_length=self._settings.eventmatch.jsonpath_max_length,
         )

@@ -1,10 +1,13 @@
-"""Claiming rows: a worker takes what is due, and no two workers take the same."""
+"""How workers share the work: claimed rows are leased to one worker, and a lock has one holder."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from pacifica.notifications.orm.models import DB
+import peewee
+
+from pacifica.notifications.clock import utcnow
+from pacifica.notifications.orm import DB, Lock, writing
 
 
 def claim(
@@ -16,12 +19,12 @@ def claim(
     order: Any,
     limit: int,
     also: dict[Any, Any],
-    fits: Callable[[Sequence[Any]], int] = len,
+    count_fitting: Callable[[Sequence[Any]], int] = len,
 ) -> Sequence[Any]:
-    """Return rows that are due, whose `due` moves on by `lease` seconds in this transaction.
+    """Return rows that are due, and move their `due` on by `lease` seconds in this transaction.
 
-    `columns`, of which `uuid` is the first, are what is read of them before, and `also` what else
-    changes. Of the rows found, the first ones are taken, as many as `fits` says.
+    `columns`, of which the first is `uuid`, are returned as they were before; `also` is what else
+    changes. Of the rows found, as many as `count_fitting` returns are claimed, from the first on.
 
     Rows that another worker is claiming at this moment are skipped, not waited for. Where a claim
     ends without a result, as when its worker is killed, its rows are due again by themselves.
@@ -31,8 +34,24 @@ def claim(
     if DB.for_update:  # SQLite has no row locks: there the whole transaction is exclusive
         query = query.for_update(skip_locked=True)
     found = list(query.tuples())
-    rows = found[: fits(found)]
+    rows = found[: count_fitting(found)]
     if rows:
         changes = {model.due: now + timedelta(seconds=lease), **also}
         model.update(changes).where(model.uuid.in_([uuid for uuid, *_ in rows])).execute()
     return rows
+
+
+@writing
+def take_lock(name: str, seconds: float) -> bool:
+    """Take a named lock for some seconds; False while another worker has it."""
+    now = utcnow()
+    expires = now + timedelta(seconds=seconds)
+    taken = Lock.update(expires=expires).where(Lock.name == name, Lock.expires <= now).execute()
+    if taken or Lock.get_or_none(Lock.name == name):
+        return bool(taken)
+    try:
+        with Lock.atomic():
+            Lock.create(name=name, expires=expires)
+    except peewee.IntegrityError:  # another worker was first
+        return False
+    return True

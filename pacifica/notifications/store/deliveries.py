@@ -1,9 +1,9 @@
-"""Deliveries: one event for one subscription, claimed by workers and ruled by what is answered."""
+"""Deliveries: each is one event for one subscription, claimed by workers until it is answered."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import peewee
@@ -11,34 +11,89 @@ import peewee
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery, Outcome, Ruling, State
-from pacifica.notifications.orm.models import EventLog, EventLogMatch
-from pacifica.notifications.orm.transaction import reading, writing
+from pacifica.notifications.orm import EventLog, EventLogMatch, reading, writing
 from pacifica.notifications.store.claims import claim
-from pacifica.notifications.store.holding import disable, hold_for_disabled
-from pacifica.notifications.store.recovery import (
+from pacifica.notifications.store.holding import (
+    UNDER_WAY,
+    disable,
+    hold_for_disabled,
     probe_arrived,
     probe_failed,
     probe_from,
     probe_was_ruled,
 )
-from pacifica.notifications.store.serving import Taken, served
+from pacifica.notifications.store.revisions import read_subscriptions
+
+
+class ClaimedRow(NamedTuple):
+    """The row of a claimed delivery; `attempts` counts this one."""
+
+    uuid: UUID
+    event: UUID
+    subscription: UUID
+    attempts: int
+    failing: datetime | None
 
 
 def claim_matched(events: Collection[UUID], lease: float, limit: int) -> list[Delivery]:
-    """Take deliveries of the events that wait for Policy's verdict."""
-    taken, _leased = _claim(State.MATCHED, EventLogMatch.event_log.in_(events), lease, limit)
-    return served(taken, None)
+    """Claim deliveries of the events that wait for Policy's verdict, for `lease` seconds."""
+    rows, _leased = _claim(State.MATCHED, EventLogMatch.event_log.in_(events), lease, limit)
+    return deliverable(rows, None)
 
 
 def claim_allowed(uuids: Collection[UUID], lease: float, limit: int) -> list[Delivery]:
-    """Take those of the deliveries that wait to be sent."""
-    taken, leased = _claim(State.ALLOWED, EventLogMatch.uuid.in_(uuids), lease, limit)
-    return served(taken, leased)
+    """Claim those of the deliveries that wait to be sent, for `lease` seconds."""
+    rows, leased = _claim(State.ALLOWED, EventLogMatch.uuid.in_(uuids), lease, limit)
+    return deliverable(rows, leased)
+
+
+def deliverable(rows: Sequence[ClaimedRow], leased: datetime | None) -> list[Delivery]:
+    """Return claimed deliveries whose subscription can be served; drop or hold the others.
+
+    `leased` is until when the caller may send them, and None if it asks Policy first.
+    """
+    if not rows:
+        return []
+    subscriptions = read_subscriptions({row.subscription for row in rows})
+    deliveries = []
+    disabled = set()
+    for row in rows:
+        subscription = subscriptions[row.subscription]
+        is_probe = subscription.probe == row.uuid
+        if subscription.deleted:
+            _drop(row.uuid)
+        elif subscription.disabled and not is_probe:
+            disabled.add(row.subscription)
+        elif subscription.value is None:
+            disable_unreadable(row.subscription)
+            disabled.add(row.subscription)
+        else:
+            deliveries.append(
+                Delivery(
+                    row.uuid,
+                    row.event,
+                    row.attempts,
+                    subscription.value,
+                    row.failing,
+                    leased,
+                    is_probe,
+                )
+            )
+    if disabled:
+        if leased is not None:
+            _end_leases([row.uuid for row in rows if row.subscription in disabled], leased)
+        hold_for_disabled(disabled)
+    return deliveries
+
+
+def disable_unreadable(subscription: UUID) -> None:
+    """Disable a subscription whose row cannot be read, as older versions left some."""
+    disable(subscription, "its extensions or auth are stored as broken JSON")
 
 
 @reading
 def due_matched(limit: int) -> list[UUID]:
-    """Return events of which deliveries wait for Policy and belong to no worker, oldest first."""
+    """Return events of which unclaimed deliveries wait for Policy, oldest first."""
     rows = (
         EventLogMatch.select(EventLogMatch.event_log)
         .where(EventLogMatch.due <= utcnow(), EventLogMatch.state == State.MATCHED)
@@ -50,7 +105,7 @@ def due_matched(limit: int) -> list[UUID]:
 
 @reading
 def due_allowed(limit: int) -> list[UUID]:
-    """Return deliveries that wait to be sent and belong to no worker, longest waiting first."""
+    """Return unclaimed deliveries that wait to be sent, longest waiting first."""
     rows = EventLogMatch.select(EventLogMatch.uuid).where(
         EventLogMatch.due <= utcnow(), EventLogMatch.state == State.ALLOWED
     )
@@ -59,7 +114,7 @@ def due_allowed(limit: int) -> list[UUID]:
 
 @reading
 def events_of(deliveries: Iterable[Delivery]) -> dict[UUID, Event]:
-    """Return the events of deliveries, without those that were purged a moment ago."""
+    """Return the events of deliveries by their ids, without those that were purged meanwhile."""
     uuids = {delivery.event for delivery in deliveries}
     columns = (EventLog.uuid, EventLog.jsondata, EventLog.hops, EventLog.specversion)
     rows: Any = EventLog.select(*columns).where(EventLog.uuid.in_(uuids)).tuples()
@@ -67,7 +122,7 @@ def events_of(deliveries: Iterable[Delivery]) -> dict[UUID, Event]:
 
 
 def record_rulings(rulings: Sequence[Ruling]) -> None:
-    """Store what Policy answered; deliveries held in the meantime stay held."""
+    """Store what Policy answered; deliveries that were held meanwhile stay held."""
     for ruling in rulings:
         if ruling.probe_due is not None:
             _hold_for_policy(ruling, ruling.probe_due)
@@ -119,12 +174,12 @@ def _record_verdicts(rulings: Iterable[Ruling]) -> None:
     now = utcnow()
     for ruling in rulings:
         if ruling.state is State.MATCHED:
-            _ask_again(ruling, now)
+            _schedule_retry(ruling, now)
         else:
             _record_verdict(ruling, now)
 
 
-def _ask_again(ruling: Ruling, now: datetime) -> None:
+def _schedule_retry(ruling: Ruling, now: datetime) -> None:
     by_attempts = defaultdict(list)
     for delivery in ruling.deliveries:
         by_attempts[delivery.attempts].append(delivery.uuid)
@@ -138,16 +193,16 @@ def _ask_again(ruling: Ruling, now: datetime) -> None:
         ).where(
             EventLogMatch.uuid.in_(uuids),
             EventLogMatch.state == State.MATCHED,
-            # Whoever took the delivery when this one's lease ran out is asking already.
+            # Whoever claimed the delivery after this worker's lease is asking already.
             EventLogMatch.attempts == attempts,
         ).execute()
 
 
 def _record_verdict(ruling: Ruling, now: datetime) -> None:
-    # Who may still be sending what is allowed, as it is after a release, goes on being known.
-    over: dict[str, Any] = {"leased": None} if ruling.state is State.DENIED else {}
+    # After a release, a worker may still be sending what is allowed: its lease stays on record.
+    lease: dict[str, Any] = {"leased": None} if ruling.state is State.DENIED else {}
     EventLogMatch.update(
-        **over,
+        **lease,
         state=ruling.state,
         due=ruling.due,
         attempts=0,
@@ -164,21 +219,21 @@ def _record_verdict(ruling: Ruling, now: datetime) -> None:
 @writing
 def _record_answers(outcomes: Iterable[Outcome]) -> None:
     now = utcnow()
-    arrived = defaultdict(list)
+    delivered = defaultdict(list)
     untried = defaultdict(list)
     for outcome in outcomes:
         delivery = outcome.delivery
         if outcome.delivered:
-            arrived[outcome.status, outcome.body].append(delivery.uuid)
+            delivered[outcome.status, outcome.body].append(delivery.uuid)
         elif outcome.tried:
             _record_failures([outcome], now)
         else:
-            claim_of = (delivery.leased, delivery.attempts, delivery.failing)
-            untried[claim_of, outcome.status, outcome.body].append(outcome)
-    for alike in untried.values():  # thousands, where a host has more than can wait for it
+            same_claim = (delivery.leased, delivery.attempts, delivery.failing)
+            untried[same_claim, outcome.status, outcome.body].append(outcome)
+    for alike in untried.values():  # thousands, when a host's queue is full
         _record_failures(alike, now)
-    for (status, body), uuids in arrived.items():
-        # True whoever else has taken the deliveries since, or whatever became of them.
+    for (status, body), uuids in delivered.items():
+        # This is true whoever else has claimed the deliveries since, and whatever became of them.
         EventLogMatch.update(
             state=State.DELIVERED,
             due=None,
@@ -190,9 +245,9 @@ def _record_answers(outcomes: Iterable[Outcome]) -> None:
 
 
 def _record_failures(outcomes: Sequence[Outcome], now: datetime) -> None:
-    """Record outcomes that differ in nothing but id and time."""
+    """Record outcomes that differ only in id and time."""
     outcome, delivery = outcomes[0], outcomes[0].delivery
-    # A later try, by whoever took the delivery when this one's lease ran out, knows better.
+    # A later attempt, by whoever claimed the delivery after this lease, knows better.
     this_claim = (
         EventLogMatch.uuid.in_([each.delivery.uuid for each in outcomes]),
         EventLogMatch.leased == delivery.leased,
@@ -212,7 +267,9 @@ def _record_failures(outcomes: Sequence[Outcome], now: datetime) -> None:
 
 
 @writing
-def _claim(state: State, condition: Any, lease: float, limit: int) -> tuple[list[Taken], datetime]:
+def _claim(
+    state: State, condition: Any, lease: float, limit: int
+) -> tuple[list[ClaimedRow], datetime]:
     now = utcnow()
     leased = now + timedelta(seconds=lease)
     also: dict[Any, Any] = {EventLogMatch.attempts: EventLogMatch.attempts + 1}
@@ -235,8 +292,23 @@ def _claim(state: State, condition: Any, lease: float, limit: int) -> tuple[list
         limit=limit,
         also=also,
     )
-    taken = [
-        Taken(uuid, event, subscription, attempts + 1, failing)
+    claimed = [
+        ClaimedRow(uuid, event, subscription, attempts + 1, failing)
         for uuid, event, subscription, attempts, failing in rows
     ]
-    return taken, leased
+    return claimed, leased
+
+
+@writing
+def _end_leases(uuids: Collection[UUID], leased: datetime) -> None:
+    """Record that the caller does not send what it has claimed."""
+    EventLogMatch.update(leased=None).where(
+        EventLogMatch.uuid.in_(uuids), EventLogMatch.leased == leased
+    ).execute()
+
+
+@writing
+def _drop(uuid: UUID) -> None:
+    EventLogMatch.update(state=State.DROPPED, due=None, leased=None, updated=utcnow()).where(
+        EventLogMatch.uuid == uuid, EventLogMatch.state.in_(UNDER_WAY)
+    ).execute()

@@ -1,4 +1,4 @@
-"""From matched events to deliveries on record: whom they go to, and what Policy said of it."""
+"""From matched events to deliveries on record, with what Policy said of them."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,115 +8,120 @@ from uuid import UUID, uuid4
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.flow import Delivery, Matched, Ruling, State
-from pacifica.notifications.orm.bulk import insert_rows
-from pacifica.notifications.orm.models import DB, EventLog, EventLogMatch
-from pacifica.notifications.orm.transaction import writing
-from pacifica.notifications.store.deliveries import record_rulings
+from pacifica.notifications.orm import DB, EventLog, EventLogMatch, insert_rows, writing
+from pacifica.notifications.store.deliveries import (
+    ClaimedRow,
+    deliverable,
+    disable_unreadable,
+    record_rulings,
+)
 from pacifica.notifications.store.holding import hold_for_disabled
-from pacifica.notifications.store.revisions import current_revision
-from pacifica.notifications.store.serving import KnownSubscriptions, Taken, disable_broken, served
+from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
 
 
 @dataclass(frozen=True)
-class Intended:
+class DispatchPlan:
     """Deliveries that are not on record yet, with their subscriptions as of a revision.
 
-    `idle` are events and subscriptions that are disabled: nobody is asked about them.
+    `disabled` are pairs of an event and a disabled subscription: Policy is not asked about these.
     """
 
     revision: int
     deliveries: list[Delivery]
-    idle: list[tuple[UUID, UUID]]
+    disabled: list[tuple[UUID, UUID]]
 
 
 @dataclass(frozen=True)
 class Dispatched:
-    """What may be sent: deliveries that the caller has taken, and ids of others that are due."""
+    """What may be sent: deliveries that the caller has claimed, and ids of others that are due."""
 
-    taken: list[Delivery]
-    left: list[UUID]
+    claimed: list[Delivery]
+    unclaimed: list[UUID]
 
 
-def intended(matched: Sequence[Matched], revision: int, known: KnownSubscriptions) -> Intended:
+def plan_dispatch(
+    matched: Sequence[Matched], revision: int, cache: SubscriptionCache
+) -> DispatchPlan:
     """Return the deliveries that matched events lead to, without those of deleted subscriptions.
 
     `revision` is one that was current when the events were matched, or later.
     """
-    subscriptions = known.at(revision, {uuid for each in matched for uuid in each.subscriptions})
-    deliveries, idle = [], []
+    subscriptions = cache.at(revision, {uuid for each in matched for uuid in each.subscriptions})
+    deliveries, disabled = [], []
     for each in matched:
         for uuid in each.subscriptions:
             subscription = subscriptions.get(uuid)
             if subscription is None or subscription.deleted:
                 continue
             if subscription.value is None or subscription.disabled:
-                idle.append((each.event.uuid, uuid))
+                disabled.append((each.event.uuid, uuid))
             else:
                 deliveries.append(Delivery(uuid4(), each.event.uuid, 1, subscription.value))
-    for uuid in {uuid for _event, uuid in idle if subscriptions[uuid].value is None}:
-        disable_broken(uuid)
-    return Intended(revision, deliveries, idle)
+    for uuid in {uuid for _event, uuid in disabled if subscriptions[uuid].value is None}:
+        disable_unreadable(uuid)
+    return DispatchPlan(revision, deliveries, disabled)
 
 
 def record_dispatched(
     events: Collection[UUID],
-    intent: Intended,
+    plan: DispatchPlan,
     rulings: Sequence[Ruling],
     *,
     lease: float,
-    most: int,
+    max_claimed: int,
 ) -> Dispatched:
     """Record what events led to, which ends their dispatch.
 
-    `rulings` are on the intended deliveries of these events. Of those allowed, `most` are the
-    caller's for `lease` seconds. An event whose dispatch somebody else ended stays as it is.
+    `rulings` are on the planned deliveries of these events. Of those allowed, up to `max_claimed`
+    are the caller's for `lease` seconds. Nothing is recorded for an event whose dispatch somebody
+    else has ended.
     """
-    dispatched, ended = _record(events, intent.idle, rulings, lease, most)
+    dispatched, ended = _record(events, plan.disabled, rulings, lease, max_claimed)
     held = [ruling for ruling in rulings if ruling.state is State.HELD]
     record_rulings([ruling for ruling in held if ruling.deliveries[0].event in ended])
-    idle = {subscription for event, subscription in intent.idle if event in ended}
-    if idle:
-        hold_for_disabled(idle)
-    if current_revision() == intent.revision:
+    disabled = {subscription for event, subscription in plan.disabled if event in ended}
+    if disabled:
+        hold_for_disabled(disabled)
+    if current_revision() == plan.revision:
         return dispatched
-    return Dispatched(_still_served(dispatched.taken), dispatched.left)
+    return Dispatched(_still_deliverable(dispatched.claimed), dispatched.unclaimed)
 
 
 @writing
 def _record(
     events: Collection[UUID],
-    idle: Iterable[tuple[UUID, UUID]],
+    disabled: Iterable[tuple[UUID, UUID]],
     rulings: Iterable[Ruling],
     lease: float,
-    most: int,
+    max_claimed: int,
 ) -> tuple[Dispatched, set[UUID]]:
     """Return what may be sent, and the events whose dispatch this ended."""
-    open_ = _end_dispatch(events)
+    ended = _end_dispatch(events)
     now = utcnow()
     leased = now + timedelta(seconds=lease)
-    taken: list[Delivery] = []
-    left: list[UUID] = []
+    claimed: list[Delivery] = []
+    unclaimed: list[UUID] = []
     rows = []
     for ruling in rulings:
         for delivery in ruling.deliveries:
-            if delivery.event not in open_:
+            if delivery.event not in ended:
                 continue
-            is_taken = ruling.state is State.ALLOWED and len(taken) < most
-            if is_taken:
-                taken.append(replace(delivery, leased=leased))
+            is_claimed = ruling.state is State.ALLOWED and len(claimed) < max_claimed
+            if is_claimed:
+                claimed.append(replace(delivery, leased=leased))
             elif ruling.state is State.ALLOWED:
-                left.append(delivery.uuid)
-            rows.append(_ruled(delivery, ruling, now, leased if is_taken else None))
-    rows += [_matched(uuid4(), event, uuid, now) for event, uuid in idle if event in open_]
+                unclaimed.append(delivery.uuid)
+            rows.append(_ruled_row(delivery, ruling, now, leased if is_claimed else None))
+    rows += [_matched_row(uuid4(), event, uuid, now) for event, uuid in disabled if event in ended]
     insert_rows(EventLogMatch, rows)
-    return Dispatched(taken, left), open_
+    return Dispatched(claimed, unclaimed), ended
 
 
-def _ruled(
+def _ruled_row(
     delivery: Delivery, ruling: Ruling, now: datetime, leased: datetime | None
 ) -> dict[str, Any]:
-    """Return the row of a delivery; one that is to be held waits for that, as if just matched."""
-    row = _matched(delivery.uuid, delivery.event, delivery.subscription.uuid, now)
+    """Return the row of a delivery; one that is to be held is stored as if just matched."""
+    row = _matched_row(delivery.uuid, delivery.event, delivery.subscription.uuid, now)
     row |= {"policy_status_code": ruling.status, "policy_resp_body": ruling.body}
     if ruling.state is State.HELD:
         return row
@@ -128,7 +133,7 @@ def _ruled(
     return row
 
 
-def _matched(uuid: UUID, event: UUID, subscription: UUID, now: datetime) -> dict[str, Any]:
+def _matched_row(uuid: UUID, event: UUID, subscription: UUID, now: datetime) -> dict[str, Any]:
     return {
         "uuid": uuid,
         "event_log": event,
@@ -148,23 +153,24 @@ def _matched(uuid: UUID, event: UUID, subscription: UUID, now: datetime) -> dict
 
 
 def _end_dispatch(events: Collection[UUID]) -> set[UUID]:
-    """End the dispatch of events; returns those whose dispatch had not ended before."""
+    """End the dispatch of events; return those whose dispatch had not ended before."""
     these = EventLog.uuid.in_(list(events)), EventLog.due.is_null(False)
     if DB.returning_clause:
         ended: Any = EventLog.update(due=None).where(*these).returning(EventLog.uuid).tuples()
         return {uuid for (uuid,) in ended.execute()}
     query = EventLog.select(EventLog.uuid).where(*these)
-    if DB.for_update:
-        query = query.for_update()
-    open_ = {row.uuid for row in query}
-    if open_:
+    found = {row.uuid for row in (query.for_update() if DB.for_update else query)}
+    if found:
         EventLog.update(due=None).where(*these).execute()
-    return open_
+    return found
 
 
-def _still_served(taken: Sequence[Delivery]) -> list[Delivery]:
+def _still_deliverable(claimed: Sequence[Delivery]) -> list[Delivery]:
     """Look once more at subscriptions, some of which were changed while Policy was asked."""
-    if not taken:
+    if not claimed:
         return []
-    rows = [Taken(d.uuid, d.event, d.subscription.uuid, d.attempts, d.failing) for d in taken]
-    return served(rows, taken[0].leased)
+    rows = [
+        ClaimedRow(each.uuid, each.event, each.subscription.uuid, each.attempts, each.failing)
+        for each in claimed
+    ]
+    return deliverable(rows, claimed[0].leased)

@@ -11,16 +11,23 @@ import peewee
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
-from pacifica.notifications.orm.bulk import insert_rows
-from pacifica.notifications.orm.models import DB, EventLog, EventLogMatch, EventMatch
-from pacifica.notifications.orm.transaction import reading, stating, writing
+from pacifica.notifications.orm import (
+    DB,
+    EventLog,
+    EventLogMatch,
+    EventMatch,
+    insert_rows,
+    reading,
+    single_statement,
+    writing,
+)
 from pacifica.notifications.store.claims import claim
 
 _EVENTS_PER_PURGE = 500
-# A server bounds what one statement may have.
+# A server limits the size of one statement.
 _BYTES_PER_STATEMENT = 2**17
-# What `claim` does in four statements and a transaction, for events that come one by one.
-_CLAIM_AT_ONCE = """
+# The same as `claim`, which takes four statements: events that come one by one are claimed often.
+_CLAIM_IN_ONE_STATEMENT = """
     WITH found AS (
         SELECT uuid, due, octet_length(jsondata) AS size FROM eventlog
         WHERE due <= %s AND attempts < %s ORDER BY due LIMIT %s FOR UPDATE SKIP LOCKED
@@ -32,16 +39,11 @@ _CLAIM_AT_ONCE = """
     WHERE eventlog.uuid = fitting.uuid AND (place = 1 OR total <= %s)
     RETURNING place, eventlog.uuid, jsondata, hops, specversion
 """
-# One attempt that did not end is any worker that was told to stop, or killed.
-_SUSPECT = 2
+# One unfinished attempt says nothing of an event: any worker may be stopped or killed.
+_SUSPECT_ATTEMPTS = 2
 
 
-def record(event: Event) -> None:
-    """Store an event, due to be dispatched at once; it is on disk when this returns."""
-    record_all([event])
-
-
-@stating
+@single_statement
 def record_all(events: Sequence[Event]) -> None:
     """Store events, due to be dispatched at once; all are on disk when this returns."""
     now = utcnow()
@@ -63,30 +65,30 @@ def record_all(events: Sequence[Event]) -> None:
 @writing
 def record_batch(events: Sequence[Event]) -> None:
     """Store events as `record_all` does, all of them or none, whatever their number and size."""
-    some: list[Event] = []
+    group: list[Event] = []
     size = 0
     for event in events:
         size += len(event.text)
-        if some and size > _BYTES_PER_STATEMENT:
-            record_all(some)
-            some, size = [], len(event.text)
-        some.append(event)
-    record_all(some)
+        if group and size > _BYTES_PER_STATEMENT:
+            record_all(group)
+            group, size = [], len(event.text)
+        group.append(event)
+    record_all(group)
 
 
 @reading
 def due_events(limit: int) -> list[UUID]:
     """Return events that wait to be dispatched, longest waiting first."""
-    return _due(EventLog.attempts < _SUSPECT, limit)
+    return _due(EventLog.attempts < _SUSPECT_ATTEMPTS, limit)
 
 
 @reading
 def suspect_events(limit: int) -> list[UUID]:
-    """Return events whose dispatch did not end more than once, longest waiting first.
+    """Return events whose dispatch was begun more than once and not finished, first due first.
 
-    One of them may be what ends the workers: they are better taken one at a time.
+    One of them may be what kills the workers, so that they are best claimed one at a time.
     """
-    return _due(EventLog.attempts >= _SUSPECT, limit)
+    return _due(EventLog.attempts >= _SUSPECT_ATTEMPTS, limit)
 
 
 def _due(condition: Any, limit: int) -> list[UUID]:
@@ -94,49 +96,49 @@ def _due(condition: Any, limit: int) -> list[UUID]:
     return [row.uuid for row in rows.order_by(EventLog.due).limit(limit)]
 
 
-def claim_events(limit: int, most_bytes: int, lease: float) -> list[Event]:
-    """Take events that wait to be dispatched, longest waiting first, for `lease` seconds.
+def claim_events(limit: int, max_bytes: int, lease: float) -> list[Event]:
+    """Claim events that wait to be dispatched, longest waiting first, for `lease` seconds.
 
-    All of them together have `most_bytes` at most, but one that is alone.
+    All of them together have up to `max_bytes`; one event alone may have more.
     """
     if isinstance(DB.bound(), peewee.PostgresqlDatabase):
-        return _claim_at_once(limit, most_bytes, lease)
-    return _claim_in_steps(limit, most_bytes, lease)
+        return _claim_in_one_statement(limit, max_bytes, lease)
+    return _claim_in_steps(limit, max_bytes, lease)
 
 
 @writing
-def _claim_at_once(limit: int, most_bytes: int, lease: float) -> list[Event]:
+def _claim_in_one_statement(limit: int, max_bytes: int, lease: float) -> list[Event]:
     now = utcnow()
     leased = now + timedelta(seconds=lease)
-    values = (now, _SUSPECT, limit, leased, most_bytes)
-    rows = sorted(DB.execute_sql(_CLAIM_AT_ONCE, values).fetchall())
+    values = (now, _SUSPECT_ATTEMPTS, limit, leased, max_bytes)
+    rows = sorted(DB.execute_sql(_CLAIM_IN_ONE_STATEMENT, values).fetchall())
     return [Event(*columns) for _place, *columns in rows]
 
 
 @writing
-def _claim_in_steps(limit: int, most_bytes: int, lease: float) -> list[Event]:
+def _claim_in_steps(limit: int, max_bytes: int, lease: float) -> list[Event]:
 
-    def fitting(rows: Sequence[Any]) -> int:
-        sizes = accumulate(size for *_, size in rows)
-        return max(sum(size <= most_bytes for size in sizes), 1)
+    def count_fitting(rows: Sequence[Any]) -> int:
+        totals = accumulate(size for *_, size in rows)
+        return max(sum(total <= max_bytes for total in totals), 1)
 
-    return _claim(EventLog.attempts < _SUSPECT, limit, lease, fitting)
+    return _claim(EventLog.attempts < _SUSPECT_ATTEMPTS, limit, lease, count_fitting)
 
 
 @writing
-def claim_suspect(uuid: UUID, lease: float, longest_lease: float) -> list[Event]:
-    """Take one event, if it waits to be dispatched.
+def claim_suspect(uuid: UUID, lease: float, max_lease: float) -> list[Event]:
+    """Claim one event, if it waits to be dispatched.
 
-    With each time that it was taken before `lease` doubles, up to `longest_lease` seconds.
+    The lease doubles with each time that it was claimed before, up to `max_lease` seconds.
     """
     query: Any = EventLog.select(EventLog.attempts).where(EventLog.uuid == uuid).tuples()
     attempts = next((attempts for (attempts,) in query), 0)
-    doubled = min(lease * 2 ** min(attempts, 16), max(lease, longest_lease))
+    doubled = min(lease * 2 ** min(attempts, 16), max(lease, max_lease))
     return _claim(EventLog.uuid == uuid, 1, doubled, len)
 
 
 def _claim(
-    condition: Any, limit: int, lease: float, fits: Callable[[Sequence[Any]], int]
+    condition: Any, limit: int, lease: float, count_fitting: Callable[[Sequence[Any]], int]
 ) -> list[Event]:
     rows = claim(
         EventLog,
@@ -147,7 +149,7 @@ def _claim(
         order=EventLog.due,
         limit=limit,
         also={EventLog.attempts: EventLog.attempts + 1},
-        fits=fits,
+        count_fitting=count_fitting,
     )
     uuids = [uuid for uuid, _size in rows]
     columns = (EventLog.uuid, EventLog.jsondata, EventLog.hops, EventLog.specversion)
@@ -157,15 +159,15 @@ def _claim(
 
 
 def _size(column: Any) -> Any:
-    """Count bytes without reading them, where the engine can; the text is ASCII."""
+    """Return the number of bytes without reading them, where the engine can; the text is ASCII."""
     sqlite = isinstance(DB.bound(), peewee.SqliteDatabase)
     length: Any = peewee.fn.LENGTH if sqlite else peewee.fn.OCTET_LENGTH
-    return length(column).coerce(False)  # else it would be text, as the column is
+    return length(column).coerce(False)  # otherwise peewee makes text of it, as of the column
 
 
 @writing
-def leave_events(uuids: Collection[UUID]) -> None:
-    """Give events back that were taken and not looked at."""
+def unclaim_events(uuids: Collection[UUID]) -> None:
+    """Make events due again that were claimed and not looked at."""
     EventLog.update(due=utcnow(), attempts=EventLog.attempts - 1).where(
         EventLog.uuid.in_(uuids), EventLog.due.is_null(False)
     ).execute()
@@ -173,7 +175,7 @@ def leave_events(uuids: Collection[UUID]) -> None:
 
 @dataclass(frozen=True)
 class LoggedMatch:
-    """A match as it is on record: who, what Policy and the target answered, and its state."""
+    """A match as it is on record: its subscription, its state, and what was answered."""
 
     uuid: UUID
     subscription: UUID
@@ -201,7 +203,7 @@ class LoggedEvent:
 def logged(
     uuids: Collection[UUID], *, start: datetime | None, end: datetime | None, limit: int
 ) -> list[LoggedEvent]:
-    """Return events, newest first: the given ones, or all of a time, at most `limit`."""
+    """Return up to `limit` events, newest first: those of the ids, or all, of a period."""
     conditions = [
         *([EventLog.uuid.in_(uuids)] if uuids else []),
         *([EventLog.created >= start] if start else []),
@@ -220,29 +222,29 @@ def logged(
 @reading
 def unknown(uuids: Collection[UUID]) -> list[UUID]:
     """Return those of the ids that no event on record has."""
-    known = {row.uuid for row in EventLog.select(EventLog.uuid).where(EventLog.uuid.in_(uuids))}
-    return [uuid for uuid in uuids if uuid not in known]
+    recorded = set(_recorded(uuids))
+    return [uuid for uuid in uuids if uuid not in recorded]
 
 
 def purge(uuids: Collection[UUID], older_than: datetime | None) -> int:
-    """Delete events with their matches and return how many: of those ids, and older than that.
+    """Delete events with their matches and return how many: of those ids, older than that date.
 
-    Some at a time, so that no statement takes long and workers get their turn in between.
+    It is done in batches, so that no statement takes long and workers can work in between.
     """
     purged = 0
-    while some := _purge_some(uuids, older_than):
-        purged += some
+    while batch := _purge_batch(uuids, older_than):
+        purged += batch
     return purged
 
 
 @writing
-def _purge_some(uuids: Collection[UUID], older_than: datetime | None) -> int:
+def _purge_batch(uuids: Collection[UUID], older_than: datetime | None) -> int:
     conditions = [
         *([EventLog.uuid.in_(uuids)] if uuids else []),
         *([EventLog.created < older_than] if older_than else []),
     ]
     query = EventLog.select(EventLog.uuid).where(*conditions).limit(_EVENTS_PER_PURGE)
-    if DB.for_update:  # a worker that is dispatching one of them comes before or after, not between
+    if DB.for_update:  # a worker that dispatches one of them must not add matches in between
         query = query.for_update()
     old = [row.uuid for row in query]
     if old:
@@ -254,9 +256,13 @@ def _purge_some(uuids: Collection[UUID], older_than: datetime | None) -> int:
 @writing
 def dispatch_again(uuids: Collection[UUID]) -> list[UUID]:
     """Make events due to be dispatched once more; return those that are on record."""
-    known = [row.uuid for row in EventLog.select(EventLog.uuid).where(EventLog.uuid.in_(uuids))]
-    EventLog.update(due=utcnow(), attempts=0).where(EventLog.uuid.in_(known)).execute()
-    return known
+    recorded = _recorded(uuids)
+    EventLog.update(due=utcnow(), attempts=0).where(EventLog.uuid.in_(recorded)).execute()
+    return recorded
+
+
+def _recorded(uuids: Collection[UUID]) -> list[UUID]:
+    return [row.uuid for row in EventLog.select(EventLog.uuid).where(EventLog.uuid.in_(uuids))]
 
 
 def _matches_of(event: UUID) -> tuple[LoggedMatch, ...]:

@@ -1,4 +1,9 @@
-"""What becomes of deliveries when their subscription is disabled or enabled again."""
+"""What becomes of the deliveries of a subscription that cannot be served, and when it can again.
+
+While a subscription is disabled by an error, or Policy gives no verdict on its user's deliveries,
+they are held. When `held_due` comes, some of what is held is released, or the oldest is tried as a
+probe that tells whether the others can follow (see EventMatch.recovery).
+"""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -8,9 +13,10 @@ from uuid import UUID
 import peewee
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.flow import State
-from pacifica.notifications.orm.models import DB, EventLogMatch, EventMatch
-from pacifica.notifications.orm.transaction import reading, writing
+from pacifica.notifications.delivery.retries import next_probe
+from pacifica.notifications.flow import Delivery, State
+from pacifica.notifications.orm import DB, EventLogMatch, EventMatch, Recovery, reading, writing
+from pacifica.notifications.settings.workers import RecoverySettings
 from pacifica.notifications.store.revisions import advance_revision
 
 UNDER_WAY = (State.MATCHED, State.ALLOWED)
@@ -26,18 +32,18 @@ def disable(
     revision: int | None = None,
     probe_due: datetime | None = None,
 ) -> bool:
-    """Disable a subscription with its error and hold what is under way for it.
+    """Disable a subscription with its error and hold its deliveries that are under way.
 
     With `revision`, only if its owner has not changed it since then. Without `holding`, what
-    matches from now on is not kept. `probe_due` is when it is tried again by itself. Tells whether
-    this call is the one that disabled it.
+    matches from now on is not kept. `probe_due` is when it is probed. Tells whether this call is
+    the one that disabled it.
     """
     now = utcnow()
     unchanged = () if revision is None else (EventMatch.revision == revision,)
     changed = (
         EventMatch.update(
             disabled=now,
-            error=_storable(error),
+            error=_without_nul(error),
             updated=now,
             holding=holding,
             held_due=probe_due,
@@ -60,7 +66,7 @@ def disable(
 
 @writing
 def hold_for_disabled(uuids: Collection[UUID]) -> None:
-    """Hold what is under way for those of the subscriptions that are disabled, but their probes.
+    """Hold what is under way for those of the subscriptions that are disabled, except probes.
 
     Their rows are locked first: one that its owner enables at the same moment either is seen as
     enabled here, or has what is held here released. For one that was deleted, all is dropped.
@@ -68,9 +74,7 @@ def hold_for_disabled(uuids: Collection[UUID]) -> None:
     query = EventMatch.select(EventMatch.uuid, EventMatch.deleted).where(
         EventMatch.uuid.in_(uuids), EventMatch.disabled.is_null(False)
     )
-    if DB.for_update:
-        query = query.for_update()
-    rows = list(query)
+    rows = list(query.for_update() if DB.for_update else query)
     now = utcnow()
     for row in rows:
         if row.deleted is not None:
@@ -88,19 +92,121 @@ def drop_all(subscription: UUID, now: datetime) -> None:
     ).execute()
 
 
-def locked(condition: Any) -> EventMatch | None:
-    """Return the subscription that nobody else changes before the caller's transaction ends."""
+def select_for_update(condition: Any) -> EventMatch | None:
+    """Return a subscription that nobody else changes before the caller's transaction ends."""
     query = EventMatch.select().where(condition)
-    if DB.for_update:
-        query = query.for_update()
-    return query.get_or_none()
+    return (query.for_update() if DB.for_update else query).get_or_none()
 
 
-def hand_on(subscription: UUID, limit: int, now: datetime) -> list[UUID]:
-    """Take the oldest that is held for a subscription up again, Policy first; returns what it is.
+@reading
+def due_held(limit: int) -> list[UUID]:
+    """Return subscriptions whose `held_due` has come, longest waiting first."""
+    rows = EventMatch.select(EventMatch.uuid).where(EventMatch.held_due <= utcnow())
+    return [row.uuid for row in rows.order_by(EventMatch.held_due).limit(limit)]
 
-    What a worker may still send waits until that one's lease is over. Part of the caller's
-    transaction.
+
+@writing
+def release_or_probe(subscription: UUID, batch: int, recovery: RecoverySettings) -> None:
+    """Release up to `batch` held deliveries of a subscription, or probe it with the oldest."""
+    now = utcnow()
+    row = select_for_update(EventMatch.uuid == subscription)
+    if row is None or row.held_due is None or row.held_due > now:
+        return
+    if row.deleted is not None:
+        row.held_due = None
+    elif row.recovery is Recovery.RELEASING:
+        released = _release(subscription, batch, now)
+        row.held_due = now if len(released) == batch else None
+    else:
+        _probe(row, now, recovery)
+    row.save()
+
+
+@writing
+def probe_from(subscription: UUID, due: datetime) -> None:
+    """Probe an enabled subscription from `due` on: deliveries are about to be held for it."""
+    row = select_for_update(EventMatch.uuid == subscription)
+    if row is None or row.disabled is not None or row.deleted is not None:
+        return
+    if row.recovery is Recovery.RELEASING:
+        row.probe_at(due)
+        row.save()
+
+
+@writing
+def probe_arrived(probe: Delivery) -> None:
+    """Enable a subscription whose probe was delivered, and release the other deliveries."""
+    # First, as whoever else changes a subscription does: the other order would be a deadlock.
+    revision = advance_revision()
+    row = _probed_by(probe)
+    if row is None:
+        return
+    if row.disabled is not None:
+        row.disabled, row.error, row.holding = None, None, False
+        row.updated, row.revision = utcnow(), revision
+    row.release_at(utcnow())
+    row.save()
+
+
+@writing
+def probe_was_ruled(probe: Delivery, *, allowed: bool) -> None:
+    """Take note that Policy gave its verdict on a probe.
+
+    An enabled subscription waited for nothing else. For a disabled one, a denied delivery tells
+    nothing about the target: the next delivery becomes the probe.
+    """
+    row = _probed_by(probe)
+    if row is None:
+        return
+    if row.disabled is None:
+        row.release_at(utcnow())
+    elif not allowed:
+        row.probe_at(utcnow(), max(row.probes - 1, 1))
+    row.save()
+
+
+@writing
+def probe_failed(
+    probe: Delivery, error: str, *, for_good: bool, not_before: datetime | None = None
+) -> bool:
+    """Hold a probe that could not be delivered; after a failure `for_good`, its owner must act.
+
+    The next probe is not before `not_before`, if the target has asked for that. Returns False if
+    the delivery is not the probe of a disabled subscription, or no longer is.
+    """
+    row = _probed_by(probe)
+    if row is None or row.disabled is None:
+        return False
+    row.error, row.updated, row.probe = _without_nul(error), utcnow(), None
+    if for_good:
+        row.release_at(None)
+    elif not_before is not None and row.held_due is not None:
+        row.held_due = max(row.held_due, not_before)
+    row.save()
+    hold_for_disabled([row.uuid])
+    return True
+
+
+def expire(max_held: int, max_age: float) -> int:
+    """Give up what is held for more than `max_age` seconds, and the oldest beyond `max_held`.
+
+    `max_held` is for each subscription. Returns how many deliveries expired; they stay on record.
+    """
+    expired = 0
+    while batch := _expire(_too_old(max_age)):
+        expired += batch
+    for subscription, held in _too_many(max_held):
+        for start in range(0, held - max_held, _ROWS_PER_EXPIRY):
+            limit = min(held - max_held - start, _ROWS_PER_EXPIRY)
+            expired += _expire(_oldest_held(subscription, limit))
+    return expired
+
+
+def _release(subscription: UUID, limit: int, now: datetime) -> list[UUID]:
+    """Take the oldest held deliveries up again, beginning with Policy; returns their ids.
+
+    One that a worker may still be sending waits until that worker's lease is over. Part of the
+    caller's transaction.
     """
     rows = (
         EventLogMatch.select(EventLogMatch.uuid)
@@ -121,38 +227,44 @@ def hand_on(subscription: UUID, limit: int, now: datetime) -> list[UUID]:
     return oldest
 
 
-def expire(most: int, seconds: float) -> int:
-    """Give up what is held for longer than `seconds`, and the oldest of what is over `most`.
+def _probe(row: EventMatch, now: datetime, recovery: RecoverySettings) -> None:
+    """Try the oldest, unless one is being tried, and set the time of the next probe."""
+    is_under_way = (
+        EventLogMatch.select()
+        .where(EventLogMatch.uuid == row.probe, EventLogMatch.state.in_(UNDER_WAY))
+        .exists()
+    )
+    if not is_under_way:
+        row.probe = next(iter(_release(row.uuid, 1, now)), None)
+    if row.probe is None and row.disabled is None:  # nothing is held
+        row.release_at(None)
+        return
+    row.probes += 1
+    row.held_due = next_probe(row.probes, now, row.disabled, recovery)
 
-    `most` is for each subscription. Returns how many deliveries that were; each is on record.
-    """
-    expired = 0
-    while some := _expire_some(_too_old(seconds)):
-        expired += some
-    for subscription, held in _too_many(most):
-        for start in range(0, held - most, _ROWS_PER_EXPIRY):
-            limit = min(held - most - start, _ROWS_PER_EXPIRY)
-            expired += _expire_some(_oldest_held(subscription, limit))
-    return expired
+
+def _probed_by(probe: Delivery) -> EventMatch | None:
+    row = select_for_update(EventMatch.uuid == probe.subscription.uuid)
+    return row if row is not None and row.probe == probe.uuid else None
 
 
 @reading
-def _too_old(seconds: float) -> list[UUID]:
+def _too_old(max_age: float) -> list[UUID]:
     rows = EventLogMatch.select(EventLogMatch.uuid).where(
         EventLogMatch.state == State.HELD,
-        EventLogMatch.created < utcnow() - timedelta(seconds=seconds),
+        EventLogMatch.created < utcnow() - timedelta(seconds=max_age),
     )
     return [row.uuid for row in rows.limit(_ROWS_PER_EXPIRY)]
 
 
 @reading
-def _too_many(most: int) -> list[tuple[UUID, int]]:
+def _too_many(max_held: int) -> list[tuple[UUID, int]]:
     held = peewee.fn.COUNT(EventLogMatch.uuid)
     rows = (
         EventLogMatch.select(EventLogMatch.event_match, held.alias("held"))
         .where(EventLogMatch.state == State.HELD)
         .group_by(EventLogMatch.event_match)
-        .having(held > most)
+        .having(held > max_held)
     )
     counted: Any = rows.tuples()
     return list(counted)
@@ -167,7 +279,7 @@ def _oldest_held(subscription: UUID, limit: int) -> list[UUID]:
 
 
 @writing
-def _expire_some(uuids: Sequence[UUID]) -> int:
+def _expire(uuids: Sequence[UUID]) -> int:
     return (
         EventLogMatch.update(state=State.EXPIRED, due=None, leased=None, updated=utcnow())
         .where(EventLogMatch.uuid.in_(uuids), EventLogMatch.state == State.HELD)
@@ -188,5 +300,6 @@ def _hold(subscriptions: Collection[UUID], now: datetime) -> None:
     ).execute()
 
 
-def _storable(text: str) -> str:
+def _without_nul(text: str) -> str:
+    """Return a text that PostgreSQL stores, which refuses NUL."""
     return text.replace("\0", "\ufffd")

@@ -1,15 +1,60 @@
-"""The revision of all subscriptions: a number that every change of one of them advances."""
+"""What workers read of subscriptions, up to date by a revision that every change advances."""
 
-from pacifica.notifications.orm.models import DB, Counter
-from pacifica.notifications.orm.transaction import reading, writing
+import json
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from pacifica.notifications.orm import DB, Counter, EventMatch, reading, writing
+from pacifica.notifications.subscriptions import Subscription
 
 _NAME = "subscriptions"
+_ROWS_PER_READ = 500
+
+
+@dataclass(frozen=True)
+class Change:
+    """A changed subscription as matching sees it; `jsonpath` is None when nothing may match."""
+
+    uuid: UUID
+    jsonpath: str | None
+
+
+@dataclass(frozen=True)
+class StoredSubscription:
+    """A subscription as it is stored; `value` is None when its row cannot be read."""
+
+    value: Subscription | None
+    disabled: bool
+    deleted: bool
+    probe: UUID | None
+
+
+class SubscriptionCache:
+    """Subscriptions as they were read, until any subscription changes; about `max_size` of them."""
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
+        self._lock = threading.Lock()
+        self._revision = -1
+        self._cached: dict[UUID, StoredSubscription] = {}
+
+    def at(self, revision: int, uuids: Collection[UUID]) -> dict[UUID, StoredSubscription]:
+        """Return subscriptions as they were at a revision that was current before, or later."""
+        with self._lock:
+            if revision != self._revision or len(self._cached) > self._max_size:
+                self._revision, self._cached = revision, {}
+            absent = [uuid for uuid in uuids if uuid not in self._cached]
+            self._cached |= read_subscriptions(absent)
+            return {uuid: self._cached[uuid] for uuid in uuids if uuid in self._cached}
 
 
 @reading
 def current_revision() -> int:
     """Return the newest revision whose change is committed."""
-    # As text: it is asked twice for each batch, and peewee takes as long as the database.
+    # As text: it is read twice for each batch, and peewee takes as long as the database.
     sql = f"SELECT value FROM notificationcounter WHERE name = {DB.param}"  # noqa: S608 no value
     ((value,),) = DB.execute_sql(sql, (_NAME,)).fetchall()
     return value
@@ -24,3 +69,72 @@ def advance_revision() -> int:
     """
     Counter.update(value=Counter.value + 1).where(Counter.name == _NAME).execute()
     return current_revision()
+
+
+@reading
+def changed_since(revision: int, upto: int) -> list[Change]:
+    """Return what changed after `revision`, up to `upto`, as matching sees it now."""
+    rows = EventMatch.select(
+        EventMatch.uuid,
+        EventMatch.jsonpath,
+        EventMatch.disabled,
+        EventMatch.deleted,
+        EventMatch.holding,
+    ).where(EventMatch.revision > revision, EventMatch.revision <= upto)
+    return [Change(row.uuid, _matched_jsonpath(row)) for row in rows.iterator()]
+
+
+def read_subscriptions(uuids: Collection[UUID]) -> dict[UUID, StoredSubscription]:
+    """Return subscriptions as they are stored now."""
+    wanted = list(uuids)
+    found: dict[UUID, StoredSubscription] = {}
+    for start in range(0, len(wanted), _ROWS_PER_READ):
+        found.update(_read(wanted[start : start + _ROWS_PER_READ]))
+    return found
+
+
+def _matched_jsonpath(row: EventMatch) -> str | None:
+    is_matched = row.deleted is None and (row.disabled is None or row.holding)
+    return row.jsonpath if is_matched else None
+
+
+@reading
+def _read(uuids: Collection[UUID]) -> dict[UUID, StoredSubscription]:
+    columns: tuple[Any, ...] = (
+        EventMatch.uuid,
+        EventMatch.user,
+        EventMatch.target_url,
+        EventMatch.extensions,
+        EventMatch.auth,
+        EventMatch.revision,
+        EventMatch.specversion,
+        EventMatch.mode,
+        EventMatch.disabled,
+        EventMatch.deleted,
+        EventMatch.probe,
+    )
+    rows: Any = EventMatch.select(*columns).where(EventMatch.uuid.in_(uuids)).tuples()
+    return {
+        columns[0]: StoredSubscription(
+            _value(*columns), disabled is not None, deleted is not None, probe
+        )
+        for *columns, disabled, deleted, probe in rows
+    }
+
+
+def _value(
+    uuid: UUID,
+    user: str,
+    target: str,
+    extensions: str | None,
+    auth: str | None,
+    *others: Any,
+) -> Subscription | None:
+    """Return what delivering takes; None if the JSON in a column is broken."""
+    try:
+        objects = json.loads(extensions or "{}"), json.loads(auth or "{}")
+    except (ValueError, RecursionError):
+        return None
+    if not all(isinstance(each, dict) for each in objects):
+        return None
+    return Subscription(uuid, user, target, *objects, *others)

@@ -10,7 +10,7 @@ from typing import Self
 
 import certifi
 
-from pacifica.notifications.networks import NO_RULES, Rules
+from pacifica.notifications.subscriptions.networks import NO_RULES, Rules
 from pacifica.notifications.transport.dns import Resolution
 from pacifica.notifications.transport.engine import Engine
 from pacifica.notifications.transport.messages import (

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 
-from pacifica.notifications.networks import Rules
+from pacifica.notifications.subscriptions.networks import Rules
 from pacifica.notifications.transport.messages import Limits, PendingRequest
 
 _MAX_NAMES = 10_000

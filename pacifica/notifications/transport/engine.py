@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pycurl
 
-from pacifica.notifications.networks import Rules
+from pacifica.notifications.subscriptions.networks import Rules
 from pacifica.notifications.transport.dns import DnsCache, Resolution
 from pacifica.notifications.transport.fairqueue import FairQueue
 from pacifica.notifications.transport.messages import Limits, PendingRequest, SendFailure

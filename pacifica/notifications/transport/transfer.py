@@ -9,7 +9,7 @@ from typing import Any
 
 import pycurl
 
-from pacifica.notifications.networks import Rules
+from pacifica.notifications.subscriptions.networks import Rules
 from pacifica.notifications.transport.messages import (
     Limits,
     PendingRequest,

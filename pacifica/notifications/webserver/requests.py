@@ -12,12 +12,13 @@ import cheroot.server
 from cheroot.errors import MaxSizeExceeded
 from cherrypy import _cpwsgi_server
 
-from pacifica.notifications.rest.caller import REPEATED
-from pacifica.notifications.rest.text import encode_text
+from pacifica.notifications.rest.errors import encode_text
 from pacifica.notifications.webserver.chunks import ChunkedBody
 
 _CHEROOT: Any = cheroot.server  # its type stubs leave out what is used here
 _MOST_HEADERS = 200
+# What joins the values of a header that must not be repeated.
+REPEATED = "\0"
 _LINE = re.compile(
     rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00-\x08\x0a-\x1f\x7f]*)"  # RFC 9110, section 5
 )

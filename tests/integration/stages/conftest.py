@@ -1,7 +1,6 @@
 """A worker's stages on a fresh database, between a Policy and targets that tests speak for."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.settings import Settings
 from tests.integration.stages.flow import Flow
+from tests.support.configured import changed
 from tests.support.servers import (
     RecordingServer,
 )
@@ -34,12 +34,12 @@ def other_target() -> Iterator[RecordingServer]:
 
 @pytest.fixture
 def configured(database: str) -> Settings:  # noqa: ARG001 (the settings name that database)
-    return replace(
+    return changed(
         load_settings(),
         policy_timeout=0.4,
         delivery_timeout=2.0,
         delivery_attempts=3,
-        delivery_batch_budget=0.3,
+        delivery_batch_wait=0.3,
     )
 
 
@@ -50,7 +50,7 @@ def make_flow(
     made: list[Flow] = []
 
     def make(**changes: Any) -> Flow:
-        settings = replace(configured, **{"policy_url": policy.url, **changes})
+        settings = changed(configured, **{"notifications_policy_url": policy.url, **changes})
         made.append(Flow(settings, policy, target))
         return made[-1]
 
@@ -58,7 +58,7 @@ def make_flow(
     for flow in made:
         policy.over.set()
         target.over.set()
-        flow.pipeline.close()
+        flow.close()
 
 
 @pytest.fixture

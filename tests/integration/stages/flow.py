@@ -3,27 +3,27 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from pacifica.notifications.app import App
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.events import parse_event
-from pacifica.notifications.orm import EventLogMatch, EventMatch
-from pacifica.notifications.orm.transaction import reading, writing
+from pacifica.notifications.orm import EventLogMatch, EventMatch, reading, writing
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.stages.pipeline import Pipeline
 from pacifica.notifications.store import events, subscriptions
 from pacifica.notifications.store.events import LoggedMatch
-from pacifica.notifications.store.recovery import due_held, hand_on_held
+from pacifica.notifications.store.holding import due_held
 from pacifica.notifications.subscriptions import new_subscription
+from tests.support.configured import changed
 from tests.support.servers import (
     AnswerTriple,
     Received,
     RecordingServer,
 )
+from tests.support.stored import release_or_probe
 
 #: Seconds within which what a test sends has its answer on record.
 ANSWERS = 15.0
@@ -46,7 +46,8 @@ class Flow:
         self.settings = settings
         self.policy = policy
         self.target = target
-        self.pipeline = Pipeline(settings)
+        self.app = App(settings)
+        self.pipeline = self.app.pipeline
 
     def subscribe(self, user: str = "alice", jsonpath: str = "$.data", **body: Any) -> UUID:
         body = {"name": "n", "jsonpath": jsonpath, "target_url": self.target.url, **body}
@@ -54,8 +55,11 @@ class Flow:
 
     def receive(self, document: Any = EVENT) -> UUID:
         event = parse_event(json.dumps(document).encode(), 100)
-        events.record(event)
+        events.record_all([event])
         return event.uuid
+
+    def close(self) -> None:
+        self.app.close()
 
     def run(self) -> None:
         """Take the events that are due all the way, as far as it goes at the first try."""
@@ -150,13 +154,13 @@ def state_of(event: UUID, subscription: UUID) -> str:
 def enable(subscription: UUID, user: str = "alice") -> None:
     enabled = {"disabled": None, "error": None}
     assert subscriptions.update(user, subscription, lambda _stored: enabled)
-    hand_on()
+    release_held()
 
 
-def hand_on(**changes: Any) -> None:
-    """Hand on what is held, where that is due, as the sweep does."""
+def release_held(**changes: Any) -> None:
+    """Release or probe what is held and due, as the sweep does."""
     for subscription in due_held(100):
-        hand_on_held(subscription, replace(load_settings(), **changes))
+        release_or_probe(subscription, changed(load_settings(), **changes))
 
 
 def answering(status: int, body: bytes = b"", **headers: str) -> Callable[[Received], AnswerTriple]:

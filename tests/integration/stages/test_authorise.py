@@ -102,7 +102,7 @@ def test_policy_that_is_not_there_or_does_not_answer_disables_nothing(
     ):
         reasons = []
         for url in (hung.url, shut.url, f"http://127.0.0.1:{free_port()}"):
-            flow = make_flow(policy_url=url)
+            flow = make_flow(notifications_policy_url=url)
             subscription = flow.subscribe()
             event = flow.send()
             match = next(m for m in matches(event) if m.subscription == subscription)
@@ -115,7 +115,7 @@ def test_policy_that_is_not_there_or_does_not_answer_disables_nothing(
 def test_policy_is_asked_again_after_waits_that_double_up_to_a_bound(
     make_flow: Callable[..., Flow],
 ) -> None:
-    flow = make_flow(policy_retry_first=1.0, policy_retry_most=5.0)
+    flow = make_flow(policy_retry_first=1.0, policy_retry_max=5.0)
     flow.policy.answer = answering(503)
     flow.subscribe()
     event = flow.receive()

@@ -157,7 +157,9 @@ def test_target_that_hangs_is_disabled_when_the_horizon_is_over(
 
 def test_policy_that_falls_silent_is_asked_again(make_flow: Callable[..., Flow]) -> None:
     with RawServer(hanging) as policy:
-        flow = make_flow(policy_url=policy.url, policy_timeout=5.0, policy_read_timeout=0.3)
+        flow = make_flow(
+            notifications_policy_url=policy.url, policy_timeout=5.0, policy_read_timeout=0.3
+        )
         flow.subscribe()
         match = match_of(flow.send())
     assert (match.state, match.policy_body) == ("matched", "nothing came for 0.3 s")
@@ -299,7 +301,7 @@ def test_target_is_told_through_how_many_services_the_event_came(
 ) -> None:
     flow.subscribe()
     event = parse_event(json.dumps(EVENT).encode(), 100, came)
-    events.record(event)
+    events.record_all([event])
     flow.run()
     (received,) = flow.target.requests
     assert received.headers[HOPS_HEADER] == sent

@@ -9,8 +9,7 @@ import pytest
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.matching import SubscriptionIndex
-from pacifica.notifications.orm import Counter, EventLog, EventMatch
-from pacifica.notifications.orm.transaction import reading, writing
+from pacifica.notifications.orm import Counter, EventLog, EventMatch, reading, writing
 from pacifica.notifications.store import events, subscriptions
 from tests.integration.stages.flow import (
     EVENT,
@@ -182,7 +181,7 @@ def test_event_that_cannot_be_recorded_does_not_keep_others_of_its_batch(
 def test_events_that_a_slow_batch_has_not_come_to_are_left_to_others(
     make_flow: Callable[..., Flow],
 ) -> None:
-    flow = make_flow(lease=0.0)
+    flow = make_flow(celery_lease=0.0)
     flow.subscribe()
     ids = [flow.receive() for _ in range(3)]
     flow.run()

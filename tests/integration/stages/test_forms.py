@@ -9,7 +9,7 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from standardwebhooks import Webhook
 
-from pacifica.notifications.store import subscriptions, wishes
+from pacifica.notifications.store import subscriptions
 from tests.integration.stages.flow import EVENT, Flow, answering, enable, match_of, row
 from tests.support.servers import AnswerTriple, Received
 
@@ -26,10 +26,11 @@ EVENT_1_0 = {
 SECRETS = [f"whsec_{base64.b64encode(bytes([each]) * 24).decode()}" for each in (1, 2)]
 
 
-def wish(flow: Flow, specversion: str = "", mode: str = "structured", **body: Any) -> UUID:
+def subscribe(flow: Flow, specversion: str = "", mode: str = "structured", **body: Any) -> UUID:
     """Subscribe to events in a form."""
     subscription = flow.subscribe(**body)
-    assert wishes.change_wish("alice", subscription, {"specversion": specversion, "mode": mode})
+    changes = {"specversion": specversion, "mode": mode}
+    assert subscriptions.change_delivery_format("alice", subscription, changes)
     return subscription
 
 
@@ -54,7 +55,7 @@ def test_target_gets_an_event_of_1_0_in_its_own_version(flow: Flow) -> None:
 def test_target_gets_what_the_sdk_reads_when_it_wants_a_later_version(
     flow: Flow, specversion: str, mode: str, document: dict[str, Any]
 ) -> None:
-    wish(flow, specversion, mode)
+    subscribe(flow, specversion, mode)
     received = sent(flow, document)
     read = from_http_event(HTTPMessage(dict(received.headers), received.body))
     assert read.get_specversion() == specversion
@@ -65,7 +66,7 @@ def test_target_gets_what_the_sdk_reads_when_it_wants_a_later_version(
 
 
 def test_target_gets_an_event_of_1_0_as_0_1_when_it_wants_that(flow: Flow) -> None:
-    wish(flow, "0.1")
+    subscribe(flow, "0.1")
     received = sent(flow)
     assert received.headers["Content-Type"] == "application/json"
     document = json.loads(received.body)
@@ -74,7 +75,7 @@ def test_target_gets_an_event_of_1_0_as_0_1_when_it_wants_that(flow: Flow) -> No
 
 
 def test_target_gets_an_event_of_0_1_in_binary_mode_when_it_wants_that(flow: Flow) -> None:
-    wish(flow, mode="binary", extensions={"own": [1]})
+    subscribe(flow, mode="binary", extensions={"own": [1]})
     received = sent(flow, EVENT)
     assert received.headers["CE-CloudEventsVersion"] == '"0.1"'
     assert received.headers["CE-X-own"] == "[1]"
@@ -82,7 +83,7 @@ def test_target_gets_an_event_of_0_1_in_binary_mode_when_it_wants_that(flow: Flo
 
 
 def test_policy_gets_the_0_1_form_whatever_the_target_wants(flow: Flow) -> None:
-    wish(flow, "1.0", "binary")
+    subscribe(flow, "1.0", "binary")
     sent(flow)
     (asked,) = flow.policy.requests
     document = json.loads(asked.body)
@@ -109,11 +110,11 @@ def test_subscription_is_disabled_when_the_events_version_has_no_such_extension(
     assert match_of(event).state == "delivered"
 
 
-def test_wish_is_followed_by_what_is_under_way(flow: Flow) -> None:
+def test_delivery_under_way_has_the_new_format(flow: Flow) -> None:
     subscription = flow.subscribe()
 
     def changed_and_allowed(_received: Received) -> AnswerTriple:
-        wishes.change_wish("alice", subscription, {"specversion": "1.0"})
+        subscriptions.change_delivery_format("alice", subscription, {"specversion": "1.0"})
         return 200, {}, b""
 
     flow.policy.answer = changed_and_allowed
@@ -121,21 +122,21 @@ def test_wish_is_followed_by_what_is_under_way(flow: Flow) -> None:
     assert json.loads(received.body)["specversion"] == "1.0"
 
 
-def test_wish_is_followed_by_what_is_sent_next(flow: Flow) -> None:
+def test_next_delivery_has_the_new_format(flow: Flow) -> None:
     subscription = flow.subscribe()
     flow.send()
-    wishes.change_wish("alice", subscription, {"mode": "binary"})
+    subscriptions.change_delivery_format("alice", subscription, {"mode": "binary"})
     flow.send()
     before, after = flow.target.requests
     assert "CE-EventID" not in before.headers
     assert "CE-EventID" in after.headers
 
 
-def test_failure_does_not_disable_what_the_owner_wished_otherwise_meanwhile(flow: Flow) -> None:
+def test_failure_does_not_disable_when_the_owner_changed_the_format_meanwhile(flow: Flow) -> None:
     subscription = flow.subscribe()
 
     def changed_and_refused(_received: Received) -> AnswerTriple:
-        wishes.change_wish("alice", subscription, {"specversion": "1.0"})
+        subscriptions.change_delivery_format("alice", subscription, {"specversion": "1.0"})
         return 415, {}, b""
 
     flow.target.answer = changed_and_refused
@@ -149,7 +150,7 @@ def test_failure_does_not_disable_what_the_owner_wished_otherwise_meanwhile(flow
 @pytest.mark.parametrize("mode", ["structured", "binary"])
 def test_target_can_prove_who_sent_an_event_by_either_secret(flow: Flow, mode: str) -> None:
     auth = {"type": "signature", "signature": {"secrets": SECRETS}}
-    wish(flow, mode=mode, auth=auth)
+    subscribe(flow, mode=mode, auth=auth)
     received = sent(flow)
     for secret in SECRETS:
         Webhook(secret).verify(received.body, dict(received.headers))

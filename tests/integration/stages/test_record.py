@@ -82,7 +82,7 @@ def test_answer_is_recorded_when_an_outage_of_the_database_is_over(
 def test_delivery_is_made_again_when_the_database_stays_away_for_its_lease(
     make_flow: Callable[..., Flow], database: str, said: Callable[[str], bool]
 ) -> None:
-    flow = make_flow(lease=1.0)
+    flow = make_flow(celery_lease=1.0)
     event, answers = sent(flow)
     with without_table(database):
         answers.set()
@@ -101,7 +101,7 @@ def test_worker_ends_when_the_database_takes_no_answer(
     with without_table(database):
         answers.set()
         eventually(lambda: said("not on record yet"))
-        flow.pipeline.close()
+        flow.close()
         assert said("made again")
     assert match_of(event).state == "allowed"
 

@@ -8,19 +8,18 @@ from uuid import UUID
 import pytest
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.orm import EventLogMatch, EventMatch
-from pacifica.notifications.orm.transaction import reading, writing
+from pacifica.notifications.orm import EventLogMatch, EventMatch, reading, writing
 from pacifica.notifications.store import subscriptions
 from tests.integration.stages.flow import (
     Flow,
     answering,
     due_of,
     enable,
-    hand_on,
     make_due,
     match_of,
     matches,
     policy_of_users,
+    release_held,
     row,
     state_of,
 )
@@ -65,7 +64,7 @@ def make_held_due() -> None:
 def probe(flow: Flow, *ids: UUID) -> None:
     """Let the time of the next probe come, and take what that leads to all the way."""
     make_held_due()
-    hand_on()
+    release_held()
     flow.deliver(flow.authorise(list(ids)))
 
 
@@ -93,7 +92,7 @@ def test_subscription_is_enabled_and_all_released_when_its_probe_arrives(flow: F
     enabled = row(subscription)
     assert (enabled.disabled, enabled.error, enabled.holding) == (None, None, False)
 
-    hand_on()
+    release_held()
     flow.deliver(flow.authorise([first, second, third]))
     assert {match_of(event).state for event in (first, second, third)} == {"delivered"}
     assert len(flow.target.requests) == tried + 3
@@ -109,7 +108,7 @@ def test_held_deliveries_follow_oldest_first_some_at_a_time_when_the_probe_arriv
     probe(flow, *sent)
     assert held_events() == sent[1:]
     for left in (sent[3:], sent[5:], [], []):
-        hand_on(release_batch=2)
+        release_held(holding_release_batch=2)
         assert held_events() == left
     flow.deliver(flow.authorise(sent))
     assert {match_of(event).state for event in sent} == {"delivered"}
@@ -188,7 +187,7 @@ def test_next_one_is_probed_at_once_when_policy_denies_the_probe(flow: Flow) -> 
     assert row(subscription).disabled is not None
 
     flow.policy.answer = answering(200)
-    hand_on()
+    release_held()
     flow.deliver(flow.authorise([second]))
     assert match_of(second).state == "delivered"
     assert row(subscription).disabled is None
@@ -229,7 +228,7 @@ def test_other_deliveries_stay_held_while_a_probe_is_under_way(flow: Flow) -> No
     flow.subscribe()
     first = flow.send()
     make_held_due()
-    hand_on()
+    release_held()
     assert match_of(first).state == "matched"
     second = flow.send()
     assert (match_of(first).state, match_of(second).state) == ("matched", "held")
@@ -244,7 +243,7 @@ def test_owner_who_enables_during_a_probe_gets_each_delivery_once(flow: Flow) ->
     first, second = flow.send(), flow.send()
     tried = len(flow.target.requests)
     make_held_due()
-    hand_on()
+    release_held()
     enable(subscription)
     flow.target.answer = answering(200)
     flow.deliver(flow.authorise([first, second]))
@@ -257,7 +256,7 @@ def test_owner_who_disables_during_a_probe_has_it_held(flow: Flow) -> None:
     subscription = flow.subscribe()
     event = flow.send()
     make_held_due()
-    hand_on()
+    release_held()
     moment = utcnow()
     assert subscriptions.update("alice", subscription, lambda _stored: {"disabled": moment})
     flow.target.answer = answering(200)
@@ -284,7 +283,7 @@ def test_deliveries_are_held_and_nothing_disabled_when_policy_is_silent_past_its
 
     flow.policy.answer = answering(200)
     probe(flow, first)
-    hand_on()
+    release_held()
     flow.deliver(flow.authorise([first, second]))
     assert {match.state for event in (first, second) for match in matches(event)} == {"delivered"}
     assert (len(flow.target.requests), len(other_target.requests)) == (2, 2)
@@ -299,7 +298,7 @@ def test_held_deliveries_are_released_when_policy_denies_after_its_outage(
     first, second = flow.send(), flow.send()
     flow.policy.answer = answering(412)
     probe(flow, first)
-    hand_on()
+    release_held()
     flow.authorise([second])
     assert (match_of(first).state, match_of(second).state) == ("denied", "denied")
 

@@ -13,9 +13,9 @@ from tests.integration.stages.flow import (
     attempts_of,
     due_of,
     due_within,
-    hand_on,
     make_due,
     match_of,
+    release_held,
     row,
     state_of,
 )
@@ -140,7 +140,7 @@ def test_next_probe_is_not_before_the_retry_after_of_the_one_that_failed(
     event = flow.send()
     flow.target.answer = answering(429, Retry_After="7200")
     make_held_due()
-    hand_on()
+    release_held()
     flow.deliver(flow.authorise([event]))
     assert len(flow.target.requests) == 2
     assert match_of(event).state == "held"
@@ -154,7 +154,7 @@ def test_probe_waits_as_well_when_the_target_asks_for_it(make_flow: Callable[...
     event = flow.send()
     assert row(subscription).disabled is not None
     make_held_due()
-    hand_on()
+    release_held()
     flow.deliver(flow.authorise([event]))
     make_due(timedelta(0))
     assert len(flow.target.requests) == 1

@@ -9,8 +9,7 @@ from uuid import UUID
 import pytest
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.orm import EventLogMatch
-from pacifica.notifications.orm.transaction import reading
+from pacifica.notifications.orm import EventLogMatch, reading
 from tests.integration.stages.flow import (
     Flow,
     answering,
@@ -21,6 +20,7 @@ from tests.integration.stages.flow import (
     matches,
     row,
 )
+from tests.support.configured import changed
 from tests.support.servers import (
     AnswerTriple,
     RawServer,
@@ -73,7 +73,7 @@ def test_close_waits_for_answers_that_are_late(make_flow: Callable[..., Flow]) -
     flow.target.answer = late
     subscription = flow.subscribe()
     event = flow.hand_over()
-    flow.pipeline.close()
+    flow.close()
     assert match_of(event).state == "held"
     assert row(subscription).disabled is not None
 
@@ -86,8 +86,8 @@ def test_answer_that_a_worker_did_not_wait_for_at_its_end_is_no_attempt(
     subscription = ending.subscribe()
     event = ending.hand_over()
     ending.target.wait_for(1)
-    ending.pipeline.settings = replace(ending.settings, delivery_timeout=0.0)
-    ending.pipeline.close()
+    ending.app.settings = changed(ending.settings, delivery_timeout=0.0)
+    ending.close()
     assert match_of(event).target_body == "transport closed"
     assert row(subscription).disabled is None
     assert attempts_of(event) == 0
@@ -99,9 +99,7 @@ def test_answer_that_a_worker_did_not_wait_for_at_its_end_is_no_attempt(
 def test_target_with_more_deliveries_than_can_wait_is_not_disabled_for_it(
     make_flow: Callable[..., Flow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flow = make_flow(
-        delivery_attempts=1, delivery_connections_per_host=1, delivery_batch_budget=0.0
-    )
+    flow = make_flow(delivery_attempts=1, delivery_connections_per_host=1, delivery_batch_wait=0.0)
     transport = flow.pipeline.deliverer._transport
     monkeypatch.setattr(transport, "_limits", replace(transport._limits, queue=1))
 
@@ -127,12 +125,12 @@ def test_slow_target_gets_nothing_twice_when_deliveries_wait_longer_than_their_l
     make_flow: Callable[..., Flow],
 ) -> None:
     flow = make_flow(
-        lease=0.8,
+        celery_lease=0.8,
         delivery_busy_wait=0.05,
         delivery_connect_timeout=0.1,
         delivery_timeout=0.3,
         delivery_connections_per_host=1,
-        delivery_batch_budget=0.05,
+        delivery_batch_wait=0.05,
     )
 
     def slow(_received: Received) -> AnswerTriple:
@@ -156,7 +154,7 @@ def test_worker_gives_up_what_waits_for_its_turn_before_another_one_may_take_it(
     make_flow: Callable[..., Flow],
 ) -> None:
     short = {
-        "lease": 1.5,
+        "celery_lease": 1.5,
         "delivery_connect_timeout": 0.1,
         "delivery_timeout": 1.0,
         "delivery_connections_per_host": 1,
@@ -182,7 +180,7 @@ def test_worker_gives_up_what_waits_for_its_turn_before_another_one_may_take_it(
 
 
 def test_two_workers_deliver_what_there_is_once(make_flow: Callable[..., Flow]) -> None:
-    first, second = make_flow(event_batch=8), make_flow(event_batch=8)
+    first, second = make_flow(celery_event_batch=8), make_flow(celery_event_batch=8)
     first.subscribe()
     ids = [first.receive() for _ in range(20)]
     for flow in (first, second, first):
@@ -195,7 +193,7 @@ def test_two_workers_deliver_what_there_is_once(make_flow: Callable[..., Flow]) 
 def test_deliveries_wait_untried_when_too_much_is_under_way(
     make_flow: Callable[..., Flow], bound: dict[str, int]
 ) -> None:
-    flow = make_flow(delivery_attempts=1, delivery_batch_budget=0.1, delivery_busy_wait=0, **bound)
+    flow = make_flow(delivery_attempts=1, delivery_batch_wait=0.1, delivery_busy_wait=0, **bound)
     answered = threading.Event()
     flow.target.answer = lambda _received: (200, {}, str(answered.wait(10)).encode())
     for number in range(6):
@@ -216,7 +214,7 @@ def test_deliveries_wait_untried_when_too_much_is_under_way(
 
 
 def test_nothing_is_taken_when_no_more_may_be_under_way(make_flow: Callable[..., Flow]) -> None:
-    flow = make_flow(delivery_batch_budget=0.1, delivery_unfinished=1)
+    flow = make_flow(delivery_batch_wait=0.1, delivery_unfinished=1)
     flow.target.answer = lambda _received: (200, {}, str(flow.target.over.wait(10)).encode())
     flow.subscribe()
     flow.hand_over()

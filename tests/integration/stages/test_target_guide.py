@@ -12,9 +12,9 @@ from uuid import UUID
 
 import pytest
 
+from pacifica.notifications.delivery.handshake import objection, question
 from pacifica.notifications.flow import Delivery
-from pacifica.notifications.handshake import objection, question
-from pacifica.notifications.store import subscriptions, wishes
+from pacifica.notifications.store import subscriptions
 from pacifica.notifications.store.deliveries import events_of
 from pacifica.notifications.subscriptions import Subscription, new_subscription
 from pacifica.notifications.transport import Transport
@@ -43,10 +43,10 @@ def functions(caption: str) -> dict[str, Any]:
     return names
 
 
-def delivered(flow: Flow, wish: dict[str, str] | None = None, **body: Any) -> Received:
+def delivered(flow: Flow, changes: dict[str, str] | None = None, **body: Any) -> Received:
     """Return what the target got of the page's event."""
     subscription = flow.subscribe(**body)
-    assert wishes.change_wish("alice", subscription, wish or {})
+    assert subscriptions.change_delivery_format("alice", subscription, changes or {})
     flow.receive(EVENT)
     flow.run()
     subscriptions.delete("alice", subscription)

@@ -1,7 +1,6 @@
 """A migrated database on every engine, for the tests of the store."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -9,6 +8,7 @@ from pacifica.notifications.config import load_settings
 from pacifica.notifications.settings import Settings
 from tests.integration.store.recovering import WAITS
 from tests.support import databases
+from tests.support.configured import changed
 from tests.support.stored import forget_rows, migrated_database
 
 
@@ -32,6 +32,6 @@ def database(migrated: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture
 def settings(database: str) -> Settings:  # noqa: ARG001 (the settings name that database)
     """Return settings with which what recovers goes a few steps."""
-    return replace(
-        load_settings(), recovery_waits=WAITS, recovery_horizon=20_000.0, release_batch=2
+    return changed(
+        load_settings(), recovery_waits=WAITS, recovery_horizon=20_000.0, holding_release_batch=2
     )

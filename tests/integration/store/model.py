@@ -103,47 +103,47 @@ class Model:
         self,
         event: UUID,
         asked: dict[UUID, tuple[UUID, str]],
-        idle: list[tuple[UUID, UUID]],
-        most: int,
+        disabled: list[tuple[UUID, UUID]],
+        max_claimed: int,
     ) -> tuple[list[UUID], list[UUID]]:
         """End an event's dispatch, unless that was done, with Policy's verdicts.
 
-        `asked` is a subscription and a verdict for each delivery, and `idle` deliveries of others,
-        which were disabled. Returns what the caller has to send, and what somebody has to.
+        `asked` is a subscription and a verdict for each delivery, and `disabled` are deliveries to
+        disabled subscriptions. Returns what the caller has to send, and what somebody has to.
         """
         received = self.events.get(event)
         if received is None or received.due is Due.NEVER:
             return [], []
         received.due = Due.NEVER
-        taken: list[UUID] = []
-        left: list[UUID] = []
+        claimed: list[UUID] = []
+        unclaimed: list[UUID] = []
         for uuid, (subscription, verdict) in asked.items():
             match = self.matches[uuid] = Match(event, subscription)
-            if verdict == "allow" and len(taken) < most:
+            if verdict == "allow" and len(claimed) < max_claimed:
                 match.go(State.ALLOWED, Due.LATER)
                 match.attempts, match.leased, match.claim = 1, Due.LATER, 1
-                taken.append(uuid)
+                claimed.append(uuid)
             elif verdict == "allow":
                 match.go(State.ALLOWED, Due.NOW)
-                left.append(uuid)
+                unclaimed.append(uuid)
             elif verdict == "deny":
                 match.go(State.DENIED)
             elif verdict == "unknown":
                 match.due, match.attempts = Due.LATER, 1
-        for uuid, subscription in idle:
+        for uuid, subscription in disabled:
             self.matches[uuid] = Match(event, subscription)
         for uuid, (_subscription, verdict) in asked.items():
             if verdict == "hold":
                 self._hold_for_policy(self.matches[uuid])
-        for _uuid, subscription in idle:
+        for _uuid, subscription in disabled:
             if self.subscribers[subscription].disabled:
                 self._hold(subscription)
-        return taken, left
+        return claimed, unclaimed
 
-    def still_served(self, taken: list[UUID]) -> list[UUID]:
-        """Look at the subscriptions of what was taken once more, since some were changed."""
-        served = []
-        for uuid in taken:
+    def still_deliverable(self, claimed: list[UUID]) -> list[UUID]:
+        """Look at the subscriptions of what was claimed once more, since some were changed."""
+        deliverable = []
+        for uuid in claimed:
             match = self.matches[uuid]
             subscriber = self.subscribers[match.subscription]
             if subscriber.deleted:
@@ -152,11 +152,11 @@ class Model:
                 match.leased = Due.NEVER
                 self._hold(match.subscription)
             else:
-                served.append(uuid)
-        return served
+                deliverable.append(uuid)
+        return deliverable
 
     def claim(self, state: State, uuids: list[UUID]) -> set[UUID]:
-        """Take what is due; returns what the claimer gets, without what it may not serve."""
+        """Claim what is due; returns what the claimer gets, without what must not be delivered."""
         claimed = [
             u for u in uuids if self.matches[u].state is state and self.matches[u].due is Due.NOW
         ]
@@ -166,7 +166,7 @@ class Model:
             if state is State.ALLOWED:
                 self.matches[uuid].leased = Due.LATER
                 self.matches[uuid].claim += 1
-        served = set()
+        deliverable = set()
         for uuid in claimed:
             match = self.matches[uuid]
             subscriber = self.subscribers[match.subscription]
@@ -177,8 +177,8 @@ class Model:
                     match.leased = Due.NEVER
                 self._hold(match.subscription)
             else:
-                served.add(uuid)
-        return served
+                deliverable.add(uuid)
+        return deliverable
 
     def disable(self, subscription: UUID, *, recovers: bool = False, holding: bool = True) -> None:
         subscriber = self.subscribers[subscription]
@@ -190,7 +190,7 @@ class Model:
         subscriber.changes += 1
         self._hold(subscription)
 
-    def hand_on(self, subscription: UUID) -> None:
+    def release_or_probe(self, subscription: UUID) -> None:
         subscriber = self.subscribers[subscription]
         held = self.held(subscription)
         if subscriber.probes == 0:
@@ -233,7 +233,7 @@ class Model:
     def answer(self, answer: str, delivery: Delivery, claim: int, changes: int) -> None:
         """Take a target's answer to what was sent with that claim.
 
-        `changes` is the subscriber's when the delivery was taken.
+        `changes` is the subscriber's when the delivery was claimed.
         """
         match = self.matches[delivery.uuid]
         subscriber = self.subscribers[match.subscription]
@@ -283,11 +283,11 @@ class Model:
         elif change == "disable":
             subscriber.probe, subscriber.probes, subscriber.held_due = None, 0, Due.NEVER
 
-    def expire(self, most: int) -> int:
+    def expire(self, max_held: int) -> int:
         over = [
             uuid
             for subscription in self.subscribers
-            for uuid in self.held(subscription)[: -most or None]
+            for uuid in self.held(subscription)[: -max_held or None]
         ]
         for uuid in over:
             self.matches[uuid].go(State.EXPIRED)

@@ -1,18 +1,18 @@
-"""Subscriptions that are to recover, and the steps that they go."""
+"""Subscriptions that are to recover, and the steps on their way."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.flow import Delivery, Outcome, Ruling, State
-from pacifica.notifications.orm import EventLogMatch, EventMatch
-from pacifica.notifications.orm.transaction import reading
+from pacifica.notifications.orm import EventLogMatch, EventMatch, reading
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.store import deliveries, holding, recovery, subscriptions
+from pacifica.notifications.store import deliveries, holding, subscriptions
 from tests.support.stored import (
     LEASE,
     deliveries_of,
     matched,
+    release_or_probe,
     row,
     state,
     subscribe,
@@ -40,9 +40,9 @@ def held_for_policy(count: int, settings: Settings) -> tuple[UUID, list[UUID]]:
     old = [one(matched(subscription)) for _ in range(count)]
     for age, delivery in enumerate(reversed(old), start=1):
         write(EventLogMatch, [delivery], created=utcnow() - timedelta(minutes=age))
-    due = utcnow() + timedelta(seconds=settings.recovery_waits[0])
+    due = utcnow() + timedelta(seconds=settings.recovery.waits[0])
     for delivery in old:
-        rule(take_matched(delivery), State.HELD, due)
+        rule(claim_for_policy(delivery), State.HELD, due)
     assert states(old) == ["held"] * count
     return subscription, old
 
@@ -61,15 +61,15 @@ def event_of(delivery: UUID) -> UUID:
     return EventLogMatch.get_by_id(delivery).event_log_id
 
 
-def take_matched(delivery: UUID) -> Delivery:
-    (taken,) = deliveries.claim_matched([event_of(delivery)], LEASE, 10)
-    assert taken.uuid == delivery
-    return taken
+def claim_for_policy(delivery: UUID) -> Delivery:
+    (claimed,) = deliveries.claim_matched([event_of(delivery)], LEASE, 10)
+    assert claimed.uuid == delivery
+    return claimed
 
 
-def take_allowed(delivery: UUID) -> Delivery:
-    (taken,) = deliveries.claim_allowed([delivery], LEASE, 1000)
-    return taken
+def claim_to_send(delivery: UUID) -> Delivery:
+    (claimed,) = deliveries.claim_allowed([delivery], LEASE, 1000)
+    return claimed
 
 
 def rule(delivery: Delivery, given: State, probe_due: datetime | None = None) -> None:
@@ -99,18 +99,18 @@ def let_held_be_due(subscription: UUID) -> None:
 
 
 def sweep(settings: Settings) -> None:
-    """Hand on what is due, once, as a worker does."""
-    for subscription in recovery.due_held(100):
-        recovery.hand_on_held(subscription, settings)
+    """Release or probe what is due, once, as a worker does."""
+    for subscription in holding.due_held(100):
+        release_or_probe(subscription, settings)
 
 
 def probe(subscription: UUID, settings: Settings) -> Delivery:
     """Let the time of the next probe come; returns the probe as one that is to be sent."""
     let_held_be_due(subscription)
     sweep(settings)
-    taken = take_matched(row(EventMatch, subscription).probe)
-    rule(taken, State.ALLOWED)
-    return take_allowed(taken.uuid)
+    claimed = claim_for_policy(row(EventMatch, subscription).probe)
+    rule(claimed, State.ALLOWED)
+    return claim_to_send(claimed.uuid)
 
 
 def waits(subscription: UUID) -> float | None:

@@ -1,4 +1,4 @@
-"""Everybody at once, on every engine: what was received arrives in the end all the same."""
+"""Owners and workers at once, on every engine: all that was received arrives in the end."""
 
 import itertools
 import random
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import UUID
 
 import pytest
@@ -14,26 +14,33 @@ import pytest
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.flow import Delivery, Matched, Outcome, Ruling, State
-from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch
-from pacifica.notifications.orm.transaction import reading, writing
+from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch, reading, writing
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.store import deliveries, events, recovery, subscriptions
-from pacifica.notifications.store.dispatching import intended, record_dispatched
-from pacifica.notifications.store.revisions import current_revision
-from pacifica.notifications.store.serving import KnownSubscriptions
-from tests.support.stored import LEASE, claim_events, claim_suspect, receive, received, subscribe
+from pacifica.notifications.store import deliveries, events, holding, subscriptions
+from pacifica.notifications.store.dispatching import plan_dispatch, record_dispatched
+from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
+from tests.support.configured import changed
+from tests.support.stored import (
+    LEASE,
+    claim_events,
+    claim_suspect,
+    receive,
+    received,
+    release_or_probe,
+    subscribe,
+)
 
 ROUNDS = 40
 ALL = 1000
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_everything_arrives_when_all_had_been_at_work_at_once(
+def test_everything_arrives_when_owners_and_workers_work_at_once(
     settings: Settings, seed: int
 ) -> None:
     to = [subscribe() for _ in range(3)]
     received(5)
-    hurried = replace(settings, recovery_waits=(0.0,), release_batch=3)
+    hurried = changed(settings, recovery_waits=(0.0,), holding_release_batch=3)
 
     def work(answers: Answers) -> None:
         dispatch(to, answers)
@@ -42,8 +49,8 @@ def test_everything_arrives_when_all_had_been_at_work_at_once(
 
     def sweep(_answers: Answers) -> None:
         assert not stuck()
-        for subscription in recovery.due_held(ALL):
-            recovery.hand_on_held(subscription, hurried)
+        for subscription in holding.due_held(ALL):
+            release_or_probe(subscription, hurried)
 
     def own(answers: Answers) -> None:
         receive()
@@ -67,7 +74,7 @@ def test_everything_arrives_when_all_had_been_at_work_at_once(
 
 @dataclass(frozen=True)
 class Answers:
-    """What Policy and targets say: anything, or only what one wishes for."""
+    """What Policy and targets answer: anything, or only success."""
 
     chance: random.Random
     all_good: bool = False
@@ -79,7 +86,7 @@ class Answers:
 
 
 def at_once(all_of: list[Callable[[Answers], None]], seed: int) -> None:
-    """Have each done again and again beside the others; one that finds no turn was cut off."""
+    """Repeat each action beside the others; one that the database refuses was cut off."""
     start = threading.Barrier(len(all_of))
 
     def again_and_again(number: int) -> None:
@@ -97,10 +104,10 @@ def dispatch(to: list[UUID], answers: Answers) -> None:
     suspects = [claim_suspect(uuid) for uuid in events.suspect_events(ALL)]
     for event in itertools.chain(claim_events(), *suspects):
         matched = Matched(event, tuple(to))
-        intent = intended([matched], current_revision(), KnownSubscriptions(10))
-        rulings = [ruling(delivery, answers) for delivery in intent.deliveries]
-        dispatched = record_dispatched([event.uuid], intent, rulings, lease=LEASE, most=2)
-        record(dispatched.taken, answers)
+        plan = plan_dispatch([matched], current_revision(), SubscriptionCache(10))
+        rulings = [ruling(delivery, answers) for delivery in plan.deliveries]
+        dispatched = record_dispatched([event.uuid], plan, rulings, lease=LEASE, max_claimed=2)
+        record(dispatched.claimed, answers)
 
 
 def ask_policy(answers: Answers) -> None:
@@ -137,21 +144,21 @@ def outcome(delivery: Delivery, answers: Answers) -> Outcome:
 
 @writing
 def let_everything_be_due() -> None:
-    """Let all leases run out: those who took something were cut off."""
+    """Let all leases end, as if their workers had died."""
     for column in (EventLog.due, EventLogMatch.due, EventMatch.held_due):
         column.model.update({column: utcnow()}).where(column.is_null(False)).execute()
 
 
 @reading
 def stuck() -> bool:
-    """Tell whether something is held for an enabled subscription and nobody will hand it on."""
+    """Tell whether something is held for an enabled subscription and never released."""
     held = EventLogMatch.select().join(EventMatch).where(EventLogMatch.state == State.HELD)
     return held.where(EventMatch.disabled.is_null(), EventMatch.held_due.is_null()).exists()
 
 
 @reading
 def left() -> bool:
-    """Tell whether something has not come to its end."""
+    """Tell whether any delivery is unfinished."""
     ended = (State.DELIVERED, State.DENIED)
     undispatched = EventLog.select().where(EventLog.due.is_null(False)).exists()
     return undispatched or EventLogMatch.select().where(EventLogMatch.state.not_in(ended)).exists()

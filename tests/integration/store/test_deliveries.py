@@ -23,7 +23,7 @@ from tests.support.stored import (
 )
 
 
-def test_claimed_delivery_tells_what_its_subscription_says() -> None:
+def test_claimed_delivery_has_the_values_of_its_subscription() -> None:
     to = subscribe()
     changes = {"extensions": {"é": [1]}, "auth": {"type": "header"}}
     subscriptions.update("alice", to, lambda _stored: changes)
@@ -36,7 +36,7 @@ def test_claimed_delivery_tells_what_its_subscription_says() -> None:
     assert subscription.revision == current_revision()
 
 
-def test_claimed_deliveries_are_nobody_elses_until_the_lease_runs_out() -> None:
+def test_claimed_deliveries_are_not_claimed_again_until_the_lease_ends() -> None:
     event = matched(subscribe(), subscribe())
     (first,) = deliveries.claim_matched([event], LEASE, 1)
     (second,) = deliveries.claim_matched([event], LEASE, 10)
@@ -49,7 +49,7 @@ def test_claimed_deliveries_are_nobody_elses_until_the_lease_runs_out() -> None:
     assert (again.uuid, again.attempts) == (first.uuid, 2)
 
 
-def test_due_functions_tell_what_each_stage_has_to_do() -> None:
+def test_due_functions_return_what_each_stage_has_to_do() -> None:
     to, other = subscribe(), subscribe("bob")
     waiting = matched(to, other)
     _event, sendable = allowed(to, other)
@@ -83,7 +83,7 @@ def test_ruling_is_recorded_with_what_policy_answered(
     assert (logged.matches[0].policy_status, logged.matches[0].policy_body) == ("412", "é 😀")
 
 
-def test_ruling_does_not_take_back_what_was_held_meanwhile() -> None:
+def test_delivery_stays_held_when_a_late_ruling_comes() -> None:
     to = subscribe()
     (claimed,) = deliveries.claim_matched([matched(to)], LEASE, 10)
     holding.disable(to, "broken")
@@ -114,7 +114,7 @@ def test_failed_outcome_of_an_earlier_try_does_not_count() -> None:
     assert state(slow.uuid) == ("delivered", False, 2)
 
 
-def test_outcome_that_the_target_had_no_part_in_is_no_attempt() -> None:
+def test_outcome_is_no_attempt_when_nothing_was_sent() -> None:
     _event, uuids = allowed(subscribe())
     (claimed,) = deliveries.claim_allowed(uuids, LEASE, 1000)
     deliveries.record_outcomes([Outcome(claimed, False, utcnow(), "", "closed", tried=False)])

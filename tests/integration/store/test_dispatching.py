@@ -8,10 +8,9 @@ from pacifica.notifications.flow import Matched, Ruling, State
 from pacifica.notifications.orm import EventLogMatch, EventMatch
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.store import deliveries, holding, subscriptions
-from pacifica.notifications.store.dispatching import Intended, intended, record_dispatched
-from pacifica.notifications.store.revisions import current_revision
-from pacifica.notifications.store.serving import KnownSubscriptions
-from tests.integration.store.recovering import rule, sweep, take_matched
+from pacifica.notifications.store.dispatching import DispatchPlan, plan_dispatch, record_dispatched
+from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
+from tests.integration.store.recovering import claim_for_policy, rule, sweep
 from tests.support.stored import (
     LEASE,
     allowed,
@@ -25,37 +24,37 @@ from tests.support.stored import (
 )
 
 
-def begun(subscription: UUID) -> tuple[UUID, Intended]:
+def begun(subscription: UUID) -> tuple[UUID, DispatchPlan]:
     """Receive an event and begin its dispatch to a subscription."""
     receive()
     (event,) = claim_events()
     matched = [Matched(event, (subscription,))]
-    return event.uuid, intended(matched, current_revision(), KnownSubscriptions(10))
+    return event.uuid, plan_dispatch(matched, current_revision(), SubscriptionCache(10))
 
 
 def test_delivery_is_dropped_when_its_disabled_subscription_was_deleted_meanwhile() -> None:
     subscription = subscribe()
     holding.disable(subscription, "an outage")
-    event, intent = begun(subscription)
+    event, plan = begun(subscription)
     subscriptions.delete("alice", subscription)
-    record_dispatched([event], intent, [], lease=LEASE, most=0)
+    record_dispatched([event], plan, [], lease=LEASE, max_claimed=0)
     (delivery,) = deliveries_of(event)
     assert state(delivery)[0] == State.DROPPED
 
 
 def test_subscription_waits_for_policy_only_when_a_delivery_of_it_was_recorded() -> None:
     subscription = subscribe()
-    event, intent = begun(subscription)
+    event, plan = begun(subscription)
     later = utcnow() + timedelta(hours=1)
-    ruling = Ruling(tuple(intent.deliveries), State.HELD, None, "", "no answer", later)
-    record_dispatched([event], intent, [], lease=LEASE, most=0)
-    record_dispatched([event], intent, [ruling], lease=LEASE, most=0)
+    ruling = Ruling(tuple(plan.deliveries), State.HELD, None, "", "no answer", later)
+    record_dispatched([event], plan, [], lease=LEASE, max_claimed=0)
+    record_dispatched([event], plan, [ruling], lease=LEASE, max_claimed=0)
     assert deliveries_of(event) == []
     found = row(EventMatch, subscription)
     assert (found.held_due, found.probes) == (None, 0)
 
 
-def test_delivery_that_policy_denies_after_a_release_is_nobodys_any_more(
+def test_delivery_has_no_lease_when_policy_denies_it_after_a_release(
     settings: Settings,
 ) -> None:
     subscription = subscribe()
@@ -66,6 +65,6 @@ def test_delivery_that_policy_denies_after_a_release_is_nobodys_any_more(
     sweep(settings)
     assert row(EventLogMatch, delivery).leased == claimed.leased
     let_leases_run_out(EventLogMatch, [delivery])
-    rule(take_matched(delivery), State.DENIED)
+    rule(claim_for_policy(delivery), State.DENIED)
     found = row(EventLogMatch, delivery)
     assert (found.state, found.leased) == (State.DENIED, None)

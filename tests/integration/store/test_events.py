@@ -13,8 +13,7 @@ import pytest
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery
-from pacifica.notifications.orm import EventLog, EventMatch
-from pacifica.notifications.orm.transaction import writing
+from pacifica.notifications.orm import EventLog, EventMatch, writing
 from pacifica.notifications.store import deliveries, events
 from pacifica.notifications.subscriptions import Subscription
 from tests.support import databases
@@ -62,7 +61,7 @@ def test_due_events_are_those_that_wait_longest_first() -> None:
     assert events.due_events(10) == ids[:1:-1]
 
 
-def test_claimed_events_are_nobody_elses_until_the_lease_runs_out() -> None:
+def test_claimed_events_are_not_claimed_again_until_the_lease_ends() -> None:
     ids = received(3)
     assert uuids_of(claim_events(2)) == set(ids[:2])
     assert uuids_of(claim_events()) == set(ids[2:])
@@ -75,24 +74,24 @@ def test_claimed_events_are_nobody_elses_until_the_lease_runs_out() -> None:
     assert uuids_of(claim_events()) == set(ids[1:])
 
 
-def test_claimers_at_once_take_disjoint_sets_that_leave_nothing() -> None:
+def test_concurrent_claims_are_disjoint_and_complete() -> None:
     ids = received(40)
     start = threading.Barrier(4)
 
     def claimer(_number: int) -> list[UUID]:
         start.wait(10)
-        taken: list[UUID] = []
+        claimed: list[UUID] = []
         while some := claim_events(5):
-            taken += [event.uuid for event in some]
-        return taken
+            claimed += [event.uuid for event in some]
+        return claimed
 
     with ThreadPoolExecutor(4) as threads:
-        taken = [uuid for each in threads.map(claimer, range(4)) for uuid in each]
-    assert sorted(taken) == sorted(ids)
+        claimed = [uuid for each in threads.map(claimer, range(4)) for uuid in each]
+    assert sorted(claimed) == sorted(ids)
 
 
 @ONLY_SERVERS
-def test_claim_skips_what_another_one_is_claiming_at_the_moment() -> None:
+def test_claim_skips_what_a_concurrent_one_is_claiming() -> None:
     ids = received(15)
 
     @writing
@@ -107,7 +106,7 @@ def test_claim_skips_what_another_one_is_claiming_at_the_moment() -> None:
     assert claim_while_another_does() == (set(ids[:10]), set(ids[10:]))
 
 
-def test_claim_that_fails_takes_nothing() -> None:
+def test_nothing_is_claimed_when_the_claim_fails() -> None:
     received(2)
 
     @writing
@@ -120,20 +119,20 @@ def test_claim_that_fails_takes_nothing() -> None:
     assert len(claim_events()) == 2
 
 
-def test_claimed_events_have_no_more_bytes_than_asked_but_one_that_is_alone() -> None:
+def test_claimed_events_have_no_more_bytes_than_asked_unless_one_is_alone() -> None:
     for size in (100, 50, 60, 30):
         receive('"' + "x" * (size - 2) + '"')
-    taken = []
+    claimed = []
     while some := events.claim_events(10, 90, LEASE):
-        taken.append([len(event.text) for event in some])
-    assert taken == [[100], [50], [60, 30]]
+        claimed.append([len(event.text) for event in some])
+    assert claimed == [[100], [50], [60, 30]]
 
 
-def test_events_that_are_left_are_due_as_if_nobody_had_taken_them() -> None:
+def test_unclaimed_events_are_due_as_if_nobody_had_claimed_them() -> None:
     ids = received(3)
-    taken = claim_events()
+    claimed = claim_events()
     record_matches(ids[2], [])
-    events.leave_events([event.uuid for event in taken[1:]])
+    events.unclaim_events([event.uuid for event in claimed[1:]])
     assert events.due_events(10) == ids[1:2]
     assert row(EventLog, ids[1]).attempts == 0
     assert row(EventLog, ids[2]).due is None
@@ -206,7 +205,7 @@ def test_purge_deletes_all_there_are_when_they_are_more_than_one_transaction_tak
 ) -> None:
     monkeypatch.setattr(events, "_EVENTS_PER_PURGE", 2)
     for _ in range(5):
-        events.record(Event(uuid4(), "{}"))
+        events.record_all([Event(uuid4(), "{}")])
     assert events.purge([], utcnow() + SOON) == 5
     assert EventLog.select().count() == 0
 
@@ -226,7 +225,7 @@ def test_purge_deletes_old_events_with_their_matches_and_no_others() -> None:
     assert row(EventMatch, to).deleted is None
 
 
-def test_lease_doubles_each_time_an_event_is_taken_up_to_the_longest() -> None:
+def test_lease_doubles_with_each_claim_of_an_event_up_to_the_maximum() -> None:
     event = receive()
     leases = []
     for _ in range(6):
@@ -236,7 +235,7 @@ def test_lease_doubles_each_time_an_event_is_taken_up_to_the_longest() -> None:
     assert leases == [60, 120, 240, 480, 500, 500]
 
 
-def test_lease_is_never_shorter_than_the_first_when_the_longest_is() -> None:
+def test_lease_is_never_shorter_than_the_first_when_the_maximum_is() -> None:
     event = receive()
     claim_events()
     let_leases_run_out(EventLog, [event])
@@ -245,7 +244,7 @@ def test_lease_is_never_shorter_than_the_first_when_the_longest_is() -> None:
     assert timedelta(seconds=LEASE) - SOON < left <= timedelta(seconds=LEASE)
 
 
-def test_event_is_handed_out_alone_when_two_dispatches_did_not_end() -> None:
+def test_event_is_claimed_alone_when_two_dispatches_did_not_end() -> None:
     event = receive()
     for _ in range(2):
         assert events.due_events(10) == [event]

@@ -11,10 +11,12 @@ from pacifica.notifications.config import load_settings
 from pacifica.notifications.flow import Outcome, State
 from pacifica.notifications.orm import EventLogMatch, EventMatch
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.store import deliveries, holding, recovery, subscriptions
+from pacifica.notifications.store import deliveries, holding, subscriptions
 from pacifica.notifications.store.revisions import current_revision
 from tests.integration.store.recovering import (
     answered,
+    claim_for_policy,
+    claim_to_send,
     enable,
     failed,
     held,
@@ -23,8 +25,6 @@ from tests.integration.store.recovering import (
     rule,
     states,
     sweep,
-    take_allowed,
-    take_matched,
 )
 from tests.support.stored import (
     LEASE,
@@ -32,6 +32,7 @@ from tests.support.stored import (
     deliveries_of,
     let_leases_run_out,
     matched,
+    release_or_probe,
     row,
     state,
     subscribe,
@@ -74,18 +75,18 @@ def test_what_is_held_is_released_when_its_owner_enables_the_subscription() -> N
     assert state(held)[0] == "held"
     enabled = {"disabled": None, "error": None}
     subscriptions.update("alice", to, lambda _stored: enabled)
-    assert recovery.due_held(10) == [to]
-    recovery.hand_on_held(to, load_settings())
+    assert holding.due_held(10) == [to]
+    release_or_probe(to, load_settings())
     assert [state(each) for each in (held, sendable)] == [("matched", True, 0)] * 2
     assert state(kept)[0] == "held"
-    assert recovery.due_held(10) == []
+    assert holding.due_held(10) == []
     assert len(deliveries.due_matched(10)) == 2
 
 
 def test_released_delivery_waits_while_a_worker_may_be_sending_it(settings: Settings) -> None:
     to = subscribe()
     (sending,), (waiting,) = (allowed(to)[1] for _ in range(2))
-    leased = take_allowed(sending).leased
+    leased = claim_to_send(sending).leased
     holding.disable(to, "error")
     enable(to)
     sweep(settings)
@@ -99,9 +100,9 @@ def test_released_delivery_waits_no_longer_when_its_worker_has_failed_to_send_it
 ) -> None:
     to = subscribe()
     _event, (sending,) = allowed(to)
-    taken = take_allowed(sending)
+    claimed = claim_to_send(sending)
     holding.disable(to, "error")
-    failed(taken)
+    failed(claimed)
     enable(to)
     sweep(settings)
     assert state(sending) == ("matched", True, 0)
@@ -126,18 +127,18 @@ def test_late_answer_of_an_earlier_claim_says_nothing_about_a_released_delivery(
 ) -> None:
     to = subscribe()
     _event, (delivery,) = allowed(to)
-    late = take_allowed(delivery)
+    late = claim_to_send(delivery)
     holding.disable(to, "error")
     enable(to)
     sweep(settings)
     let_leases_run_out(EventLogMatch, [delivery])
-    rule(take_matched(delivery), State.ALLOWED)
-    taken = take_allowed(delivery)
-    assert taken.attempts == late.attempts
+    rule(claim_for_policy(delivery), State.ALLOWED)
+    claimed = claim_to_send(delivery)
+    assert claimed.attempts == late.attempts
     again = Outcome(late, False, utcnow(), "503", "")
     deliveries.record_outcomes([again])
     assert deliveries.claim_allowed([delivery], LEASE, 1000) == []
-    deliveries.record_outcomes([replace(again, delivery=taken)])
+    deliveries.record_outcomes([replace(again, delivery=claimed)])
     assert uuids_of(deliveries.claim_allowed([delivery], LEASE, 1000)) == {delivery}
 
 
@@ -149,7 +150,7 @@ def test_hold_for_disabled_leaves_enabled_subscriptions_alone() -> None:
     assert sorted(state(each)[0] for each in deliveries_of(event)) == ["held", "matched"]
 
 
-def test_oldest_over_the_bound_expire_for_each_subscription(settings: Settings) -> None:
+def test_oldest_beyond_the_limit_expire_for_each_subscription(settings: Settings) -> None:
     _first, many = held(5)
     _second, few = held(2)
     third, released = held(4)
@@ -164,7 +165,7 @@ def test_oldest_over_the_bound_expire_for_each_subscription(settings: Settings) 
     assert state(many[0])[:2] == ("expired", False)
 
 
-def test_many_expire_when_they_are_more_than_one_transaction_takes(
+def test_all_expire_when_they_are_more_than_one_transaction_takes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(holding, "_ROWS_PER_EXPIRY", 2)
@@ -175,7 +176,7 @@ def test_many_expire_when_they_are_more_than_one_transaction_takes(
     assert states(many) == ["expired"] * 8
 
 
-def test_what_is_held_for_too_long_expires_from_its_match_on() -> None:
+def test_delivery_expires_when_its_match_is_too_long_ago() -> None:
     _subscription, (old, young) = held(2)
     write(EventLogMatch, [old], created=utcnow() - timedelta(seconds=3600))
     write(EventLogMatch, [young], created=utcnow() - timedelta(seconds=3500))

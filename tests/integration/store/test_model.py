@@ -1,7 +1,6 @@
 """The store against a simple model: whatever order things happen in, nothing is lost or stuck."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from itertools import cycle
 from typing import Any
@@ -24,14 +23,13 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery, Matched, Outcome, Ruling, State
-from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch
-from pacifica.notifications.orm.transaction import reading
-from pacifica.notifications.store import deliveries, events, holding, recovery, subscriptions
-from pacifica.notifications.store.dispatching import Intended, intended, record_dispatched
-from pacifica.notifications.store.revisions import current_revision
-from pacifica.notifications.store.serving import KnownSubscriptions
+from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch, reading
+from pacifica.notifications.store import deliveries, events, holding, subscriptions
+from pacifica.notifications.store.dispatching import DispatchPlan, plan_dispatch, record_dispatched
+from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
 from tests.integration.store.model import OPEN, Due, Model, Received, Subscriber
-from tests.support.stored import forget_rows, receive, subscribe, uuids_of
+from tests.support.configured import changed
+from tests.support.stored import forget_rows, receive, release_or_probe, subscribe, uuids_of
 
 LEASE = 1000.0
 WAIT = timedelta(seconds=LEASE)
@@ -47,7 +45,7 @@ ANSWERS = st.lists(ANSWER, min_size=1, max_size=4)
 CHANGES = st.sampled_from(["enable", "enable", "disable", "rename", "rename", "delete"])
 MOSTLY = st.sampled_from([True, True, True, True, False])
 ANY = st.integers(0, ALL)
-MOST_SUBSCRIBERS = 3
+MAX_SUBSCRIBERS = 3
 
 
 def where(holds: Callable[["Model"], object]) -> Any:
@@ -65,12 +63,15 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         forget_rows()
         self.model = Model(RELEASED)
-        self.known = KnownSubscriptions(1)
-        self.dispatching: list[tuple[UUID, Intended]] = []
+        self.cache = SubscriptionCache(1)
+        self.dispatching: list[tuple[UUID, DispatchPlan]] = []
         self.asking: list[Delivery] = []
         self.sending: list[tuple[Delivery, int, int]] = []
-        self.settings = replace(
-            load_settings(), release_batch=RELEASED, recovery_waits=(LEASE,), recovery_horizon=AGES
+        self.settings = changed(
+            load_settings(),
+            holding_release_batch=RELEASED,
+            recovery_waits=(LEASE,),
+            recovery_horizon=AGES,
         )
 
     # Owners, senders of events, and administrators
@@ -83,7 +84,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.receive()
         self.go_on(verdicts, answers)
 
-    @where(lambda model: len(model.subscribers) < MOST_SUBSCRIBERS)
+    @where(lambda model: len(model.subscribers) < MAX_SUBSCRIBERS)
     @rule()
     def subscribe(self) -> None:
         self.model.subscribers[subscribe()] = Subscriber()
@@ -120,8 +121,8 @@ class StoreMachine(RuleBasedStateMachine):
     # Workers
 
     @where(lambda model: any(each.due is Due.NOW for each in model.events.values()))
-    @rule(verdicts=VERDICTS, most=st.integers(0, 3), finishes=MOSTLY)
-    def dispatch(self, verdicts: list[str], most: int, finishes: bool) -> None:
+    @rule(verdicts=VERDICTS, limit=st.integers(0, 3), finishes=MOSTLY)
+    def dispatch(self, verdicts: list[str], limit: int, finishes: bool) -> None:
         due = self.model.due_events(suspect=False)
         suspect = self.model.due_events(suspect=True)
         assert set(events.due_events(ALL)) == set(due)
@@ -134,55 +135,55 @@ class StoreMachine(RuleBasedStateMachine):
         to = tuple(uuid for uuid, each in self.model.subscribers.items() if each.is_matched)
         order = list(self.model.events)
         for event in sorted(claimed, key=lambda event: order.index(event.uuid)):
-            taken = self.model.events[event.uuid]
-            taken.due, taken.attempts = Due.LATER, taken.attempts + 1
-            self.dispatching.append((event.uuid, self.intend(event, to)))
+            received = self.model.events[event.uuid]
+            received.due, received.attempts = Due.LATER, received.attempts + 1
+            self.dispatching.append((event.uuid, self.plan_dispatch(event, to)))
             if finishes:
-                self.record_dispatched(verdicts, most, -1)
+                self.record_dispatched(verdicts, limit, -1)
 
-    def intend(self, event: Event, to: tuple[UUID, ...]) -> Intended:
+    def plan_dispatch(self, event: Event, to: tuple[UUID, ...]) -> DispatchPlan:
         subscribers = self.model.subscribers
-        intent = intended([Matched(event, to)], current_revision(), self.known)
-        asked = [delivery.subscription.uuid for delivery in intent.deliveries]
+        plan = plan_dispatch([Matched(event, to)], current_revision(), self.cache)
+        asked = [delivery.subscription.uuid for delivery in plan.deliveries]
         assert asked == [uuid for uuid in to if not subscribers[uuid].disabled]
-        assert intent.idle == [(event.uuid, uuid) for uuid in to if subscribers[uuid].disabled]
-        return intent
+        assert plan.disabled == [(event.uuid, uuid) for uuid in to if subscribers[uuid].disabled]
+        return plan
 
     @precondition(lambda self: self.dispatching)
-    @rule(verdicts=VERDICTS, most=st.integers(0, 3), which=ANY)
-    def record_dispatched(self, verdicts: list[str], most: int, which: int) -> None:
-        event, intent = take(self.dispatching, which)
-        given = list(zip(intent.deliveries, cycle(verdicts), strict=False))
+    @rule(verdicts=VERDICTS, limit=st.integers(0, 3), which=ANY)
+    def record_dispatched(self, verdicts: list[str], limit: int, which: int) -> None:
+        event, plan = take(self.dispatching, which)
+        given = list(zip(plan.deliveries, cycle(verdicts), strict=False))
         rulings = [_ruling(verdict, delivery) for delivery, verdict in given]
-        changed = current_revision() != intent.revision
-        known = {row.uuid for row in rows(EventLogMatch, EventLogMatch.event_log == event)}
-        dispatched = record_dispatched([event], intent, rulings, lease=LEASE, most=most)
+        changed = current_revision() != plan.revision
+        before = {row.uuid for row in rows(EventLogMatch, EventLogMatch.event_log == event)}
+        dispatched = record_dispatched([event], plan, rulings, lease=LEASE, max_claimed=limit)
         found = {
             row.event_match_id: row.uuid
             for row in rows(EventLogMatch, EventLogMatch.event_log == event)
-            if row.uuid not in known
+            if row.uuid not in before
         }
         asked = {
             delivery.uuid: (delivery.subscription.uuid, verdict) for delivery, verdict in given
         }
-        idle = [(found[uuid], uuid) for _event, uuid in intent.idle if uuid in found]
-        taken, left = self.model.record(event, asked, idle, most)
-        assert dispatched.left == left
+        disabled = [(found[uuid], uuid) for _event, uuid in plan.disabled if uuid in found]
+        claimed, unclaimed = self.model.record(event, asked, disabled, limit)
+        assert dispatched.unclaimed == unclaimed
         if changed:
-            taken = self.model.still_served(taken)
-        assert [delivery.uuid for delivery in dispatched.taken] == taken
-        for delivery in dispatched.taken:
+            claimed = self.model.still_deliverable(claimed)
+        assert [delivery.uuid for delivery in dispatched.claimed] == claimed
+        for delivery in dispatched.claimed:
             changes = self.model.subscribers[delivery.subscription.uuid].changes
             self.sending.append((delivery, 1, changes))
 
     @where(lambda model: model.in_state(State.MATCHED))
-    @rule(verdicts=VERDICTS, finishes=MOSTLY, most=st.integers(1, 3))
-    def ask_policy(self, verdicts: list[str], finishes: bool, most: int) -> None:
+    @rule(verdicts=VERDICTS, finishes=MOSTLY, limit=st.integers(1, 3))
+    def ask_policy(self, verdicts: list[str], finishes: bool, limit: int) -> None:
         matches = self.model.matches
         waiting = self.model.in_state(State.MATCHED)
         due = {matches[uuid].event for uuid in waiting if matches[uuid].due is Due.NOW}
         assert set(deliveries.due_matched(ALL)) == due
-        asked = list(dict.fromkeys(matches[uuid].event for uuid in waiting))[:most]
+        asked = list(dict.fromkeys(matches[uuid].event for uuid in waiting))[:limit]
         expected = self.model.claim(
             State.MATCHED, [uuid for uuid in waiting if matches[uuid].event in asked]
         )
@@ -202,13 +203,13 @@ class StoreMachine(RuleBasedStateMachine):
             self.model.rule(verdict, delivery)
 
     @where(lambda model: model.in_state(State.ALLOWED))
-    @rule(answers=ANSWERS, finishes=MOSTLY, most=st.integers(1, 3))
-    def send(self, answers: list[str], finishes: bool, most: int) -> None:
+    @rule(answers=ANSWERS, finishes=MOSTLY, limit=st.integers(1, 3))
+    def send(self, answers: list[str], finishes: bool, limit: int) -> None:
         allowed = self.model.in_state(State.ALLOWED)
         due = {uuid for uuid in allowed if self.model.matches[uuid].due is Due.NOW}
         assert set(deliveries.due_allowed(ALL)) == due
-        expected = self.model.claim(State.ALLOWED, allowed[:most])
-        claimed = deliveries.claim_allowed(allowed[:most], LEASE, ALL)
+        expected = self.model.claim(State.ALLOWED, allowed[:limit])
+        claimed = deliveries.claim_allowed(allowed[:limit], LEASE, ALL)
         assert uuids_of(claimed) == expected
         for delivery, answer in zip(self.in_order(claimed), cycle(answers), strict=False):
             claim = self.model.matches[delivery.uuid].claim
@@ -252,29 +253,29 @@ class StoreMachine(RuleBasedStateMachine):
     @where(lambda model: any(s.held_due is Due.NOW for s in model.subscribers.values()))
     @rule()
     def sweep(self) -> None:
-        due = recovery.due_held(ALL)
+        due = holding.due_held(ALL)
         subscribers = self.model.subscribers.items()
         assert set(due) == {uuid for uuid, each in subscribers if each.held_due is Due.NOW}
         for subscription in due:
-            recovery.hand_on_held(subscription, self.settings)
-            self.model.hand_on(subscription)
+            release_or_probe(subscription, self.settings)
+            self.model.release_or_probe(subscription)
 
     @where(lambda model: model.in_state(State.HELD))
-    @rule(most=st.integers(0, 3))
-    def expire(self, most: int) -> None:
-        assert holding.expire(most, AGES) == self.model.expire(most)
+    @rule(limit=st.integers(0, 3))
+    def expire(self, limit: int) -> None:
+        assert holding.expire(limit, AGES) == self.model.expire(limit)
 
     @rule(verdicts=VERDICTS, answers=ANSWERS)
     def go_on(self, verdicts: list[str], answers: list[str]) -> None:
-        """Wait, and take whatever is due as far as it goes."""
+        """Wait, and process whatever is due as far as possible."""
         self.let_time_pass()
         self.sweep()
         under_way = len(self.sending)
         self.dispatch(verdicts, ALL, finishes=True)
         for answer, _sent in zip(cycle(answers), self.sending[under_way:], strict=False):
             self.hear_target(answer, -1)
-        self.ask_policy(verdicts, finishes=True, most=ALL)
-        self.send(answers, finishes=True, most=ALL)
+        self.ask_policy(verdicts, finishes=True, limit=ALL)
+        self.send(answers, finishes=True, limit=ALL)
 
     def in_order(self, claimed: list[Delivery]) -> list[Delivery]:
         order = list(self.model.matches)
@@ -317,7 +318,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert (match.due is Due.NEVER) is (match.state not in (State.MATCHED, State.ALLOWED))
 
     def teardown(self) -> None:
-        """Enable everything, and let every answer be the good one: whatever is left arrives."""
+        """Enable everything and let every answer be a success: whatever is open arrives."""
         for which in range(len(self.model.subscribers)):
             self.own("enable", which)
         self.go_on(["allow"], ["2xx"])

@@ -37,7 +37,7 @@ def statements(caplog: pytest.LogCaptureFixture) -> Callable[[Callable[[], Any]]
 
 
 @calls
-def test_same_statements_are_executed_whether_it_is_unknown_deleted_or_anothers(
+def test_same_statements_are_executed_whether_it_is_unknown_deleted_or_of_another_user(
     call: Callable[[UUID], Any], statements: Callable[[Callable[[], Any]], list[str]]
 ) -> None:
     theirs, deleted = subscribe("bob"), subscribe("alice")
@@ -50,7 +50,7 @@ def test_same_statements_are_executed_whether_it_is_unknown_deleted_or_anothers(
 
 
 @calls
-def test_revision_stays_when_it_is_unknown_deleted_or_anothers(
+def test_revision_stays_when_it_is_unknown_deleted_or_of_another_user(
     call: Callable[[UUID], Any],
 ) -> None:
     theirs, deleted = subscribe("bob"), subscribe("alice")
@@ -69,7 +69,7 @@ def test_nobody_waits_for_a_row_of_another_user_that_is_locked(
         pytest.skip("SQLite locks no rows")
     theirs = subscribe("bob")
     with ThreadPoolExecutor(1) as other, DB.atomic():
-        assert holding.locked(EventMatch.uuid == theirs)
+        assert holding.select_for_update(EventMatch.uuid == theirs)
         assert not other.submit(call, theirs).result(timeout=2)
     assert row(EventMatch, theirs).name == "n"
 
@@ -89,16 +89,16 @@ def test_values_of_statements_are_not_logged(
 far = pytest.mark.parametrize("distance", [1, 2, 3, 1000])
 
 
-def create(user: str, most: int) -> UUID:
+def create(user: str, max_per_user: int) -> UUID:
     body = {"name": "n", "jsonpath": "$.data", "target_url": "http://target.invalid/"}
-    return UUID(subscriptions.create(new_subscription(body, user, 4096), most)["uuid"])
+    return UUID(subscriptions.create(new_subscription(body, user, 4096), max_per_user)["uuid"])
 
 
 @far
-def test_creating_is_refused_when_a_user_has_as_many_as_one_may(
+def test_creating_is_refused_when_a_user_has_as_many_as_allowed(
     monkeypatch: pytest.MonkeyPatch, distance: int
 ) -> None:
-    monkeypatch.setattr(subscriptions, "_FAR", distance)
+    monkeypatch.setattr(subscriptions, "_SAFE_DISTANCE", distance)
     mine = [create("alice", 3) for _ in range(3)]
     before = current_revision()
     with pytest.raises(TooMany, match="3"):
@@ -112,10 +112,10 @@ def test_creating_is_refused_when_a_user_has_as_many_as_one_may(
 
 
 @far
-def test_exactly_as_many_are_created_as_one_may_when_many_are_at_once(
+def test_no_more_are_created_than_allowed_when_many_come_at_once(
     monkeypatch: pytest.MonkeyPatch, distance: int
 ) -> None:
-    monkeypatch.setattr(subscriptions, "_FAR", distance)
+    monkeypatch.setattr(subscriptions, "_SAFE_DISTANCE", distance)
 
     def created(_: int) -> bool:
         try:

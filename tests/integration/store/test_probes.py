@@ -8,10 +8,12 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.flow import Ruling, State
 from pacifica.notifications.orm import EventLogMatch, EventMatch
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.store import deliveries, events, holding, recovery, subscriptions
+from pacifica.notifications.store import deliveries, events, holding, subscriptions
 from pacifica.notifications.store.revisions import current_revision
 from tests.integration.store.recovering import (
     answered,
+    claim_for_policy,
+    claim_to_send,
     enable,
     event_of,
     failed,
@@ -22,20 +24,27 @@ from tests.integration.store.recovering import (
     rule,
     states,
     sweep,
-    take_allowed,
-    take_matched,
     waits,
 )
 from tests.support import databases
-from tests.support.stored import LEASE, SOON, let_leases_run_out, matched, row, state, write
+from tests.support.stored import (
+    LEASE,
+    SOON,
+    let_leases_run_out,
+    matched,
+    release_or_probe,
+    row,
+    state,
+    write,
+)
 
 ONLY_SERVERS = pytest.mark.parametrize("migrated", databases.ON_SERVERS, indirect=True)
 
 
-def test_nothing_is_handed_on_before_it_is_due(settings: Settings) -> None:
+def test_nothing_is_released_or_probed_before_it_is_due(settings: Settings) -> None:
     subscription, (delivery,) = held(1)
-    assert recovery.due_held(10) == []
-    recovery.hand_on_held(subscription, settings)
+    assert holding.due_held(10) == []
+    release_or_probe(subscription, settings)
     assert state(delivery)[0] == "held"
     assert row(EventMatch, subscription).probes == 1
 
@@ -43,13 +52,13 @@ def test_nothing_is_handed_on_before_it_is_due(settings: Settings) -> None:
 def test_oldest_held_becomes_the_probe_when_it_is_due(settings: Settings) -> None:
     subscription, (oldest, *others) = held(3)
     let_held_be_due(subscription)
-    assert recovery.due_held(10) == [subscription]
+    assert holding.due_held(10) == [subscription]
     sweep(settings)
     assert state(oldest) == ("matched", True, 0)
     assert states(others) == ["held", "held"]
     assert row(EventMatch, subscription).probe == oldest
-    taken = take_matched(oldest)
-    assert (taken.probe, taken.attempts, taken.failing) == (True, 1, None)
+    claimed = claim_for_policy(oldest)
+    assert (claimed.probe, claimed.attempts, claimed.failing) == (True, 1, None)
 
 
 def test_due_held_gives_the_longest_waiting_first_and_no_more_than_asked(
@@ -58,10 +67,10 @@ def test_due_held_gives_the_longest_waiting_first_and_no_more_than_asked(
     found = [held(1)[0] for _ in range(3)]
     for age, subscription in enumerate(found):
         write(EventMatch, [subscription], held_due=utcnow() - timedelta(seconds=1 + age))
-    assert recovery.due_held(10) == found[::-1]
-    assert recovery.due_held(2) == found[:0:-1]
+    assert holding.due_held(10) == found[::-1]
+    assert holding.due_held(2) == found[:0:-1]
     sweep(settings)
-    assert recovery.due_held(10) == []
+    assert holding.due_held(10) == []
 
 
 def test_schedule_moves_on_with_each_probe_until_its_horizon(settings: Settings) -> None:
@@ -72,7 +81,7 @@ def test_schedule_moves_on_with_each_probe_until_its_horizon(settings: Settings)
         assert state(delivery)[0] == "held"
         seen.append(waits(subscription))
     assert seen == [100, 1000, 5000, 5000]
-    long_ago = utcnow() - timedelta(seconds=settings.recovery_horizon)
+    long_ago = utcnow() - timedelta(seconds=settings.recovery.horizon)
     write(EventMatch, [subscription], disabled=long_ago)
     failed(probe(subscription, settings))
     assert waits(subscription) is None
@@ -84,7 +93,7 @@ def test_schedule_moves_on_with_each_probe_until_its_horizon(settings: Settings)
 def test_last_probe_before_the_horizon_still_enables_when_it_arrives(settings: Settings) -> None:
     subscription, (first, second) = held(2)
     write(
-        EventMatch, [subscription], disabled=utcnow() - timedelta(seconds=settings.recovery_horizon)
+        EventMatch, [subscription], disabled=utcnow() - timedelta(seconds=settings.recovery.horizon)
     )
     last = probe(subscription, settings)
     assert waits(subscription) is None
@@ -105,7 +114,7 @@ def test_probe_that_arrives_enables_and_clears_the_error(settings: Settings) -> 
     assert state(delivery)[0] == "delivered"
 
 
-def test_others_are_released_in_portions_oldest_first_when_the_probe_arrives(
+def test_others_are_released_in_batches_oldest_first_when_the_probe_arrives(
     settings: Settings,
 ) -> None:
     subscription, (_probe, *others) = held(6)
@@ -120,14 +129,14 @@ def test_others_are_released_in_portions_oldest_first_when_the_probe_arrives(
     assert len(deliveries.due_matched(10)) == 5
 
 
-def test_release_ends_when_the_last_portion_was_a_full_one(settings: Settings) -> None:
+def test_release_ends_when_the_last_batch_was_a_full_one(settings: Settings) -> None:
     subscription, (_probe, *others) = held(3)
     answered(probe(subscription, settings))
     sweep(settings)
     assert states(others) == ["matched", "matched"]
-    assert recovery.due_held(10) == [subscription]
+    assert holding.due_held(10) == [subscription]
     sweep(settings)
-    assert recovery.due_held(10) == []
+    assert holding.due_held(10) == []
 
 
 def test_probe_that_fails_says_why_holds_and_keeps_the_schedule(settings: Settings) -> None:
@@ -160,7 +169,7 @@ def test_nothing_is_probed_again_when_the_probe_failed_for_good(settings: Settin
 def test_nothing_is_probed_when_the_failure_that_disabled_was_for_good(settings: Settings) -> None:
     subscription, (delivery,) = held(1, probed=False)
     assert row(EventMatch, subscription).held_due is None
-    recovery.hand_on_held(subscription, settings)
+    release_or_probe(subscription, settings)
     assert state(delivery)[0] == "held"
 
 
@@ -168,7 +177,7 @@ def test_next_one_is_the_probe_at_once_when_policy_denies_the_first(settings: Se
     subscription, (first, second, third) = held(3)
     let_held_be_due(subscription)
     sweep(settings)
-    rule(take_matched(first), State.DENIED)
+    rule(claim_for_policy(first), State.DENIED)
     assert row(EventMatch, subscription).disabled is not None
     sweep(settings)
     assert states([first, second, third]) == ["denied", "matched", "held"]
@@ -180,7 +189,7 @@ def test_probe_waits_for_policy_when_it_gives_no_verdict(settings: Settings) -> 
     subscription, (first, second) = held(2)
     let_held_be_due(subscription)
     sweep(settings)
-    again = Ruling((take_matched(first),), State.MATCHED, utcnow() + SOON, "500", "")
+    again = Ruling((claim_for_policy(first),), State.MATCHED, utcnow() + SOON, "500", "")
     deliveries.record_rulings([again])
     let_held_be_due(subscription)
     sweep(settings)
@@ -203,12 +212,12 @@ def test_probe_is_not_joined_by_another_when_it_takes_longer_than_the_wait(
     assert row(EventMatch, subscription).disabled is None
 
 
-def test_probe_is_anothers_when_its_worker_died(settings: Settings) -> None:
+def test_probe_is_claimed_by_another_worker_when_its_own_died(settings: Settings) -> None:
     subscription, (delivery,) = held(1)
     lost = probe(subscription, settings)
     assert deliveries.claim_allowed([delivery], LEASE, 1000) == []
     let_leases_run_out(EventLogMatch, [delivery])
-    again = take_allowed(delivery)
+    again = claim_to_send(delivery)
     assert (again.probe, again.attempts) == (True, lost.attempts + 1)
     answered(again)
     assert row(EventMatch, subscription).disabled is None
@@ -294,7 +303,7 @@ def test_failing_probe_is_an_ordinary_try_when_its_owner_enabled_meanwhile(
     found = row(EventMatch, subscription)
     assert (found.disabled, found.error) == (None, None)
     assert state(delivery) == ("allowed", True, 1)
-    again = take_allowed(delivery)
+    again = claim_to_send(delivery)
     assert (again.probe, again.attempts) == (False, 2)
 
 
@@ -350,4 +359,4 @@ def test_deleted_subscription_gets_no_more_when_its_probe_is_answered(
     sweep(settings)
     assert states(both) == expected
     assert row(EventMatch, subscription).deleted is not None
-    assert recovery.due_held(10) == []
+    assert holding.due_held(10) == []

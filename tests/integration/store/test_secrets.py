@@ -11,6 +11,7 @@ from cryptography.fernet import Fernet
 
 from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.orm import (
+    DB,
     EventLogMatch,
     EventMatch,
     decrypt_all,
@@ -18,10 +19,9 @@ from pacifica.notifications.orm import (
     reencryption,
 )
 from pacifica.notifications.orm import check_safe as require_safe
-from pacifica.notifications.orm.secrets import Keyring, keyring
+from pacifica.notifications.orm.secrets import Keyring
 from pacifica.notifications.store import deliveries, subscriptions
-from pacifica.notifications.store.revisions import current_revision
-from pacifica.notifications.store.serving import known
+from pacifica.notifications.store.revisions import current_revision, read_subscriptions
 from pacifica.notifications.subscriptions import new_subscription
 from tests.support import databases
 from tests.support.stored import LEASE, allowed, let_leases_run_out, row, state, subscribe
@@ -37,10 +37,10 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
 
     def keys(*configured: str) -> None:
         monkeypatch.setenv("SECURITY_KEY", " ".join(configured))
-        keyring.cache_clear()
+        DB.unbind()
 
     yield keys
-    keyring.cache_clear()
+    DB.unbind()
 
 
 @pytest.fixture(autouse=True)
@@ -83,9 +83,9 @@ def test_auth_is_encrypted_where_it_is_stored_and_plain_where_it_is_read(databas
     assert is_by(OLD, stored(database, uuid))
     assert "sesame" not in stored(database, uuid)
     assert auth_of(uuid) == AUTH
-    served = known([uuid])[uuid].value
-    assert served is not None
-    assert served.auth == AUTH
+    found = read_subscriptions([uuid])[uuid].value
+    assert found is not None
+    assert found.auth == AUTH
     assert subscriptions.of_user("alice")[0]["auth"] == AUTH
 
 

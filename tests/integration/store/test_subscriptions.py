@@ -9,8 +9,12 @@ import pytest
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.orm import EventMatch
 from pacifica.notifications.store import holding, subscriptions
-from pacifica.notifications.store.revisions import advance_revision, current_revision
-from pacifica.notifications.store.subscriptions import Change
+from pacifica.notifications.store.revisions import (
+    Change,
+    advance_revision,
+    changed_since,
+    current_revision,
+)
 from tests.support.stored import row, subscribe
 
 
@@ -41,8 +45,8 @@ def test_changed_since_gives_each_changed_subscription_as_matching_sees_it() -> 
     now = current_revision()
     expected = {plain: "$.data", own: None, held: "$.data", exhausted: None, gone: None}
 
-    def found(known: int, upto: int) -> dict[UUID, str | None]:
-        changes: list[Change] = subscriptions.changed_since(known, upto)
+    def found(revision: int, upto: int) -> dict[UUID, str | None]:
+        changes: list[Change] = changed_since(revision, upto)
         assert len(changes) == len({each.uuid for each in changes})
         return {each.uuid: each.jsonpath for each in changes}
 
@@ -52,14 +56,14 @@ def test_changed_since_gives_each_changed_subscription_as_matching_sees_it() -> 
     assert found(now, now) == {}
 
 
-def test_revisions_of_changes_at_once_are_all_different() -> None:
+def test_concurrent_changes_have_different_revisions() -> None:
     before = current_revision()
     with ThreadPoolExecutor(4) as threads:
-        taken = list(threads.map(lambda _: advance_revision(), range(40)))
-    assert sorted(taken) == list(range(before + 1, before + 41))
+        revisions = list(threads.map(lambda _: advance_revision(), range(40)))
+    assert sorted(revisions) == list(range(before + 1, before + 41))
 
 
-def test_revision_of_a_change_that_fails_is_not_taken() -> None:
+def test_revision_stays_when_a_change_fails() -> None:
     to, before = subscribe(), current_revision()
 
     def refuse(_stored: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +73,7 @@ def test_revision_of_a_change_that_fails_is_not_taken() -> None:
         subscriptions.update("alice", to, refuse)
     assert subscriptions.update("bob", to, refuse) is None
     assert row(EventMatch, to).revision <= current_revision()
-    assert subscriptions.changed_since(before, current_revision()) == []
+    assert changed_since(before, current_revision()) == []
 
 
 @pytest.mark.parametrize("other", ["Alice", "ALICE", "álice", "alice ", "alic"])

@@ -13,8 +13,7 @@ import pytest
 
 from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.events import Event
-from pacifica.notifications.orm import DB, EventLog, EventMatch
-from pacifica.notifications.orm.transaction import writing
+from pacifica.notifications.orm import DB, EventLog, EventMatch, writing
 from pacifica.notifications.store import events
 from pacifica.notifications.store.revisions import current_revision
 from tests.support import databases
@@ -25,7 +24,7 @@ ONLY_SQLITE = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
 
 
 @ONLY_SERVERS
-def test_function_runs_again_when_its_idle_connection_had_died(database: str) -> None:
+def test_function_runs_again_when_its_idle_connection_was_dead(database: str) -> None:
     event = receive()
     databases.hang_up(database)
     assert events.due_events(10) == [event]
@@ -34,7 +33,7 @@ def test_function_runs_again_when_its_idle_connection_had_died(database: str) ->
 
 
 @ONLY_SERVERS
-def test_functions_that_are_in_each_others_way_both_take_place_in_the_end() -> None:
+def test_both_functions_take_effect_when_they_deadlocked() -> None:
     first, second = received(2)
     both_have_one = threading.Barrier(2)
 
@@ -59,7 +58,7 @@ def test_functions_that_are_in_each_others_way_both_take_place_in_the_end() -> N
 def test_write_waits_while_another_program_writes(database: str) -> None:
     to = subscribe()
     with writing_program(database) as finish, ThreadPoolExecutor(1) as thread:
-        waiting = thread.submit(events.record, Event(uuid4(), "{}"))
+        waiting = thread.submit(events.record_all, [Event(uuid4(), "{}")])
         assert events.due_events(10) == []  # a reader does not wait
         assert not waiting.done()
         finish()

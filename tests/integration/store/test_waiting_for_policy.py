@@ -1,7 +1,6 @@
 """Deliveries that are held because Policy gave no verdict, on every engine."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,13 +8,14 @@ import pytest
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.flow import Ruling, State
-from pacifica.notifications.orm import DB, EventLogMatch, EventMatch
-from pacifica.notifications.orm.transaction import writing
+from pacifica.notifications.orm import DB, EventLogMatch, EventMatch, writing
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.store import deliveries, events
 from tests.integration.store.recovering import (
     WAITS,
     answered,
+    claim_for_policy,
+    claim_to_send,
     event_of,
     failed,
     held_for_policy,
@@ -25,11 +25,10 @@ from tests.integration.store.recovering import (
     rule,
     states,
     sweep,
-    take_allowed,
-    take_matched,
     waits,
 )
 from tests.support import databases
+from tests.support.configured import changed
 from tests.support.stored import (
     SOON,
     allowed,
@@ -65,7 +64,7 @@ def test_any_verdict_on_the_probe_releases_what_waited_for_policy(
     subscription, (first, second) = held_for_policy(2, settings)
     let_held_be_due(subscription)
     sweep(settings)
-    rule(take_matched(first), given)
+    rule(claim_for_policy(first), given)
     sweep(settings)
     assert states([first, second]) == [given, "matched"]
     found = row(EventMatch, subscription)
@@ -78,21 +77,21 @@ def test_others_wait_on_when_policy_gives_no_verdict_on_the_probe_either(
     subscription, (first, second) = held_for_policy(2, settings)
     let_held_be_due(subscription)
     sweep(settings)
-    rule(take_matched(first), State.HELD, utcnow() + timedelta(seconds=WAITS[0]))
+    rule(claim_for_policy(first), State.HELD, utcnow() + timedelta(seconds=WAITS[0]))
     assert states([first, second]) == ["held", "held"]
     assert waits(subscription) == 1000  # the schedule goes on, and does not begin again
     let_held_be_due(subscription)
     sweep(settings)
-    assert take_matched(first).probe
+    assert claim_for_policy(first).probe
 
 
 def test_waiting_for_policy_has_no_horizon(settings: Settings) -> None:
     subscription, (first,) = held_for_policy(1, settings)
-    brief = replace(settings, recovery_horizon=0.0)
+    brief = changed(settings, recovery_horizon=0.0)
     for _ in range(4):
         let_held_be_due(subscription)
         sweep(brief)
-        rule(take_matched(first), State.HELD, utcnow() + SOON)
+        rule(claim_for_policy(first), State.HELD, utcnow() + SOON)
     assert waits(subscription) == WAITS[-1]
 
 
@@ -108,9 +107,9 @@ def test_probing_for_policy_ends_when_nothing_is_held_any_more(settings: Setting
 def test_new_matches_are_asked_about_while_others_are_held_for_policy(settings: Settings) -> None:
     subscription, (old,) = held_for_policy(1, settings)
     new = one(matched(subscription))
-    taken = take_matched(new)
-    assert not taken.probe
-    rule(taken, State.ALLOWED)
+    claimed = claim_for_policy(new)
+    assert not claimed.probe
+    rule(claimed, State.ALLOWED)
     assert states([old, new]) == ["held", "allowed"]
     assert waits(subscription) == 100
 
@@ -119,7 +118,7 @@ def test_outage_takes_over_when_deliveries_were_held_for_policy(settings: Settin
     subscription, (old,) = held_for_policy(1, settings)
     write(EventMatch, [subscription], probes=3)
     _event, (new,) = allowed(subscription)
-    failed(take_allowed(new))
+    failed(claim_to_send(new))
     found = row(EventMatch, subscription)
     assert found.disabled is not None
     assert (found.probe, found.probes, waits(subscription)) == (None, 1, 100)
@@ -129,25 +128,25 @@ def test_outage_takes_over_when_deliveries_were_held_for_policy(settings: Settin
     assert states([old, new]) == ["delivered", "matched"]
 
 
-def test_outage_disables_when_the_worker_that_heard_policy_died_before_noting_it(
+def test_outage_disables_when_the_worker_died_before_recording_the_verdict(
     settings: Settings,
 ) -> None:
     subscription, (delivery, other) = held_for_policy(2, settings)
     let_held_be_due(subscription)
     sweep(settings)
-    taken = take_matched(delivery)
-    deliveries._record_verdicts([Ruling((taken,), State.ALLOWED, utcnow(), "", "")])
-    failed(take_allowed(delivery))
+    claimed = claim_for_policy(delivery)
+    deliveries._record_verdicts([Ruling((claimed,), State.ALLOWED, utcnow(), "", "")])
+    failed(claim_to_send(delivery))
     found = row(EventMatch, subscription)
     assert (found.error, found.probes, found.probe) == ("again", 1, None)
     assert states([delivery, other]) == ["held"] * 2
 
 
-def test_late_lack_of_a_verdict_leaves_a_delivery_to_whoever_has_taken_it_since() -> None:
+def test_late_lack_of_a_verdict_changes_nothing_when_another_worker_has_claimed_since() -> None:
     delivery = one(matched(subscribe()))
-    slow = take_matched(delivery)
+    slow = claim_for_policy(delivery)
     let_leases_run_out(EventLogMatch, [delivery])
-    later = take_matched(delivery)
+    later = claim_for_policy(delivery)
     deliveries.record_rulings([Ruling((slow,), State.MATCHED, utcnow(), "500", "")])
     assert deliveries.due_matched(10) == []
     deliveries.record_rulings([Ruling((later,), State.MATCHED, utcnow(), "500", "")])
@@ -162,13 +161,13 @@ def test_nobody_is_probed_for_policy_when_holding_could_not_be_recorded(
     DB.unbind()
     subscription = subscribe()
     delivery = one(matched(subscription))
-    taken = take_matched(delivery)
+    claimed = claim_for_policy(delivery)
 
     @writing
     def refuse_while_the_delivery_is_locked() -> None:
         write(EventLogMatch, [delivery], target_resp_body="locked")
         with ThreadPoolExecutor(1) as thread, pytest.raises(StoreUnavailable):
-            thread.submit(rule, taken, State.HELD, utcnow()).result(20)
+            thread.submit(rule, claimed, State.HELD, utcnow()).result(20)
 
     refuse_while_the_delivery_is_locked()
     # Between the two, a sweep would have found nothing held, and would not have come again.

@@ -1,0 +1,88 @@
+"""Sends nudges: messages that tell a worker to look at the database now.
+
+A nudge carries ids and no content. One that is lost costs time and no event, because the sweep
+finds whatever is due.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from celery import Celery
+
+from pacifica.notifications.broker.settings import BrokerSettings, celery_settings
+from pacifica.notifications.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+_TASKS = "pacifica.notifications.tasks"
+# Seconds after which a sweep that no worker has taken is void: the next one does its work.
+_SWEEP_EXPIRES = 60.0
+
+
+class Publisher:
+    """Sends nudges within a bound, and never raises.
+
+    After a failure the broker is left alone for `[celery] publish_pause` seconds. Its connections
+    are opened when they are needed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._pause = settings.celery.publish_pause
+        self._event_batch = settings.celery.event_batch
+        self._delivery_batch = settings.delivery.batch
+        self._paused_until = 0.0
+        self._celery = Celery("pacifica.notifications", set_as_current=False)
+        self._celery.add_defaults(lambda: celery_settings(broker_settings(settings)))
+
+    def nudge_dispatch(self, events: Sequence[UUID]) -> None:
+        """Tell workers to dispatch events."""
+        self._nudge("dispatch_event", events, self._event_batch)
+
+    def nudge_dispatch_alone(self, event: UUID) -> None:
+        """Tell a worker to dispatch one event and no other with it."""
+        self._send("dispatch_event", [str(event)], alone=True)
+
+    def nudge_policy(self, events: Sequence[UUID]) -> None:
+        """Tell workers to ask Policy about events."""
+        self._nudge("query_policy", events, self._event_batch)
+
+    def nudge_delivery(self, deliveries: Sequence[UUID]) -> None:
+        """Tell workers to send deliveries."""
+        self._nudge("route_event", deliveries, self._delivery_batch)
+
+    def nudge_sweep(self) -> None:
+        """Tell a worker to sweep."""
+        self._send("sweep", expires=_SWEEP_EXPIRES)
+
+    def _nudge(self, task: str, uuids: Sequence[UUID], batch: int) -> None:
+        for start in range(0, len(uuids), batch):
+            self._send(task, [str(uuid) for uuid in uuids[start : start + batch]])
+
+    def _send(self, task: str, *arguments: Any, expires: float | None = None, **named: Any) -> None:
+        if time.monotonic() < self._paused_until:
+            return
+        try:
+            self._celery.send_task(
+                f"{_TASKS}.{task}",
+                arguments,
+                named,
+                expires=expires,
+                ignore_result=True,
+                add_to_parent=False,
+                retry=False,
+            )
+        except Exception as error:  # noqa: BLE001 an edge: kombu's transports raise what they like
+            self._paused_until = time.monotonic() + self._pause
+            _LOG.warning("no message could be sent to the broker (%s)", type(error).__name__)
+
+
+def broker_settings(settings: Settings) -> BrokerSettings:
+    """Return which broker the service uses, and how long it may wait for it."""
+    return BrokerSettings(
+        broker_url=settings.celery.broker_url,
+        backend_url=settings.celery.backend_url,
+        publish_timeout=settings.celery.publish_timeout,
+        visibility_timeout=settings.celery.lease,
+    )

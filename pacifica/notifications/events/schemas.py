@@ -1,0 +1,76 @@
+"""The JSON schemas of CloudEvents in versions 0.1, 0.3 and 1.0."""
+
+from typing import Any
+
+EVENT_0_1: dict[str, Any] = {
+    "title": "A CloudEvent of version 0.1, or any other object that names no version",
+    "type": "object",
+    "properties": {
+        "cloudEventsVersion": {"const": "0.1"},
+        "eventType": {"type": "string", "minLength": 1},
+        "eventTypeVersion": {"type": ["string", "null"]},
+        "source": {"type": "string", "minLength": 1},
+        "eventID": {"type": "string", "minLength": 1},
+        "eventTime": {"type": ["string", "null"]},
+        "schemaURL": {"type": ["string", "null"]},
+        "contentType": {"type": ["string", "null"]},
+        "extensions": {"type": ["object", "null"]},
+    },
+    "required": ["eventType", "source", "eventID"],
+}
+
+# Python's `$` also matches before a newline that ends the text.
+_END = "$(?!\\n)"
+_TEXT_ATTRIBUTE = {"type": "string", "minLength": 1}
+_OPTIONAL_ATTRIBUTE = {"type": ["string", "null"], "minLength": 1}
+_REQUIRED_ATTRIBUTES = ["id", "source", "specversion", "type"]
+
+EVENT_0_3: dict[str, Any] = {
+    "title": "A CloudEvent of version 0.3",
+    "type": "object",
+    "properties": {
+        "id": _TEXT_ATTRIBUTE,
+        "source": _TEXT_ATTRIBUTE,
+        "specversion": {"const": "0.3"},
+        "type": _TEXT_ATTRIBUTE,
+        "datacontentencoding": {
+            "type": ["string", "null"],
+            "pattern": "^[Bb][Aa][Ss][Ee]64" + _END,
+        },
+        "datacontenttype": {"type": ["string", "null"], "pattern": "^[^/]+/[^/;]+(;.*)?" + _END},
+        "schemaurl": _OPTIONAL_ATTRIBUTE,
+        "subject": _OPTIONAL_ATTRIBUTE,
+        "time": {"type": ["string", "null"], "format": "date-time"},
+        "data": True,
+    },
+    "propertyNames": {"pattern": "^[a-z][a-z0-9]*" + _END},
+    "required": _REQUIRED_ATTRIBUTES,
+}
+
+EVENT_1_0: dict[str, Any] = {
+    "title": "A CloudEvent of version 1.0",
+    "type": "object",
+    "properties": {
+        "id": _TEXT_ATTRIBUTE,
+        "source": _TEXT_ATTRIBUTE,
+        "specversion": {"const": "1.0"},
+        "type": _TEXT_ATTRIBUTE,
+        "datacontenttype": {"type": ["string", "null"], "pattern": "^[^/]+/[^/;]+(;.*)?" + _END},
+        "dataschema": _OPTIONAL_ATTRIBUTE,
+        "subject": _OPTIONAL_ATTRIBUTE,
+        "time": {"type": ["string", "null"], "format": "date-time"},
+        "data": True,
+        "data_base64": {"type": ["string", "null"], "contentEncoding": "base64"},
+    },
+    "propertyNames": {"pattern": "^([a-z0-9]+|data_base64)" + _END},
+    "additionalProperties": {
+        "type": ["string", "boolean", "integer", "null"],
+        "minimum": -(2**31),
+        "maximum": 2**31 - 1,
+    },
+    "required": _REQUIRED_ATTRIBUTES,
+    "not": {
+        "required": ["data", "data_base64"],
+        "properties": {"data_base64": {"type": "string"}},
+    },
+}

@@ -1,0 +1,55 @@
+"""What the API's resources share in one process, found through the request being served."""
+
+import threading
+
+import cherrypy
+
+from pacifica.notifications.app import App
+from pacifica.notifications.rest.limits import RateLimiter
+from pacifica.notifications.rest.targets import TargetChecks
+from pacifica.notifications.settings import Settings
+
+#: The entry in a request's CherryPy configuration that holds its context.
+KEY = "notifications.context"
+
+
+class Context:
+    """The process's App, with what the API itself counts and checks.
+
+    Without an App, the first request builds one from the configuration: so a Root works that
+    somebody mounts by hand.
+    """
+
+    def __init__(self, app: App | None = None) -> None:
+        self._lock = threading.Lock()
+        self._app: App | None = None
+        self.rates: RateLimiter
+        self.targets: TargetChecks
+        if app is not None:
+            self._use(app)
+
+    @property
+    def app(self) -> App:
+        """The App of this process; raises ConfigError where it has to be built and cannot."""
+        if self._app is None:
+            with self._lock:
+                if self._app is None:
+                    self._use(App.configured())
+        assert self._app is not None  # noqa: S101 for the type checker
+        return self._app
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this process."""
+        return self.app.settings
+
+    def _use(self, app: App) -> None:
+        limits = app.settings.eventmatch
+        self.rates = RateLimiter(limits.rate, limits.burst, limits.rate_users)
+        self.targets = TargetChecks(app.settings.delivery, app.to_targets)
+        self._app = app
+
+
+def context() -> Context:
+    """Return the context of the request being served."""
+    return cherrypy.request.config.get(KEY) or Context()

@@ -1,0 +1,100 @@
+"""`/openapi.json`: the API as an OpenAPI 3.1 document.
+
+The document is shipped as data. What depends on the configuration, and the JSON schemas that bodies
+are checked by, are put into it here.
+"""
+
+import json
+from functools import partial
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+import cherrypy
+
+from pacifica.notifications.events import HOPS_HEADER
+from pacifica.notifications.events.schemas import EVENT_0_1, EVENT_0_3, EVENT_1_0
+from pacifica.notifications.rest.context import KEY, Context, context
+from pacifica.notifications.rest.errors import ApiError, encode_text
+from pacifica.notifications.rest.request import require_known
+from pacifica.notifications.settings import Settings
+from pacifica.notifications.subscriptions.schemas import DELIVERY, SUBSCRIPTION
+
+_PATH = "/openapi.json"
+
+
+class OpenApi:
+    """Describe the API; a caller needs no name for that."""
+
+    exposed = True
+
+    def __init__(self, shared: Context | None = None) -> None:
+        self._encoded: bytes | None = None
+        self._cp_config = {
+            KEY: shared or Context(),
+            "hooks.before_handler": partial(_require_path, {1: ("GET", "HEAD")}),
+        }
+
+    def GET(self) -> bytes:  # noqa: N802 CherryPy dispatches on it
+        """Return the description of this service as it is configured."""
+        if self._encoded is None:
+            described = description(context().settings, version("pacifica-notifications"))
+            self._encoded = encode_text(described)
+        return self._encoded
+
+
+def description(settings: Settings, release: str) -> dict[str, Any]:
+    """Return the description of the API of a service with these settings, of this release."""
+    shipped = files(__package__).joinpath("openapi.json").read_text(encoding="utf-8")
+    document: dict[str, Any] = json.loads(shipped)
+    document["info"]["version"] = release
+    components = document["components"]
+    components["securitySchemes"]["caller"]["name"] = settings.notifications.user_header
+    _describe_bodies(components["schemas"], settings)
+    for path, methods in document["paths"].items():
+        if path.startswith("/eventmatch"):
+            for method in methods.keys() - {"parameters"}:
+                methods[method]["security"] = _caller_security(settings)
+    _describe_receive(document["paths"]["/receive"]["post"], settings)
+    return document
+
+
+def _describe_bodies(schemas: dict[str, Any], settings: Settings) -> None:
+    """Put in the schemas that bodies are checked by; the shipped ones add texts and examples."""
+    schemas["Event03"], schemas["Event10"] = EVENT_0_3, EVENT_1_0
+    schemas["Event01"] = {
+        **EVENT_0_1,
+        "required": ["cloudEventsVersion", *EVENT_0_1["required"]],
+        **schemas["Event01"],
+    }
+    schemas["Delivery"] = {**DELIVERY, **schemas["Delivery"]}
+    schemas["Batch"]["maxItems"] = settings.receive.max_batch
+    for name in ("NewSubscription", "SubscriptionChanges"):
+        described = schemas[name]["properties"]
+        for field, rule in SUBSCRIPTION["properties"].items():
+            if "type" not in described[field]:
+                described[field] = {**rule, **described[field]}
+        described["jsonpath"]["maxLength"] = settings.eventmatch.jsonpath_max_length
+
+
+def _describe_receive(operation: dict[str, Any], settings: Settings) -> None:
+    token, addresses = settings.receive.token, settings.receive.allow_addresses
+    operation["security"] = [{"bearer": []}, *([{}] if addresses else [])] if token else []
+    if not token:
+        del operation["responses"]["401"]
+    if token or not addresses:
+        del operation["responses"]["403"]
+    (hops,) = (each for each in operation["parameters"] if each["name"] == HOPS_HEADER)
+    hops["schema"]["maximum"] = settings.receive.max_hops
+
+
+def _caller_security(settings: Settings) -> list[dict[str, list[str]]]:
+    """Return what /eventmatch requires; without a header, the default user calls."""
+    return [{"caller": []}, *([{}] if settings.notifications.default_user else [])]
+
+
+def _require_path(methods: dict[int, tuple[str, ...]]) -> None:
+    # CherryPy takes any punctuation in a path for an underscore.
+    if cherrypy.request.path_info.rstrip("/") != _PATH:
+        raise ApiError(404, "there is nothing at this path")
+    require_known(methods)

@@ -1,0 +1,70 @@
+"""Every setting of the service, in the sections of its INI file.
+
+A field that `setting` makes is a configuration key, which the INI file or an environment variable
+sets. A field with a plain default is a constant, which only code can replace.
+"""
+
+from dataclasses import dataclass, field, fields
+
+from pacifica.notifications.settings.keys import Key, Network
+from pacifica.notifications.settings.requests import (
+    EventMatchSettings,
+    NotificationsSettings,
+    ReceiveSettings,
+    SecuritySettings,
+    WebSettings,
+)
+from pacifica.notifications.settings.workers import (
+    CelerySettings,
+    DatabaseSettings,
+    DeliverySettings,
+    HoldingSettings,
+    MatchingSettings,
+    PolicySettings,
+    RecoverySettings,
+)
+
+__all__ = ["KEYS", "POLICY_TURNS", "SECTIONS", "Key", "Network", "Settings", "keys_of"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings as checked values; times are seconds, sizes are bytes."""
+
+    notifications: NotificationsSettings = field(default_factory=NotificationsSettings)
+    security: SecuritySettings = field(default_factory=SecuritySettings)
+    web: WebSettings = field(default_factory=WebSettings)
+    celery: CelerySettings = field(default_factory=CelerySettings)
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    receive: ReceiveSettings = field(default_factory=ReceiveSettings)
+    eventmatch: EventMatchSettings = field(default_factory=EventMatchSettings)
+    matching: MatchingSettings = field(default_factory=MatchingSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    recovery: RecoverySettings = field(default_factory=RecoverySettings)
+    holding: HoldingSettings = field(default_factory=HoldingSettings)
+
+
+# Where Policy hangs, questions wait for those before them: not for longer than so many time-outs.
+POLICY_TURNS = 2
+
+
+def keys_of(section: str) -> dict[str, Key]:
+    """Return the configuration keys of one field of Settings, by the names of its fields."""
+    kind = type(getattr(Settings(), section))
+    return {
+        item.name: Key(
+            form.section or section,
+            item.name,
+            form.environment or f"{section}_{item.name}".upper(),
+            form.default,
+            form.kind,
+            form.meaning,
+        )
+        for item in fields(kind)
+        if (form := item.metadata.get("form")) is not None
+    }
+
+
+SECTIONS: tuple[str, ...] = tuple(item.name for item in fields(Settings))
+KEYS: tuple[Key, ...] = tuple(key for section in SECTIONS for key in keys_of(section).values())

@@ -1,0 +1,178 @@
+"""What a configuration key is: its name, its default, its meaning, and the values it accepts."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a value must be: `accepts` says it in words, `read` converts or raises ValueError.
+
+    A `secret` value is not repeated in errors.
+    """
+
+    accepts: str
+    read: Callable[[str], Any]
+    secret: bool = False
+
+
+def _database_url(text: str) -> str:
+    parts = urlsplit(text)
+    engine = parts.scheme.removesuffix("+pool")
+    # With two slashes, a file's name would be a host's.
+    misplaced = engine in ("sqlite", "sqliteext") and parts.netloc
+    if engine not in _ENGINES or misplaced or not parts.path.strip("/"):
+        raise ValueError(text)
+    _ = parts.port  # raises ValueError for what is not one
+    return text
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(text)
+    _ = parts.port  # raises ValueError past 65535
+    return text.rstrip("/")
+
+
+def _at_least(convert: Callable[[str], Any], lowest: float) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        value = convert(text)
+        if not lowest <= value < float("inf"):
+            raise ValueError(text)
+        return value
+
+    return read
+
+
+def _waits(text: str) -> tuple[float, ...]:
+    waits = tuple(_at_least(float, 0)(word) for word in text.split())
+    if not waits:
+        raise ValueError(text)
+    return waits
+
+
+def _flag(text: str) -> bool:
+    value = _FLAGS.get(text.lower())
+    if value is None:
+        raise ValueError(text)
+    return value
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ip_network(word) for word in text.split())
+
+
+def _words(text: str) -> tuple[str, ...]:
+    if not text.isascii():
+        raise ValueError(text)
+    return tuple(text.split())
+
+
+def _fernet_keys(text: str) -> tuple[str, ...]:
+    if not all(re.fullmatch("[A-Za-z0-9_-]{43}=", word) for word in text.split()):
+        raise ValueError(text)
+    return tuple(text.split())
+
+
+def _broker_url(text: str) -> str:
+    if not text:
+        raise ValueError(text)
+    for each in text.split(";"):  # Celery takes several, of which it uses one that works
+        _ = urlsplit(each).port  # what is not one may be a password; kombu would repeat it
+    return text
+
+
+def _origin(text: str) -> str:
+    if not re.fullmatch("[0-9A-Za-z._-]{0,253}", text):
+        raise ValueError(text)
+    return text
+
+
+def _header_name(text: str) -> str:
+    # WSGI cannot tell an underscore from a hyphen, so the web server drops headers that have one.
+    if not re.fullmatch("[0-9A-Za-z-]+", text):
+        raise ValueError(text)
+    return text
+
+
+_FLAGS = {"yes": True, "true": True, "on": True, "1": True} | {
+    "no": False,
+    "false": False,
+    "off": False,
+    "0": False,
+}
+_ENGINES = ("sqlite", "sqliteext", "postgres", "postgresql", "mysql")
+
+
+TEXT = Kind("any text, or nothing", str)
+NAME = Kind("a header name of letters, digits and hyphens", _header_name)
+ORIGIN = Kind("a DNS name of letters, digits, hyphens and dots, or nothing", _origin)
+HTTP_URL = Kind("an http or https URL with a host", _http_url)
+BROKER_URL = Kind(
+    "a URL that Celery knows, such as amqp://, redis:// or filesystem://", _broker_url
+)
+DATABASE_URL = Kind(
+    f"a {', '.join(_ENGINES[:-1])} or {_ENGINES[-1]} URL (also with +pool) with a database's name, "
+    "such as sqliteext:///db.sqlite3 or postgresql://user@host/name",
+    _database_url,
+)
+SECONDS = Kind("a number of seconds, 0 or more", _at_least(float, 0))
+COUNT = Kind("a whole number, 1 or more", _at_least(int, 1))
+RATE = Kind("a number, 0 or more", _at_least(float, 0))
+FLAG = Kind("yes or no", _flag)
+NETWORKS = Kind(
+    "addresses and networks such as 192.0.2.10, 10.0.0.0/8 or fe80::/10, with blanks between them, "
+    "or nothing",
+    _networks,
+)
+SECRET = Kind("any text, or nothing", str, secret=True)
+TOKENS = Kind("ASCII words with blanks between them, or nothing", _words, secret=True)
+FERNET_KEYS = Kind(
+    "keys of 32 bytes in URL-safe Base64, with blanks between them, or nothing",
+    _fernet_keys,
+    secret=True,
+)
+WAITS = Kind("numbers of seconds, each 0 or more, with blanks between them", _waits)
+
+
+@dataclass(frozen=True)
+class Key:
+    """One configuration key: its place in the INI file, its environment variable, its default."""
+
+    section: str
+    name: str
+    environment: str
+    default: str
+    kind: Kind
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a field says of its key; the field's place gives the section and the name."""
+
+    kind: Kind
+    default: str
+    meaning: str
+    environment: str
+    section: str
+
+
+def setting(
+    kind: Kind, default: object, meaning: str, *, environment: str = "", section: str = ""
+) -> Any:
+    """Return a dataclass field that is a configuration key.
+
+    `environment` and `section` are given where they are not those of the field's place. A value
+    that may hold a secret stays out of the `repr`.
+    """
+    form = Form(kind, str(default), meaning, environment, section)
+    shows_secrets = kind.secret or kind in (BROKER_URL, DATABASE_URL)
+    return field(default=kind.read(form.default), metadata={"form": form}, repr=not shows_secrets)

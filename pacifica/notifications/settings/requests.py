@@ -1,0 +1,181 @@
+"""The settings of requests: who calls, what is read, and how long a client may take."""
+
+from dataclasses import dataclass
+
+from pacifica.notifications.settings.keys import (
+    COUNT,
+    FERNET_KEYS,
+    FLAG,
+    HTTP_URL,
+    NAME,
+    NETWORKS,
+    RATE,
+    SECONDS,
+    SECRET,
+    TEXT,
+    TOKENS,
+    Network,
+    setting,
+)
+
+
+@dataclass(frozen=True)
+class NotificationsSettings:
+    """`[notifications]`: who is calling, and where Policy is."""
+
+    default_user: str = setting(
+        TEXT,
+        "default_user",
+        "The caller of a request without a user header. Empty: such a request is refused (401).",
+        environment="DEFAULT_USER",
+        section="DEFAULT",
+    )
+    policy_url: str = setting(
+        HTTP_URL,
+        "http://127.0.0.1:8181",
+        "The base URL of the Pacifica Policy service.",
+        environment="POLICY_URL",
+    )
+    user_header: str = setting(
+        NAME,
+        "Http-Remote-User",
+        "The request header in which the authenticating proxy names the caller.",
+        environment="USER_HEADER",
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        NETWORKS,
+        "",
+        "The addresses of the authenticating proxy: requests for /eventmatch from elsewhere are "
+        "refused. Empty: they may come from anywhere.",
+    )
+    proxy_secret: str = setting(
+        SECRET,
+        "",
+        "What the proxy must send in proxy_secret_header for its user header to count. Empty: no "
+        "such header is needed.",
+    )
+    proxy_secret_header: str = setting(
+        NAME,
+        "Pacifica-Proxy-Secret",
+        "The request header in which the proxy sends proxy_secret.",
+    )
+
+
+@dataclass(frozen=True)
+class SecuritySettings:
+    """`[security]`: the credentials of subscriptions."""
+
+    key: tuple[str, ...] = setting(
+        FERNET_KEYS,
+        "",
+        "The keys that encrypt the auth of subscriptions in the database. The first one encrypts, "
+        "all of them decrypt. Empty: auth is stored in plain text.",
+    )
+    mask_auth: bool = setting(
+        FLAG,
+        "no",
+        "Whether answers show asterisks in place of the secrets in the auth of subscriptions.",
+    )
+
+
+@dataclass(frozen=True)
+class WebSettings:
+    """`[web]`: how long clients of the web server may take."""
+
+    header_timeout: float = setting(
+        SECONDS, 10, "How long the head of a request may take to arrive (seconds)."
+    )
+    body_timeout: float = setting(
+        SECONDS,
+        60,
+        "How long the body of a request may take to arrive after its head, and a client to take "
+        "its answer (seconds).",
+    )
+    gathered_bytes: int = setting(
+        COUNT,
+        2**20,
+        "Largest body that is gathered before a thread takes its request (bytes); a thread waits "
+        "for one that is larger.",
+    )
+    connections: int = setting(
+        COUNT,
+        1000,
+        "Most connections whose request is still arriving; past them the one that has waited "
+        "longest is closed.",
+    )
+    held_bytes: int = setting(
+        COUNT,
+        256 * 2**20,
+        "Most bytes of requests that are arriving and of answers that their clients have not taken "
+        "yet, together; past them the connection that has waited longest is closed.",
+    )
+
+
+@dataclass(frozen=True)
+class ReceiveSettings:
+    """`[receive]`: which events are accepted, and from whom."""
+
+    max_body: int = setting(COUNT, 64 * 2**20, "The largest body that /receive reads (bytes).")
+    max_hops: int = setting(
+        COUNT,
+        3,
+        "How many services like this one an event may have come through. Past them /receive "
+        "answers 508, which ends loops.",
+    )
+    max_batch: int = setting(COUNT, 1000, "The largest number of events in one batch.")
+    deduplicate: float = setting(
+        SECONDS,
+        0,
+        "For how long an event with the source and id of an earlier one counts as a duplicate and "
+        "is not stored (seconds). 0: never.",
+    )
+    token: tuple[str, ...] = setting(
+        TOKENS,
+        "",
+        "Bearer tokens: a sender with one of them may send events from anywhere. Empty: there are "
+        "none.",
+    )
+    allow_addresses: tuple[Network, ...] = setting(
+        NETWORKS,
+        "",
+        "The addresses that may send events without a token. Empty: all of them where there is no "
+        "token, and none where there is one.",
+    )
+    #: The JSON of an event may be nested so deep.
+    max_depth: int = 100
+    #: One transaction stores so many events that arrive together, of so many bytes; a larger event
+    #: has a transaction of its own.
+    group: int = 100
+    group_bytes: int = 128 * 2**10
+    #: An event waits for the group before it for so many seconds; then it is stored beside it.
+    group_wait: float = 0.25
+
+
+@dataclass(frozen=True)
+class EventMatchSettings:
+    """`[eventmatch]`: how much one user may do."""
+
+    max_subscriptions: int = setting(
+        COUNT,
+        100_000,
+        "How many subscriptions one user may have. Past them creating one is refused (403).",
+    )
+    rate: float = setting(
+        RATE,
+        0,
+        "How many requests for /eventmatch one user may send each second to one web server "
+        "process. Past them the answer is 429. 0: any number.",
+    )
+    burst: int = setting(
+        COUNT,
+        50,
+        "How many requests a user who sent none for a while may send at once, where there is a "
+        "rate.",
+    )
+    #: A body of /eventmatch may have so many bytes, and be nested so deep.
+    max_body: int = 256 * 2**10
+    max_depth: int = 32
+    #: A JSONPath may have so many characters.
+    jsonpath_max_length: int = 4096
+    #: A web server process counts the requests of so many users.
+    rate_users: int = 10_000

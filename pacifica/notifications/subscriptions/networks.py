@@ -1,0 +1,188 @@
+"""Rules about the addresses that requests may go to."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import TypeAlias
+
+from pacifica.notifications.settings import Network
+from pacifica.notifications.settings.workers import DeliverySettings
+
+Address: TypeAlias = IPv4Address | IPv6Address
+
+_NOT_PUBLIC = "only addresses of the public internet are allowed"
+_NOT_LISTED = "only addresses that the operator has listed are allowed"
+_NOT_HTTPS = "only https is allowed"
+_UNKNOWN = "only IPv4 and IPv6 addresses are allowed"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Where requests may go: not to `deny`; if `strict`, only to the public internet by https.
+
+    `allow` has addresses that are exceptions from both; https is asked of them all the same. An
+    IPv6 address that carries an IPv4 one (a tunnel's, a translator's) must be permitted in both.
+    One that is mapped (RFC 4291, section 2.5.5.2) is nothing but the IPv4 one.
+    """
+
+    allow: tuple[Network, ...] = ()
+    deny: tuple[Network, ...] = ()
+    strict: bool = False
+
+    @property
+    def refuse_addresses(self) -> bool:
+        """Whether there is any address that is not permitted."""
+        return self.strict or bool(self.deny)
+
+    def refusal(self, address: str | Address) -> str | None:
+        """Return the rule by which an address is not permitted, in words; None if it is.
+
+        The words do not repeat the address. A zone (RFC 4007) does not count.
+        """
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return _UNKNOWN
+        for part in _parts(parsed):
+            if (broken := self._broken(part)) is not None:
+                return broken
+        return None
+
+    def refusal_of_scheme(self, scheme: str) -> str | None:
+        """Return the rule by which a URL's scheme is not permitted, in words; None if it is."""
+        return _NOT_HTTPS if self.strict and scheme != "https" else None
+
+    def _broken(self, address: Address) -> str | None:
+        if any(address in _plain(network) for network in self.allow):
+            return None
+        for network in self.deny:
+            if address in _plain(network):
+                words = f"addresses in {network} are not allowed"
+                return words if network.prefixlen else _NOT_LISTED
+        return _NOT_PUBLIC if self.strict and not _is_public(address) else None
+
+
+NO_RULES = Rules()
+
+
+def delivery_rules(settings: DeliverySettings) -> Rules:
+    """Return where events may be sent."""
+    return Rules(settings.allow_networks, settings.deny_networks, settings.strict)
+
+
+def literal(host: str) -> Address | None:
+    """Return the address that a URL's host is in itself, without its zone; None for a name.
+
+    IPv4 addresses have all the spellings of inet_aton (POSIX): of one to four parts, each decimal,
+    octal or hexadecimal, and a trailing dot, which names have.
+    """
+    text = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if ":" not in text:
+        return _ipv4(text.removesuffix("."))
+    try:
+        return IPv6Address(text.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _ipv4(text: str) -> IPv4Address | None:
+    parts = text.split(".")
+    if len(parts) > _IPV4_PARTS or not all(_NUMBER.fullmatch(part) for part in parts):
+        return None
+    *high, low = (int(part, _base(part)) for part in parts)
+    # The last part has all the bytes that are left.
+    if any(number > 0xFF for number in high) or low >= 256 ** (_IPV4_PARTS - len(high)):
+        return None
+    return IPv4Address(low + sum(byte << 8 * (3 - place) for place, byte in enumerate(high)))
+
+
+def _base(number: str) -> int:
+    if number[:2] in ("0x", "0X"):
+        return 16
+    return 8 if number[0] == "0" else 10
+
+
+def _parts(address: Address) -> tuple[Address, ...]:
+    """Return what must be permitted for an address to be: itself, and what it carries."""
+    if isinstance(address, IPv4Address):
+        return (address,)
+    if address.ipv4_mapped is not None:
+        return (address.ipv4_mapped,)
+    carried: list[IPv4Address] = []
+    interface = int(address) >> 32 & 0xFFFFFFFF
+    if interface in _ISATAP or any(address in network for network in _LAST_32_BITS):
+        carried.append(IPv4Address(int(address) & 0xFFFFFFFF))
+    if address.sixtofour is not None:
+        carried.append(address.sixtofour)
+    if address.teredo is not None:
+        carried += address.teredo  # of the server and of the client
+    if address in _OWN:
+        carried.clear()
+    return (address, *carried)
+
+
+def _is_public(address: Address) -> bool:
+    networks = _PUBLIC_IPV6 if isinstance(address, IPv6Address) else _ALL_IPV4
+    return (
+        any(address in network for network in networks)
+        and address.is_global
+        and not any(address in network for network in _RESERVED)
+    )
+
+
+def _plain(network: Network) -> Network:
+    """Return a network of IPv4-mapped addresses as one of IPv4, which they are judged as."""
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        return IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
+    return network
+
+
+_IPV4_PARTS = 4
+# More decimal digits than ten are past 32 bits in any case.
+_NUMBER = re.compile("0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]{0,9}")
+
+_MAPPED = IPv6Network("::ffff:0:0/96")
+# The unspecified and the loopback address, which only look as if they carried one of IPv4.
+_OWN = IPv6Network("::/127")
+# IPv4-compatible (RFC 4291), translated (RFC 2765), and of NAT64 (RFC 6052 and 8215).
+_LAST_32_BITS = tuple(
+    IPv6Network(text) for text in ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
+)
+# What an interface's identifier begins with that carries an IPv4 address (RFC 5214).
+_ISATAP = frozenset({0x00005EFE, 0x02005EFE})
+
+_ALL_IPV4 = (IPv4Network("0.0.0.0/0"),)
+# All global unicast addresses that IANA has handed out, and those of NAT64.
+_PUBLIC_IPV6 = (IPv6Network("2000::/3"), IPv6Network("64:ff9b::/96"))
+# Python's own table depends on its version, and calls some global that nobody outside a site has:
+# multicast, and the relays of 6to4. From IANA's registries of special-purpose addresses.
+_RESERVED = tuple(
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",  # CGNAT
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",  # documentation
+        "192.88.99.0/24",  # 6to4's relays
+        "192.168.0.0/16",
+        "198.18.0.0/15",  # benchmarking
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, and broadcast
+        "2001::/23",  # protocols: Teredo, benchmarking, ORCHID
+        "2001:db8::/32",  # documentation
+        "3fff::/20",  # documentation
+    )
+)
