@@ -75,7 +75,10 @@ def _policy_transport(settings: Settings) -> Transport:
             total_timeout=settings.policy.timeout,
             read_timeout=settings.policy.read_timeout,
             response_bytes=settings.delivery.response_bytes,
-            connections_per_host=settings.delivery.connections_per_host,
+            connections_per_host=min(
+                settings.delivery.connections_per_subscription,
+                settings.delivery.connections_per_host,
+            ),
             queue=_POLICY_QUEUE,
         )
     )
@@ -88,6 +91,7 @@ def _target_transport(settings: Settings) -> Transport:
             total_timeout=settings.delivery.timeout,
             read_timeout=settings.delivery.read_timeout,
             response_bytes=settings.delivery.response_bytes,
+            connections_per_flow=settings.delivery.connections_per_subscription,
             connections_per_host=settings.delivery.connections_per_host,
             connections=settings.delivery.connections,
             queue=settings.delivery.unfinished,

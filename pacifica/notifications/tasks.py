@@ -30,6 +30,7 @@ from pacifica.notifications.store import deduplication, holding
 from pacifica.notifications.store.claims import take_lock
 from pacifica.notifications.store.deliveries import due_allowed, due_matched
 from pacifica.notifications.store.events import due_events, suspect_events
+from pacifica.notifications.transport import raise_file_limit
 
 _LOG = logging.getLogger(__name__)
 _USAGE_ERROR = 2
@@ -186,6 +187,12 @@ def _refuse_unsafe_database(**_signal: Any) -> None:
     except NotificationsError as error:
         raise SystemExit(str(error)) from error
     DB.close()  # this process only watches over those that it forks
+
+
+@worker_init.connect
+def _raise_file_limit(**_signal: Any) -> None:
+    """Let the worker's processes, which are forked later, open as many files as they may need."""
+    raise_file_limit(CELERY_APP.service.settings.delivery.connections)
 
 
 @after_setup_logger.connect

@@ -606,7 +606,7 @@ def test_submit_uses_what_a_name_was_when_looking_it_up_again_hangs(
         return found.pop()
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    with Transport(Limits(connect_timeout=0.3, names_fresh=0)) as transport:
+    with Transport(Limits(connect_timeout=0.3, dns_fresh=0)) as transport:
         for _ in range(3):
             assert answer(transport, post(f"http://target.test:{target.port}/")).status == 200
         assert again.wait(PATIENCE)
@@ -616,7 +616,7 @@ def test_submit_uses_what_a_name_was_when_looking_it_up_again_hangs(
 def test_submit_waits_for_a_name_when_what_it_was_is_too_old(
     target: RecordingServer, slow_names: list[str]
 ) -> None:
-    with Transport(Limits(names_fresh=0, names_kept=0)) as transport:
+    with Transport(Limits(dns_fresh=0, dns_kept=0)) as transport:
         for _ in range(3):
             answer(transport, post(f"http://target.test:{target.port}/"))
     assert slow_names == ["target.test"] * 3
@@ -647,11 +647,14 @@ def test_submit_refuses_when_the_queue_is_full() -> None:
 def test_submit_has_places_again_when_those_that_waited_were_cancelled(
     target: RecordingServer,
 ) -> None:
-    limits = Limits(queue=30, connections=2, part_for_new=0.5)
-    with RawServer(servers.hanging) as server, Transport(limits) as transport:
+    # The last connection is for a host that is known to be prompt.
+    limits = Limits(queue=30, connections=8)
+    with contextlib.ExitStack() as stack:
+        transport = stack.enter_context(Transport(limits))
         answer(transport, post(target.url))
-        hanging = transport.submit(post(server.url))
-        servers.eventually(lambda: server.connections == 1)
+        hanging = [stack.enter_context(RawServer(servers.hanging)) for _ in range(8)]
+        stuck = [transport.submit(post(server.url)) for server in hanging]
+        servers.eventually(lambda: sum(server.connections for server in hanging) == 7)
         futures = accepted(transport, *OTHERS)
         assert [future.cancel() for future in futures] == [True] * len(futures)
 
@@ -661,7 +664,7 @@ def test_submit_has_places_again_when_those_that_waited_were_cancelled(
             return False
 
         servers.eventually(place)
-        assert not hanging.done()
+        assert not any(future.done() for future in stuck)
 
 
 def test_host_has_room_in_the_queue_again_when_those_that_waited_for_it_were_cancelled(

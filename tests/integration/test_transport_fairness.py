@@ -1,4 +1,4 @@
-"""A host that hangs takes its own time and nobody else's."""
+"""A host or a flow that hangs takes its own time and nobody else's."""
 
 import socket
 import subprocess
@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pacifica.notifications.transport import (
+    FlowKey,
     Limits,
     Request,
     Response,
@@ -148,7 +150,9 @@ def test_request_is_accepted_when_one_host_has_more_waiting_than_its_part_of_the
         stuck = submitted(transport, silent, 90)
         assert is_answered(transport, target.url)
         refused = {future.result(0) for future in stuck if future.done()}
-    assert refused == {SendFailure("too many requests wait for this host", 0.0, ours=True)}
+    assert {replace(each, retry_in=0.0) for each in refused} == {
+        SendFailure("too many requests wait for this host", 0.0, ours=True)
+    }
 
 
 # How many a host may have in flight
@@ -207,7 +211,7 @@ def test_host_starts_afresh_when_it_was_forgotten(
     target: RecordingServer, newcomer: RecordingServer
 ) -> None:
     gate = Gate(target)
-    with Transport(Limits(hosts=1)) as transport:
+    with Transport(Limits(remembered=1)) as transport:
         widen(transport, target.url)
         widen(transport, newcomer.url)
         gate.shut()
@@ -219,6 +223,194 @@ def test_host_starts_afresh_when_it_was_forgotten(
         assert len(target.requests) == sent + 1
         assert target.connections <= connections
         gate.open()
+
+
+# Flows of one host
+
+
+def in_flow(
+    transport: Transport, url: str, user: str, flow: str, timeout: float | None = None
+) -> Future[SendResult]:
+    """Submit a request of a flow to the path that is named like the flow."""
+    key = FlowKey(user, flow)
+    return transport.submit(Request("POST", f"{url}/{flow}", (), b"{}", timeout, key))
+
+
+def flow_is_answered(
+    transport: Transport, url: str, user: str, flow: str, timeout: float = SOON
+) -> bool:
+    future = in_flow(transport, url, user, flow)
+    return bool(wait([future], timeout).done) and isinstance(future.result(), Response)
+
+
+def hanging_below(path: str, server: RecordingServer) -> None:
+    """Have a server answer at once, except below a path, where it never does."""
+
+    def answer(received: Received) -> tuple[int, dict[str, str], bytes]:
+        if received.path.startswith(path):
+            server.over.wait(30)
+        return 200, {}, b""
+
+    server.answer = answer
+
+
+def in_flight(server: RecordingServer, path: str) -> int:
+    return sum(received.path.startswith(path) for received in server.requests)
+
+
+OF_A_HOST = Limits(connections=64, connections_per_host=32)
+
+
+def test_known_and_new_flows_are_answered_soon_when_a_user_has_more_flows_that_hang_than_places(
+    target: RecordingServer,
+) -> None:
+    hanging_below("/hang", target)
+    with Transport(OF_A_HOST) as transport:
+        assert flow_is_answered(transport, target.url, "other", "known")
+        for number in range(60):
+            in_flow(transport, target.url, "one", f"hang{number}")
+        servers.eventually(lambda: in_flight(target, "/hang") == 28)
+        assert flow_is_answered(transport, target.url, "other", "known")
+        assert flow_is_answered(transport, target.url, "newcomer", "new")
+        assert in_flight(target, "/hang") == 28
+
+
+def test_known_flow_is_answered_soon_when_flows_of_as_many_users_hang_as_may_be_in_flight(
+    target: RecordingServer,
+) -> None:
+    hanging_below("/hang", target)
+    with Transport(OF_A_HOST) as transport:
+        assert flow_is_answered(transport, target.url, "known", "known")
+        for number in range(60):
+            in_flow(transport, target.url, f"user{number}", f"hang{number}")
+        servers.eventually(lambda: in_flight(target, "/hang") == 30)
+        assert flow_is_answered(transport, target.url, "known", "known")
+
+
+def test_new_flow_of_the_same_user_is_answered_soon_when_those_that_hang_have_done_so_before(
+    target: RecordingServer,
+) -> None:
+    hanging_below("/hang", target)
+    limits = replace(OF_A_HOST, total_timeout=1.0)
+    with Transport(limits) as transport:
+        first = [in_flow(transport, target.url, "one", f"hang{number}") for number in range(28)]
+        assert not wait(first, PATIENCE).not_done
+        for number in range(28):
+            in_flow(transport, target.url, "one", f"hang{number}")
+        assert flow_is_answered(transport, target.url, "one", "new", timeout=0.5)
+
+
+def test_known_flow_is_answered_soon_when_another_host_has_half_of_all_connections(
+    target: RecordingServer,
+) -> None:
+    limits = Limits(connections=16, connections_per_host=16)
+    hanging_below("/hang", target)
+    with silent_hosts(8) as silent, Transport(limits) as transport:
+        assert flow_is_answered(transport, target.url, "one", "known")
+        for url in silent:
+            submitted(transport, url)
+        in_flow(transport, target.url, "one", "hang1")
+        servers.eventually(lambda: in_flight(target, "/hang") == 1)
+        in_flow(transport, target.url, "one", "hang2")
+        assert flow_is_answered(transport, target.url, "one", "known")
+        assert in_flight(target, "/hang") == 1
+
+
+def test_users_take_turns_when_one_of_them_has_more_flows(target: RecordingServer) -> None:
+    gate = Gate(target)
+    gate.shut()
+    limits = Limits(connections=8, connections_per_host=2)
+    with Transport(limits) as transport:
+        for number in range(20):
+            in_flow(transport, target.url, "many", f"many{number}")
+        target.wait_for(2)
+        last = in_flow(transport, target.url, "few", "few")
+        gate.open()
+        assert isinstance(last.result(PATIENCE), Response)
+        paths = [received.path for received in target.wait_for(21)]
+    assert "/few" in paths[:5]
+
+
+def test_hanging_flow_has_one_request_in_flight_whatever_number_of_them_waits(
+    target: RecordingServer,
+) -> None:
+    hanging_below("/hang", target)
+    with Transport(OF_A_HOST) as transport:
+        for _ in range(50):
+            in_flow(transport, target.url, "one", "hang")
+        assert flow_is_answered(transport, target.url, "one", "other")
+        assert in_flight(target, "/hang") == 1
+
+
+def test_flow_has_its_share_in_flight_when_it_answered_before(target: RecordingServer) -> None:
+    limits = replace(OF_A_HOST, connections_per_flow=4)
+    running = threading.Semaphore(4)
+    together = threading.Barrier(4)
+
+    def meet(_: Received) -> tuple[int, dict[str, str], bytes]:
+        assert running.acquire(blocking=False), "more than four"
+        together.wait(PATIENCE)
+        running.release()
+        return 200, {}, b""
+
+    with Transport(limits) as transport:
+        for _ in range(3):
+            assert flow_is_answered(transport, target.url, "one", "flow")
+        target.answer = meet
+        futures = [in_flow(transport, target.url, "one", "flow") for _ in range(8)]
+        assert all(isinstance(future.result(PATIENCE), Response) for future in futures)
+
+
+def test_requests_wait_when_others_of_their_host_have_more_waiting_than_its_part_of_the_queue(
+    target: RecordingServer,
+) -> None:
+    hanging_below("/hang", target)
+    gate = threading.Event()
+    with Transport(replace(OF_A_HOST, queue=400)) as transport:
+        stuck = [
+            in_flow(transport, target.url, "one", f"hang{number % 5}") for number in range(300)
+        ]
+        servers.eventually(lambda: any(future.done() for future in stuck))
+        answer = target.answer
+        target.answer = lambda received: (gate.wait(PATIENCE), answer(received))[1]
+        mine = [in_flow(transport, target.url, "one", "mine") for _ in range(5)]
+        other = [in_flow(transport, target.url, "other", "other") for _ in range(20)]
+        target.wait_for(5 + 2)  # one of each flow
+        gate.set()
+        results = [future.result(PATIENCE) for future in (*mine, *other)]
+    assert all(isinstance(result, Response) for result in results), results
+
+
+def test_refusal_says_how_long_the_requests_of_a_hanging_flow_wait(
+    target: RecordingServer,
+) -> None:
+    hanging_below("/hang", target)
+    limits = replace(OF_A_HOST, queue=40, total_timeout=0.5)
+    with Transport(limits) as transport:
+        assert isinstance(
+            in_flow(transport, target.url, "one", "hang").result(PATIENCE), SendFailure
+        )
+        stuck = [in_flow(transport, target.url, "one", "hang") for _ in range(30)]
+        servers.eventually(lambda: any(future.done() for future in stuck))
+        refused = next(future.result() for future in stuck if future.done())
+    assert isinstance(refused, SendFailure)
+    assert 4 < refused.retry_in < 8  # ten or more that take half a second each
+
+
+def test_request_with_a_timeout_of_its_own_goes_before_those_of_its_flow_that_wait(
+    target: RecordingServer,
+) -> None:
+    gate = Gate(target)
+    gate.shut()
+    with Transport() as transport:
+        futures = [in_flow(transport, target.url, "one", "flow") for _ in range(4)]
+        target.wait_for(1)
+        key = FlowKey("one", "flow")
+        again = Request("POST", f"{target.url}/again", (), b"", PATIENCE, key)
+        futures.append(transport.submit(again))
+        gate.open()
+        assert not wait(futures, PATIENCE).not_done
+    assert [received.path for received in target.requests].index("/again") == 1
 
 
 # Sockets
@@ -248,6 +440,34 @@ class Conversations:
         while servers.read_request(connection) and not over.is_set():
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         self.open -= 1
+
+
+FILE_LIMIT = """
+import resource
+from pacifica.notifications.transport import raise_file_limit
+
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, min(hard, 1000)))
+raise_file_limit(30)
+print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+raise_file_limit(200)
+print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+raise_file_limit(10_000)
+print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_file_limit_is_raised_to_twice_the_connections_or_as_far_as_it_may_be() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FILE_LIMIT],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    assert done.stdout.split() == ["100", "1000", "400", "1000", "1000", "1000"]
 
 
 FEW_FILES = """

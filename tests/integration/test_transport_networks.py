@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pacifica.notifications.subscriptions.networks import Rules
 from pacifica.notifications.transport import (
     Limits,
-    Lookups,
     Request,
+    Resolver,
     Response,
     SendFailure,
     SendResult,
@@ -189,7 +189,7 @@ def test_name_is_refused_when_it_has_moved_to_a_denied_address(
     found_at: Callable[..., list[str]], target: RecordingServer
 ) -> None:
     asked = found_at(("127.0.0.9",), ("127.0.0.1",))
-    fresh = Limits(connect_timeout=2.0, names_fresh=0, names_kept=0)
+    fresh = Limits(connect_timeout=2.0, dns_fresh=0, dns_kept=0)
     with Transport(fresh, rules=DENY_SERVER) as transport:
         first = outcome(transport, f"http://target.test:{target.port}/")
         assert isinstance(first, SendFailure)
@@ -204,7 +204,7 @@ def test_old_address_is_used_no_longer_when_the_new_one_is_denied(
 ) -> None:
     found_at(("127.0.0.1",), ("127.0.0.9",))
     url = f"http://target.test:{target.port}/"
-    with Transport(Limits(connect_timeout=2.0, names_fresh=0), rules=DENY_OTHER) as transport:
+    with Transport(Limits(connect_timeout=2.0, dns_fresh=0), rules=DENY_OTHER) as transport:
         assert answered(transport, url).status == 200
         eventually(lambda: isinstance(outcome(transport, url), SendFailure))
         assert_refused(outcome(transport, url), "addresses in 127.0.0.9/32 are not allowed")
@@ -414,7 +414,7 @@ def test_request_is_refused_when_options_has_a_body() -> None:
 
 def test_find_gives_the_allowed_addresses_of_a_name(found_at: Callable[..., list[str]]) -> None:
     found_at(("127.0.0.1", "127.0.0.9"))
-    found = Lookups(1, DENY_SERVER).find("target.test", PATIENCE)
+    found = Resolver(1, DENY_SERVER).resolve("target.test", PATIENCE)
     assert found is not None
     assert (found.addresses, found.refusal) == (("127.0.0.9",), None)
 
@@ -423,12 +423,12 @@ def test_find_gives_the_rule_when_no_address_is_allowed(
     found_at: Callable[..., list[str]],
 ) -> None:
     found_at(("127.0.0.1",))
-    found = Lookups(1, DENY_SERVER).find("target.test", PATIENCE)
+    found = Resolver(1, DENY_SERVER).resolve("target.test", PATIENCE)
     assert found is not None
     assert (found.addresses, found.refusal) == ((), REFUSED)
 
 
-def test_find_starts_no_more_threads_than_it_may_when_lookups_hang(
+def test_find_starts_no_more_threads_than_it_may_when_resolver_hang(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     over, asked = threading.Event(), []
@@ -439,8 +439,8 @@ def test_find_starts_no_more_threads_than_it_may_when_lookups_hang(
         raise OSError
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    lookups = Lookups(2, DENY_SERVER)
-    assert [lookups.find(f"{n}.test", 0.01) for n in range(5)] == [None] * 5
+    resolver = Resolver(2, DENY_SERVER)
+    assert [resolver.resolve(f"{n}.test", 0.01) for n in range(5)] == [None] * 5
     assert asked == ["0.test", "1.test"]
     over.set()
-    eventually(lambda: lookups.find("2.test", PATIENCE) is not None)
+    eventually(lambda: resolver.resolve("2.test", PATIENCE) is not None)

@@ -42,7 +42,7 @@ def outcome(
     if isinstance(result, Response) and 200 <= result.status < 300:
         return Outcome(delivery, True, None, status, body)
     if isinstance(result, SendFailure) and result.ours:
-        later = now + timedelta(seconds=settings.delivery.busy_wait)
+        later = now + timedelta(seconds=max(settings.delivery.busy_wait, result.retry_in))
         return Outcome(delivery, False, later, status, body, tried=False)
     if not _is_transient(result):
         error = _error(delivery, result, now, body)

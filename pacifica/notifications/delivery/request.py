@@ -14,7 +14,7 @@ from pacifica.notifications.delivery.handshake import origin_headers
 from pacifica.notifications.events import HOPS_HEADER, Event, decode_base64
 from pacifica.notifications.flow import Delivery
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.transport import Request
+from pacifica.notifications.transport import FlowKey, Request
 
 #: By these headers a target recognizes a delivery that it got before, and counts its attempts.
 DELIVERY_HEADER: Final = "Pacifica-Notifications-Delivery"
@@ -46,7 +46,10 @@ def delivery_request(
         *_signature(delivery, message.body, now),
     )
     timeout = _retry_timeout(delivery, now, settings)
-    return Request("POST", subscription.target_url, headers, message.body, timeout)
+    target = subscription.target_url
+    # A subscription whose target is changed starts anew, with nothing known of it.
+    flow = FlowKey(subscription.user, (subscription.uuid, target))
+    return Request("POST", target, headers, message.body, timeout, flow)
 
 
 def authorization(auth: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

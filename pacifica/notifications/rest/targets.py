@@ -16,7 +16,7 @@ from pacifica.notifications.errors import InvalidInput
 from pacifica.notifications.rest.errors import ApiError
 from pacifica.notifications.settings.workers import DeliverySettings
 from pacifica.notifications.subscriptions import delivery_rules, literal_address
-from pacifica.notifications.transport import Lookups, Transport, TransportBusy, TransportClosed
+from pacifica.notifications.transport import Resolver, Transport, TransportBusy, TransportClosed
 
 # So many threads of a process wait for targets to agree, and as many for names to be looked up.
 MAX_WAITING = 3
@@ -32,7 +32,7 @@ class TargetChecks:
         self._settings = settings
         self._transport = transport
         self._rules = delivery_rules(settings)
-        self._lookups = Lookups(MAX_WAITING, self._rules)
+        self._resolver = Resolver(MAX_WAITING, self._rules)
         self._lock = threading.Lock()
         self._waiting_users: set[str] = set()
 
@@ -58,7 +58,9 @@ class TargetChecks:
             address = literal_address(host)
             if address is not None:
                 broken = self._rules.refusal(address)
-            elif (found := self._lookups.find(host, self._settings.connect_timeout)) is not None:
+            elif (
+                found := self._resolver.resolve(host, self._settings.connect_timeout)
+            ) is not None:
                 broken = found.refusal
         if broken is not None:
             raise InvalidInput(("target_url", broken))

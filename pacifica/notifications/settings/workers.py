@@ -196,13 +196,19 @@ class DeliverySettings:
         COUNT,
         1024,
         "How many requests one worker process has in flight; never more than half of the files "
-        "that it may have open.",
+        "that it may have open. It raises its soft limit of open files for them.",
     )
     connections_per_host: int = setting(
         COUNT,
+        512,
+        "How many requests one worker process has in flight to one host. Its subscriptions share "
+        "them.",
+    )
+    connections_per_subscription: int = setting(
+        COUNT,
         16,
-        "How many requests one worker process has in flight to one host; a host that is new, or "
-        "gave no answer, starts with one.",
+        "How many requests one worker process has in flight for one subscription; one that is new, "
+        "or whose target gave no answer, starts with one.",
     )
     allow_networks: tuple[Network, ...] = setting(
         NETWORKS,
@@ -237,7 +243,8 @@ class DeliverySettings:
     #: One task sends so many deliveries, and waits so many seconds when too much is under way.
     batch: int = 50
     batch_wait: float = 0.5
-    #: A delivery that found no place is taken up again after so many seconds.
+    #: A delivery that could not be sent, as too much was under way, is taken up again after so
+    #: many seconds.
     busy_wait: float = 2.0
     #: A worker process remembers the Retry-After of so many subscriptions.
     max_pauses: int = 10_000

@@ -1,9 +1,9 @@
-"""Delivering: claimed deliveries are sent at once, and nobody waits for a slow target."""
+"""Delivering: claimed deliveries are sent at once, and no task waits for a slow target."""
 
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -14,51 +14,55 @@ from pacifica.notifications.delivery import delivery_request, outcome, postponed
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.stages.pauses import Pauses
 from pacifica.notifications.stages.record import Recorder
+from pacifica.notifications.stages.retryafter import RetryAfterGate
 from pacifica.notifications.store.deliveries import claim_allowed, events_of
 from pacifica.notifications.transport import (
     Request,
-    Response,
     SendFailure,
+    SendResult,
     Transport,
     TransportBusy,
     TransportClosed,
 )
 
 _LOG = logging.getLogger(__name__)
-_NO_TURN = SendFailure("waited too long for its turn", 0.0, ours=True)
-_NO_ROOM = SendFailure("too much is under way already", 0.0, ours=True)
+_WAITED_TOO_LONG = SendFailure("waited too long for its turn", 0.0, ours=True)
+_TOO_MUCH = SendFailure("too much is under way already", 0.0, ours=True)
+# One user's deliveries may take so many times the bytes that are still free.
+_USER_SHARE = 4
 
 
 class Deliverer:
-    """Sends batches without waiting for answers; each is recorded when it comes."""
+    """Sends batches without waiting for responses; each is recorded when it comes."""
 
     def __init__(self, settings: Settings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
         self._recorder = Recorder()
-        self._room = _Room(settings.delivery.unfinished, settings.delivery.unfinished_bytes)
-        self._longest = settings.delivery.connect_timeout + settings.delivery.timeout
-        self._waiting = _Waiting()
-        self._pauses = Pauses(settings.delivery.max_pauses, settings.delivery.max_retry_after)
+        self._in_flight = InFlightLimit(
+            settings.delivery.unfinished, settings.delivery.unfinished_bytes
+        )
+        self._max_seconds = settings.delivery.connect_timeout + settings.delivery.timeout
+        self._deadlines = _StartDeadlines()
+        self._gate = RetryAfterGate(settings.delivery.max_pauses, settings.delivery.max_retry_after)
 
-    def room(self) -> int:
-        """Return how many deliveries more may be under way, waiting a little for the first."""
-        self._waiting.give_up()
-        return self._room.left(self._settings.delivery.batch_wait)
+    def capacity(self) -> int:
+        """Return how many deliveries more may be under way; wait a little for the first."""
+        self._deadlines.cancel_expired()
+        return self._in_flight.wait_free(self._settings.delivery.batch_wait)
 
     def deliver(self, uuids: Sequence[UUID]) -> None:
-        """Send those of the deliveries that wait for it.
+        """Send those of the deliveries that are due and that nobody else has taken.
 
-        Where too much is under way already, it waits a little for room and then leaves them for
-        later. Raises StoreUnavailable; what was not recorded is due again when its lease ends.
+        Where too much is under way already, it waits a little and then leaves them for later.
+        Raises StoreUnavailable; what was not recorded is due again when its lease ends.
         """
-        most = self.room()
-        if not most:
+        capacity = self.capacity()
+        if not capacity:
             _LOG.warning("%d deliveries wait: too much is under way already", len(uuids))
             return
-        deliveries = claim_allowed(uuids, self._settings.celery.lease, most)
+        deliveries = claim_allowed(uuids, self._settings.celery.lease, capacity)
         self.send(deliveries, events_of(deliveries))
 
     def send(self, deliveries: Sequence[Delivery], events: Mapping[UUID, Event]) -> None:
@@ -67,7 +71,7 @@ class Deliverer:
         for delivery in deliveries:
             if delivery.event not in events:
                 continue
-            if (until := self._pauses.until(delivery.subscription)) is not None:
+            if (until := self._gate.closed_until(delivery.subscription)) is not None:
                 self._recorder.put(postponed(delivery, until))
                 continue
             try:
@@ -80,57 +84,58 @@ class Deliverer:
             except (TransportBusy, TransportClosed) as error:
                 self._settle(delivery, SendFailure(str(error), 0.0, ours=True))
         if sent:
-            self._waiting.add(sent, self._patience(deliveries[0]))
+            self._deadlines.add(sent, self._max_wait(deliveries[0]))
 
     def settle(self, timeout: float) -> bool:
-        """Wait until everything that was sent has its answer on record; tell whether it has."""
+        """Wait until everything that was sent has its result on record; tell whether it has."""
         deadline = time.monotonic() + timeout
-        return self._room.empty(timeout) and self._recorder.idle(deadline - time.monotonic())
+        return self._in_flight.wait_empty(timeout) and self._recorder.idle(
+            deadline - time.monotonic()
+        )
 
     def close(self) -> None:
-        """Let late answers be recorded, within a bound; the transport is closed before."""
+        """Let late results be recorded, within a bound; the transport is closed before."""
         self._recorder.close()
 
-    def _patience(self, delivery: Delivery) -> float:
-        """Return for how long a request may wait for its turn, to end before its lease does."""
+    def _max_wait(self, delivery: Delivery) -> float:
+        """Return for how long a request may wait to start, so that it ends before its lease."""
         leased = delivery.leased or utcnow()
-        return (leased - utcnow()).total_seconds() - self._longest
+        return (leased - utcnow()).total_seconds() - self._max_seconds
 
-    def _send(self, delivery: Delivery, request: Request) -> Future[Response | SendFailure]:
-        size = len(request.body)
-        if not self._room.enter(size):
-            raise TransportBusy(_NO_ROOM.reason)
+    def _send(self, delivery: Delivery, request: Request) -> Future[SendResult]:
+        user, size = delivery.subscription.user, len(request.body)
+        if not self._in_flight.acquire(user, size):
+            raise TransportBusy(_TOO_MUCH.reason)
         try:
             future = self._transport.submit(request)
         except (TransportBusy, TransportClosed):
-            self._room.leave(size)
+            self._in_flight.release(user, size)
             raise
-        self._pauses.entered(delivery.subscription, future)
-        future.add_done_callback(partial(self._answered, delivery, size))
+        self._gate.enter(delivery.subscription, future)
+        future.add_done_callback(partial(self._ended, delivery, size))
         return future
 
-    def _answered(
-        self, delivery: Delivery, size: int, future: Future[Response | SendFailure]
-    ) -> None:
-        """Have an answer recorded; runs in the transport's thread, before others get their turn."""
+    def _ended(self, delivery: Delivery, size: int, future: Future[SendResult]) -> None:
+        """Have a result recorded; runs in the transport's thread, before it starts others."""
         try:
-            self._waiting.give_up()
-            self._pauses.left(delivery.subscription, future)
+            self._deadlines.cancel_expired()
+            self._gate.exit(delivery.subscription, future)
             if not future.cancelled():
                 self._settle(delivery, future.result())
-            elif (until := self._pauses.until(delivery.subscription)) is not None:
+            elif (until := self._gate.closed_until(delivery.subscription)) is not None:
                 self._recorder.put(postponed(delivery, until))
             else:
-                self._settle(delivery, _NO_TURN)
+                self._settle(delivery, _WAITED_TOO_LONG)
         finally:
-            self._room.leave(size)
+            self._in_flight.release(delivery.subscription.user, size)
 
-    def _settle(self, delivery: Delivery, result: Response | SendFailure) -> None:
+    def _settle(self, delivery: Delivery, result: SendResult) -> None:
         ruled = outcome(delivery, result, utcnow(), self._settings)
         if ruled.not_before is not None:
-            self._pauses.begin(delivery.subscription, ruled.not_before)
-        # What arrived is on record, and a line for each would cost as much as matching it.
-        level = logging.DEBUG if ruled.delivered else logging.WARNING
+            self._gate.close_until(delivery.subscription, ruled.not_before)
+        # What arrived, or was not tried, is on record; a line for each would cost as much as
+        # matching it.
+        level = logging.DEBUG if ruled.delivered or not ruled.tried else logging.WARNING
         _LOG.log(
             level,
             "event %s to subscription %s, attempt %d: %s",
@@ -142,70 +147,85 @@ class Deliverer:
         self._recorder.put(ruled)
 
 
-class _Room:
-    """How many deliveries, of how many bytes in all, may be under way at once."""
+class InFlightLimit:
+    """Bounds how many deliveries, of how many bytes in all, are under way at once.
 
-    def __init__(self, most: int, most_bytes: int) -> None:
-        self._most = most
-        self._most_bytes = most_bytes
+    The deliveries of one user leave a fifth of the bytes to others. How many may wait for a hanging
+    target is up to the transport's queue.
+    """
+
+    def __init__(self, max_count: int, max_bytes: int) -> None:
+        self._max_count = max_count
+        self._max_bytes = max_bytes
         self._count = 0
         self._bytes = 0
+        self._bytes_by_user: Counter[str] = Counter()
         self._changed = threading.Condition()
 
-    def enter(self, size: int) -> bool:
-        """Count one more; False where there is no room. One that is alone always has room."""
+    def acquire(self, user: str, size: int) -> bool:
+        """Count one more, unless that is too much; one that is alone may be of any size."""
         with self._changed:
-            if self._count and not self._has_room(size):
+            if self._count and not (self._fits(size) and self._fits_share(user, size)):
                 return False
             self._count += 1
             self._bytes += size
+            self._bytes_by_user[user] += size
             return True
 
-    def leave(self, size: int) -> None:
+    def release(self, user: str, size: int) -> None:
+        """Count one less."""
         with self._changed:
             self._count -= 1
             self._bytes -= size
+            self._bytes_by_user[user] -= size
+            if not self._bytes_by_user[user]:
+                del self._bytes_by_user[user]
             self._changed.notify_all()
 
-    def left(self, timeout: float) -> int:
-        """Return for how many there is room; 0 when there was none in time."""
+    def wait_free(self, timeout: float) -> int:
+        """Return how many more may be under way; 0 when none might in time."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._has_room(0), timeout):
+            if not self._changed.wait_for(lambda: self._fits(0), timeout):
                 return 0
-            return self._most - self._count
+            return self._max_count - self._count
 
-    def empty(self, timeout: float) -> bool:
+    def wait_empty(self, timeout: float) -> bool:
         """Wait until nothing is under way; False when something was all the time."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._count, timeout)
 
-    def _has_room(self, size: int) -> bool:
-        return self._count < self._most and self._bytes + size <= self._most_bytes
+    def _fits(self, size: int) -> bool:
+        return self._count < self._max_count and self._bytes + size <= self._max_bytes
+
+    def _fits_share(self, user: str, size: int) -> bool:
+        taken = self._bytes_by_user.get(user, 0)
+        return not taken or taken + size <= _USER_SHARE * (self._max_bytes - self._bytes)
 
 
-class _Waiting:
-    """Requests that may still wait for their turn at a slow target, for so many seconds at most.
+class _StartDeadlines:
+    """Cancels requests that have not started in time.
 
-    Sent after their lease, they would be sent by whoever took them then as well.
+    Those sent after their lease would be sent by whoever takes the delivery then as well.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._batches: deque[tuple[float, Collection[Future[Response | SendFailure]]]] = deque()
+        self._batches: deque[tuple[float, Collection[Future[SendResult]]]] = deque()
 
-    def add(self, batch: Collection[Future[Response | SendFailure]], seconds: float) -> None:
+    def add(self, batch: Collection[Future[SendResult]], seconds: float) -> None:
+        """Have requests cancelled that have not started after so many seconds."""
         with self._lock:
             self._batches.append((time.monotonic() + seconds, batch))
             while self._batches and all(future.done() for future in self._batches[0][1]):
                 self._batches.popleft()
 
-    def give_up(self) -> None:
-        """Cancel what has waited too long and not begun."""
+    def cancel_expired(self) -> None:
+        """Cancel the requests whose time is over."""
         now = time.monotonic()
         with self._lock:
-            too_long = []
+            expired = []
             while self._batches and self._batches[0][0] <= now:
-                too_long.append(self._batches.popleft()[1])
-        for batch in too_long:
+                expired.append(self._batches.popleft()[1])
+        for batch in expired:
             for future in batch:
                 future.cancel()

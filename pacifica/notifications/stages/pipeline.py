@@ -28,7 +28,7 @@ class Pipeline:
             return []
         events = {each.event.uuid: each.event for each in matched}
         unclaimed = []
-        revision, max_claimed = self.dispatcher.revision, self.deliverer.room()
+        revision, max_claimed = self.dispatcher.revision, self.deliverer.capacity()
         for dispatched in self.authoriser.dispatch(matched, revision, max_claimed):
             self.deliverer.send(dispatched.claimed, events)
             unclaimed += dispatched.unclaimed

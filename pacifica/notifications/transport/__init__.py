@@ -1,16 +1,19 @@
-"""Send HTTP requests to many servers at once, each with a future for what came of it.
+"""Send HTTP requests to many servers at once, each with a future for its result.
 
 One thread for each process and `Transport` drives libcurl's multi interface. Two things that
-libcurl offers are done here, so that a bad host harms no other one:
+libcurl offers are done here, so that a bad host or a bad subscription harms no other one:
 
-- Waiting for a host's turn. Libcurl's time-out counts the waiting: a request behind a hanging host
-  would fail untried. What libcurl gets from here starts at once.
+- Queueing. Libcurl's time-out counts the time in its queue: a request behind a hanging host would
+  fail untried. What libcurl gets from here starts at once.
 - Looking up names. Libcurl keeps a few threads for it that it cannot interrupt, and asks again for
   each connection: one name whose servers do not answer soon holds them all, and the cleanup too.
 """
 
 from pacifica.notifications.transport.client import Transport
-from pacifica.notifications.transport.exchange import (
+from pacifica.notifications.transport.dns import Resolver
+from pacifica.notifications.transport.engine import raise_file_limit
+from pacifica.notifications.transport.messages import (
+    FlowKey,
     Limits,
     Request,
     Response,
@@ -19,16 +22,17 @@ from pacifica.notifications.transport.exchange import (
     TransportBusy,
     TransportClosed,
 )
-from pacifica.notifications.transport.lookup import Lookups
 
 __all__ = [
+    "FlowKey",
     "Limits",
-    "Lookups",
     "Request",
+    "Resolver",
     "Response",
     "SendFailure",
     "SendResult",
     "Transport",
     "TransportBusy",
     "TransportClosed",
+    "raise_file_limit",
 ]

@@ -1,14 +1,22 @@
-"""One request in libcurl's hands, and what its codes mean."""
+"""One request in libcurl, the sockets it may open, and what libcurl's codes mean."""
 
+import os
+import socket
+import sys
 import time
 from math import inf
+from typing import Any
 
 import pycurl
 
 from pacifica.notifications.subscriptions.networks import Rules
-from pacifica.notifications.transport.exchange import Limits, Response, SendFailure, SendResult
-from pacifica.notifications.transport.parcels import Parcel
-from pacifica.notifications.transport.sockets import Opener
+from pacifica.notifications.transport.messages import (
+    Limits,
+    PendingRequest,
+    Response,
+    SendFailure,
+    SendResult,
+)
 
 # One header section is allowed this many bytes, interim answers included.
 _HEADER_BYTES = 65536
@@ -49,8 +57,8 @@ class Transfer:
 
     def __init__(self, limits: Limits, rules: Rules, ca_file: str) -> None:
         self._limits = limits
-        self._parcel: Parcel
-        self._opener = Opener(rules)
+        self._pending: PendingRequest
+        self._opener = SocketOpener(rules)
         self.curl = curl = pycurl.Curl()
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
@@ -67,18 +75,18 @@ class Transfer:
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(limits.connect_timeout * 1000)))
         curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
         curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
-        self._opener.serve(curl)
+        self._opener.attach(curl)
 
-    def begin(self, parcel: Parcel, addresses: tuple[str, ...]) -> None:
+    def begin(self, pending: PendingRequest, addresses: tuple[str, ...]) -> None:
         """Point the handle at a new request."""
-        self._parcel = parcel
+        self._pending = pending
         self._header_bytes = 0
         self._retry_after: str | None = None
         self._allowed_origin: str | None = None
         self._body: list[bytes] = []
-        self._room = self._limits.response_bytes
+        self._body_left = self._limits.response_bytes
         self._truncated = False
-        request, address, curl = parcel.request, parcel.address, self.curl
+        request, address, curl = pending.request, pending.address, self.curl
         self._total = min(self._limits.total_timeout, request.timeout or inf)
         self._began = self._moved = time.monotonic()
         self._progress: tuple[float, ...] = ()
@@ -106,17 +114,17 @@ class Transfer:
         else:
             curl.unsetopt(pycurl.CUSTOMREQUEST)
 
-    def end(self, code: int) -> tuple[Parcel, SendResult]:
+    def end(self, code: int) -> tuple[PendingRequest, SendResult]:
         """Give the request and what came of it, `code` being libcurl's word on it."""
         seconds = time.monotonic() - self._began
         if code == pycurl.E_OK or self._truncated:
             status = self.curl.getinfo(pycurl.RESPONSE_CODE)
             body = b"".join(self._body)
-            return self._parcel, Response(
+            return self._pending, Response(
                 status, body, self._truncated, self._retry_after, seconds, self._allowed_origin
             )
         if (broken := self._opener.refusal) is not None:
-            return self._parcel, SendFailure(broken, seconds, refused=True)
+            return self._pending, SendFailure(broken, seconds, refused=True)
         if code == pycurl.E_OPERATION_TIMEDOUT:
             reason = f"no answer within {self._total:g} s"
             if seconds < self._total:
@@ -127,7 +135,7 @@ class Transfer:
             reason = _FLOOD
         else:
             reason = _REASONS.get(code, "transfer failed")
-        return self._parcel, SendFailure(reason, seconds)
+        return self._pending, SendFailure(reason, seconds)
 
     def is_silent(self, now: float) -> bool:
         """Tell whether nothing has come, or gone, for too long since there is a connection."""
@@ -149,7 +157,65 @@ class Transfer:
         return len(line)
 
     def _take_body(self, chunk: bytes) -> int:
-        self._body.append(chunk[: self._room])
-        self._truncated = len(chunk) > self._room
-        self._room -= len(self._body[-1])
+        self._body.append(chunk[: self._body_left])
+        self._truncated = len(chunk) > self._body_left
+        self._body_left -= len(self._body[-1])
         return -1 if self._truncated else len(chunk)
+
+
+class SocketOpener:
+    """Opens the sockets of one transfer after another where the rules permit the address.
+
+    Libcurl asks for each address that it tries, with the very address: however a URL is written,
+    and whatever a name has come to mean, nothing else is connected to.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._opened = False
+        self._broken: str | None = None
+
+    def attach(self, curl: pycurl.Curl) -> None:
+        """Have a handle ask here; where there is no rule, libcurl opens its sockets itself."""
+        if self._rules.refuse_addresses:
+            curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open)
+            if sys.platform != "win32":
+                curl.setopt(pycurl.SOCKOPTFUNCTION, _close_on_exec)
+
+    def begin(self) -> None:
+        """Forget the last transfer."""
+        self._opened, self._broken = False, None
+
+    @property
+    def refusal(self) -> str | None:
+        """The rule by which a transfer got no connection; None where it tried any address."""
+        return None if self._opened else self._broken
+
+    def _open(self, _purpose: int, address: Any) -> Any:
+        self._broken = self._rules.refusal(address.addr[0])
+        if self._broken is not None:
+            return pycurl.SOCKET_BAD
+        self._opened = True
+        try:
+            return _LentSocket(socket.socket(address.family, address.socktype, address.protocol))
+        except OSError:
+            return pycurl.SOCKET_BAD
+
+
+class _LentSocket:
+    """A socket that closes when pycurl releases it, after making a duplicate for libcurl."""
+
+    def __init__(self, opened: socket.socket) -> None:
+        self._opened = opened
+
+    def fileno(self) -> int:
+        return self._opened.fileno()
+
+    def __del__(self) -> None:
+        self._opened.close()
+
+
+def _close_on_exec(descriptor: int, _purpose: int) -> int:
+    # The duplicate would be inherited by programs that this process runs.
+    os.set_inheritable(descriptor, False)
+    return 0

@@ -1,4 +1,4 @@
-"""Pauses that targets ask for: until when nothing more is sent to them."""
+"""Retry-After: nothing more is sent to a target before the time that it asked for."""
 
 import threading
 from collections import OrderedDict
@@ -11,23 +11,23 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.subscriptions import Subscription
 
 
-class Pauses:
-    """Knows until when the targets of subscriptions want no request, and what is on its way there.
+class RetryAfterGate:
+    """Knows until when the targets of subscriptions want no request, and which are under way.
 
-    It is of this process alone. `most` pauses are remembered, each for `longest` seconds at the
-    most: past that the subscription is disabled, so that nothing comes, and if its owner enables it
-    nevertheless, that counts. A subscription with another target has no pause.
+    Each process has its own. `max_subscriptions` are remembered, each for `max_seconds` at most:
+    past that the subscription is disabled, so that nothing comes, and if its owner enables it
+    nevertheless, that counts. A subscription with another target has no gate yet.
     """
 
-    def __init__(self, most: int, longest: float) -> None:
-        self._most = most
-        self._longest = timedelta(seconds=longest)
+    def __init__(self, max_subscriptions: int, max_seconds: float) -> None:
+        self._max_subscriptions = max_subscriptions
+        self._max_wait = timedelta(seconds=max_seconds)
         self._lock = threading.Lock()
         self._until: OrderedDict[Hashable, datetime] = OrderedDict()
         self._under_way: dict[Hashable, set[Future[Any]]] = {}
 
-    def until(self, subscription: Subscription) -> datetime | None:
-        """Return when a subscription's pause ends; None where there is none."""
+    def closed_until(self, subscription: Subscription) -> datetime | None:
+        """Return until when nothing may be sent; None where it may be sent now."""
         if not self._until:
             return None
         key, now = _key(subscription), utcnow()
@@ -38,26 +38,26 @@ class Pauses:
                 return None
             return until
 
-    def begin(self, subscription: Subscription, until: datetime) -> None:
-        """Let a pause begin, and call back what has not been sent yet."""
-        key, until = _key(subscription), min(until, utcnow() + self._longest)
+    def close_until(self, subscription: Subscription, until: datetime) -> None:
+        """Close the gate, and cancel the requests that have not started."""
+        key, until = _key(subscription), min(until, utcnow() + self._max_wait)
         with self._lock:
             self._until[key] = max(until, self._until.pop(key, until))
-            if len(self._until) > self._most:
+            if len(self._until) > self._max_subscriptions:
                 self._until.popitem(last=False)
             waiting = list(self._under_way.get(key, ()))
         for future in waiting:
             future.cancel()
 
-    def entered(self, subscription: Subscription, future: Future[Any]) -> None:
-        """Take note of a request that may have to wait for its turn."""
+    def enter(self, subscription: Subscription, future: Future[Any]) -> None:
+        """Take note of a request that may have to wait before it starts."""
         with self._lock:
             self._under_way.setdefault(_key(subscription), set()).add(future)
-        if self.until(subscription) is not None:  # it has begun since somebody looked
+        if self.closed_until(subscription) is not None:  # since the caller looked
             future.cancel()
 
-    def left(self, subscription: Subscription, future: Future[Any]) -> None:
-        """Forget a request that is over."""
+    def exit(self, subscription: Subscription, future: Future[Any]) -> None:
+        """Forget a request that ended."""
         key = _key(subscription)
         with self._lock:
             under_way = self._under_way.get(key, set())

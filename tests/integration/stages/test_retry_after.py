@@ -1,4 +1,4 @@
-"""Pauses: a target that asks to wait is left alone until then."""
+"""Retry-After: a target that asks to wait gets nothing until then."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -79,7 +79,7 @@ def test_target_gets_the_rest_once_its_retry_after_is_over(flow: Flow) -> None:
         assert match_of(event).state == "delivered"
 
 
-def test_what_waits_for_its_turn_is_called_back_when_the_target_asks_to_wait(
+def test_waiting_requests_are_cancelled_when_the_target_asks_to_wait(
     make_flow: Callable[..., Flow],
 ) -> None:
     flow = make_flow(delivery_connections_per_host=1)
