@@ -36,9 +36,9 @@ class CountingEvent(dict[str, Any]):
 
     lookups = 0
 
-    def get(self, key: str, defailure: Any = None) -> Any:
+    def get(self, key: str, default: Any = None) -> Any:
         self.lookups += 1
-        return super().get(key, defailure)
+        return super().get(key, default)
 
 
 def test_match_finds_nothing_when_the_index_is_empty() -> None:
