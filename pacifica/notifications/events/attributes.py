@@ -10,9 +10,9 @@ from typing import Any, Final
 #: The versions that keep attributes and extensions side by side in one flat object.
 FLAT_VERSIONS: Final = ("0.3", "1.0")
 VERSIONS: Final = ("0.1", *FLAT_VERSIONS)
-#: The member that names an event's version: in 0.1, and in all later versions.
-SPECVERSION_0_1: Final = "cloudEventsVersion"
+#: The name of the member that holds an event's version: in 0.3 and later, and in 0.1.
 SPECVERSION: Final = "specversion"
+SPECVERSION_0_1: Final = "cloudEventsVersion"
 
 REQUIRED: Final = ("id", "source", "specversion", "type")
 REQUIRED_0_1: Final = ("eventType", "source", "eventID")
