@@ -14,14 +14,14 @@ from pacifica.notifications.server import serve
 
 
 class _Parser(ArgumentParser):
-    """A parser that puts a user's mistake in one line, without the usage."""
+    """A parser that reports a mistake in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(_MISTAKE, f"{self.prog}: {message}\n")
+        self.exit(_USAGE_ERROR, f"{self.prog}: {message}\n")
 
 
 _FAILED = 1
-_MISTAKE = 2
+_USAGE_ERROR = 2
 
 
 def main(*argv: str) -> int:
@@ -61,11 +61,11 @@ def _administer(args: Namespace) -> int:
 
 
 def _run(command: object, args: Namespace) -> int:
-    """Run a command and put what a user or operator did wrong in one line."""
+    """Run a command; report an error that a user or operator can mend in one line."""
     try:
         return command(args)  # type: ignore[operator]
-    except (ConfigError, admin.Mistake) as error:
-        status, message = _MISTAKE, str(error)
+    except (ConfigError, admin.UsageError) as error:
+        status, message = _USAGE_ERROR, str(error)
     except NotificationsError as error:
         status, message = _FAILED, str(error)
     print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)  # noqa: T201

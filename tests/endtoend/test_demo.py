@@ -13,7 +13,7 @@ from queue import SimpleQueue
 import pytest
 
 from pacifica.notifications.commands.demo import _deliver
-from pacifica.notifications.commands.standins import catching_target
+from pacifica.notifications.commands.stand_ins import catching_target
 from pacifica.notifications.errors import NotificationsError
 from tests.support.processes import BIN, Program, descendants, is_alive
 from tests.support.servers import RecordingServer, eventually, free_port

@@ -9,21 +9,27 @@ from uuid import UUID
 
 from pacifica.notifications.app import App
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.commands import demo, reencrypt, together
-from pacifica.notifications.commands.shown import printable, shown_event
+from pacifica.notifications.commands import demo, serve
+from pacifica.notifications.commands.event_report import event_report, printable
 from pacifica.notifications.config import load_settings
-from pacifica.notifications.errors import NotificationsError
-from pacifica.notifications.orm import NotificationSystem, OrmSync
+from pacifica.notifications.errors import ConfigError, NotificationsError
+from pacifica.notifications.orm import (
+    NotificationSystem,
+    OrmSync,
+    check_safe,
+    decrypt_all,
+    encrypt_all,
+)
 from pacifica.notifications.store import events
 
 _DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
-_OLD = timedelta(days=1)
-_UNSAFE = 255
-_MOST = 2**31 - 1
+_PURGE_AGE = timedelta(days=1)
+_UNSAFE = 255  # exit status
+_MAX_LIMIT = 2**31 - 1
 
 
-class Mistake(NotificationsError):
-    """Something that the user of a command did wrong; the message is one line."""
+class UsageError(NotificationsError):
+    """A mistake of the user of a command; the message is one line."""
 
 
 def add_commands(commands: Any) -> None:
@@ -50,9 +56,11 @@ def add_commands(commands: Any) -> None:
         )
     retry = _add(commands, eventretry, "Dispatch recorded events again.")
     retry.add_argument("events", nargs="+", metavar="UUID", help="events to dispatch")
-    rewrite = _add(commands, reencrypt.reencrypt, "Rewrite stored auth by the first key.")
-    reencrypt.add_options(rewrite)
-    together.add_options(_add(commands, together.serve, "Serve web and worker together."))
+    rewrite = _add(commands, reencrypt, "Rewrite stored auth by the first key.")
+    rewrite.add_argument(
+        "--plain", action="store_true", help="store it in plain, so that no key is needed any more"
+    )
+    serve.add_options(_add(commands, serve.serve, "Serve web and worker together."))
     demo.add_options(_add(commands, demo.demo, "Show a delivery from subscription to target."))
 
 
@@ -74,15 +82,15 @@ def dbchk(args: Namespace) -> int:
 
 def eventget(args: Namespace) -> int:
     """Print events, newest first, and for each its matches; 1 when a UUID is unknown."""
-    if not 1 <= args.limit <= _MOST:
-        raise Mistake(f"--limit must be 1 to {_MOST}")
+    if not 1 <= args.limit <= _MAX_LIMIT:
+        raise UsageError(f"--limit must be 1 to {_MAX_LIMIT}")
     uuids = _uuids(args.events)
     start = _date(args.start_date, args.date_format, "--start-date")
     end = _date(args.end_date, args.date_format, "--end-date")
     if start and end and start > end:
-        raise Mistake("--start-date must not be after --end-date")
+        raise UsageError("--start-date must not be after --end-date")
     for event in events.logged(uuids, start=start, end=end, limit=max(args.limit, len(uuids))):
-        print(printable(shown_event(event), sys.stdout.encoding))  # noqa: T201
+        print(printable(event_report(event), sys.stdout.encoding))  # noqa: T201
     return _report_unknown(uuids)
 
 
@@ -91,7 +99,7 @@ def eventpurge(args: Namespace) -> int:
     older_than = _date(args.older_than_date, args.date_format, "--older-than-date")
     uuids = _uuids(args.events)
     if older_than is None and not uuids:
-        older_than = utcnow() - _OLD
+        older_than = utcnow() - _PURGE_AGE
     print(f"{events.purge(uuids, older_than)} events deleted")  # noqa: T201
     return 0
 
@@ -104,6 +112,23 @@ def eventretry(args: Namespace) -> int:
     return _report_unknown(uuids)
 
 
+def reencrypt(args: Namespace) -> int:
+    """Rewrite and say how many; 1 where some are left: changed meanwhile, or corrupt."""
+    if not load_settings().security.key:
+        raise ConfigError("[security] key is empty: there is no key to decrypt or encrypt with")
+    OrmSync.dbconn_blocking()
+    check_safe()
+    done = decrypt_all() if args.plain else encrypt_all()
+    print(f"{done.rows} subscriptions rewritten")  # noqa: T201
+    left = [
+        *([f"{done.missed} were changed meanwhile: run it again"] if done.missed else ()),
+        *(f"the auth of {uuid} is corrupt and stays as it is" for uuid in done.corrupt),
+    ]
+    if left:
+        raise NotificationsError("; ".join(left))
+    return 0
+
+
 def _add(commands: Any, run: Any, description: str) -> Any:
     parser = commands.add_parser(run.__name__, description=description, help=description)
     parser.set_defaults(run=run)
@@ -114,7 +139,7 @@ def _uuids(texts: list[str]) -> list[UUID]:
     try:
         return [UUID(text) for text in texts]
     except ValueError as error:
-        raise Mistake("an event is named by its UUID") from error
+        raise UsageError("an event is named by its UUID") from error
 
 
 def _date(text: str | None, date_format: str, option: str) -> datetime | None:
@@ -125,7 +150,7 @@ def _date(text: str | None, date_format: str, option: str) -> datetime | None:
         return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
     # re.error: a directive that is there twice; OverflowError: next to the first and last year.
     except (ValueError, OverflowError, re.error) as error:
-        raise Mistake(f"{option}: {text!r} is not a date of the format {date_format}") from error
+        raise UsageError(f"{option}: {text!r} is not a date of the format {date_format}") from error
 
 
 def _report_unknown(uuids: list[UUID]) -> int:

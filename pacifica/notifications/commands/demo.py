@@ -1,4 +1,4 @@
-"""`demo`: a delivery from subscription to target, on processes started for it and stopped again."""
+"""`demo`: shows one delivery, on processes that are started for it and stopped again."""
 
 import json
 import os
@@ -11,14 +11,19 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.request import Request, urlopen
 
-from pacifica.notifications.commands.processes import embedded_environment, web_and_worker
-from pacifica.notifications.commands.standins import LOOPBACK, allowing_policy, catching_target
-from pacifica.notifications.commands.together import prepare_database
+from pacifica.notifications.commands.serve import (
+    START_TIMEOUT,
+    embedded_environment,
+    prepare_database,
+    web_and_worker,
+)
+from pacifica.notifications.commands.stand_ins import LOOPBACK, allowing_policy, catching_target
 from pacifica.notifications.errors import NotificationsError
 from pacifica.notifications.settings import KEYS
 
-_PATIENCE = 60.0
-_ANSWER = 10.0
+# Seconds for one answer of the service, and for the delivery.
+_ANSWER_TIMEOUT = 10.0
+_DELIVERY_TIMEOUT = 60.0
 _USER = "dmlb2001"
 _SUBSCRIPTION = {
     "name": "text files of any transaction",
@@ -72,7 +77,7 @@ def demo(args: Namespace) -> int:
         _say(f"policy        a stand-in at {policy} that lets everybody see everything")
         try:
             with web_and_worker(
-                LOOPBACK, port, _say if args.verbose else log.append, _PATIENCE
+                LOOPBACK, port, _say if args.verbose else log.append, START_TIMEOUT
             ) as _children:
                 _say(f"service       web server and worker at http://{LOOPBACK}:{port}")
                 return _deliver(f"http://{LOOPBACK}:{port}", target, caught)
@@ -84,14 +89,14 @@ def demo(args: Namespace) -> int:
 def _deliver(service: str, target: str, caught: SimpleQueue[bytes]) -> int:
     subscription = _post(f"{service}/eventmatch", {**_SUBSCRIPTION, "target_url": target})
     _say(f"subscription  {json.dumps(subscription)}")
-    began = time.perf_counter()
+    started = time.perf_counter()
     event = _post(f"{service}/receive", _EVENT)
     _say(f"event         {event}")
     try:
-        received = json.loads(caught.get(timeout=_PATIENCE))
+        received = json.loads(caught.get(timeout=_DELIVERY_TIMEOUT))
     except Empty:
-        raise NotificationsError(f"nothing was delivered in {_PATIENCE:g} s") from None
-    took = time.perf_counter() - began
+        raise NotificationsError(f"nothing was delivered in {_DELIVERY_TIMEOUT:g} s") from None
+    took = time.perf_counter() - started
     if received != _EVENT:
         raise NotificationsError("what was delivered is not the event that was sent")
     _say(f"delivered     {json.dumps(received)}")
@@ -100,7 +105,7 @@ def _deliver(service: str, target: str, caught: SimpleQueue[bytes]) -> int:
 
 
 def _use_only(folder: Path, policy: str) -> None:
-    """Keep whatever is configured on this machine out of the demonstration."""
+    """Configure this demonstration alone, whatever else is configured on the machine."""
     for key in KEYS:
         os.environ.pop(key.environment, None)
     os.environ["NOTIFICATIONS_CONFIG"] = str(folder / "none.ini")
@@ -112,7 +117,7 @@ def _use_only(folder: Path, policy: str) -> None:
 def _post(url: str, body: Any) -> Any:
     headers = {"Content-Type": "application/json", "Http-Remote-User": _USER}
     request = Request(url, json.dumps(body).encode(), headers)  # noqa: S310 our own http URL
-    with urlopen(request, timeout=_ANSWER) as answer:  # noqa: S310
+    with urlopen(request, timeout=_ANSWER_TIMEOUT) as answer:  # noqa: S310
         text = answer.read().decode()
     return json.loads(text) if text[:1] in '{["' else text
 

@@ -1,4 +1,4 @@
-"""Stand-ins for trying the service out: a Policy that allows everything, a target that catches."""
+"""Stand-ins for trying the service: a Policy that allows everything, a target that keeps events."""
 
 import threading
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _POLL = 0.05
 
 @contextmanager
 def allowing_policy() -> Iterator[str]:
-    """Run a Policy that lets every user see every event; gives its URL."""
+    """Run a Policy that lets every user see every event; yields its URL."""
 
     class Allowing(_Quiet):
         def do_POST(self) -> None:
@@ -24,7 +24,7 @@ def allowing_policy() -> Iterator[str]:
 
 @contextmanager
 def catching_target(caught: SimpleQueue[bytes]) -> Iterator[str]:
-    """Run a target that accepts everything and puts it into a queue; gives its URL."""
+    """Run a target that accepts everything and puts it into a queue; yields its URL."""
 
     class Catching(_Quiet):
         def do_POST(self) -> None:
@@ -50,7 +50,7 @@ class _Quiet(BaseHTTPRequestHandler):
         return received
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing: the service's own log tells what was delivered."""
+        """Write no log: the service's own log tells what was delivered."""
 
 
 @contextmanager

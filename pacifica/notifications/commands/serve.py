@@ -1,21 +1,26 @@
-"""`serve`: web server and worker together, on the embedded database and broker by default."""
+"""`serve`: the web server and a worker, on the embedded database and broker by default."""
 
 import os
 import signal
+import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from pacifica.notifications.commands.processes import embedded_environment, web_and_worker
-from pacifica.notifications.commands.standins import allowing_policy
+from pacifica.notifications import bound
+from pacifica.notifications.broker.settings import embedded_url
+from pacifica.notifications.children import WINDOWS, Child
+from pacifica.notifications.commands.stand_ins import allowing_policy
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import NotificationsError
 from pacifica.notifications.orm import DB, OrmSync
 
-_PATIENCE = 60.0
+# Seconds within which both processes must be ready.
+START_TIMEOUT = 60.0
 _POLL = 0.2
+_READY_LINES = {"web": "Bus STARTED", "worker": " ready."}
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -38,15 +43,15 @@ def add_options(parser: ArgumentParser) -> None:
 def serve(args: Namespace) -> int:
     """Serve until Ctrl-C; 1 when one of the two processes ends by itself.
 
-    What the configuration file or the environment says about database and broker is followed; only
-    their defaults are the embedded ones.
+    The configuration file and the environment may name another database and broker; only the
+    defaults are the embedded ones.
     """
     args.folder.mkdir(parents=True, exist_ok=True)
     for name, value in embedded_environment(args.folder).items():
         os.environ.setdefault(name, value)
     with _policy(args.allow_all), _stopping():
         prepare_database()
-        with web_and_worker(args.address, args.port, _say, _PATIENCE) as children:
+        with web_and_worker(args.address, args.port, _say, START_TIMEOUT) as children:
             _say(f"serve  | ready at http://{args.address}:{args.port} (Ctrl-C ends it)")
             while not any(child.has_ended() for child in children.values()):
                 time.sleep(_POLL)
@@ -61,6 +66,53 @@ def prepare_database() -> None:
     OrmSync.dbconn_blocking()
     OrmSync.update_tables()
     DB.unbind()
+
+
+def embedded_environment(folder: Path) -> dict[str, str]:
+    """Return the environment of a service that keeps everything in one folder, with no server."""
+    folder = folder.absolute()
+    return {
+        "BROKER_URL": embedded_url(folder / "queue"),
+        "PEEWEE_URL": f"sqliteext:///{(folder / 'db.sqlite3').as_posix()}",
+    }
+
+
+@contextmanager
+def web_and_worker(
+    address: str, port: int, say: Callable[[str], None], timeout: float
+) -> Iterator[Mapping[str, Child]]:
+    """Run the web server and a worker during the block, which begins when they are ready.
+
+    Their output goes to `say`, line by line. Raises NotificationsError if one is not ready after
+    `timeout` seconds.
+    """
+    module = [sys.executable, "-m", bound.__name__]
+    worker = "celery -A pacifica.notifications.tasks worker --loglevel INFO --concurrency 2"
+    quiet = "--without-gossip --without-mingle --without-heartbeat"
+    pool = ["--pool", "solo"] if WINDOWS else []  # prefork needs fork
+    commands = {
+        "web": [*module, "pacifica.notifications", "-a", address, "-p", str(port)],
+        "worker": [*module, *worker.split(), *quiet.split(), *pool],
+    }
+    children: dict[str, Child] = {}
+    try:
+        for name, command in commands.items():
+            children[name] = Child(name, command, say, ready=_READY_LINES[name])
+        deadline = time.monotonic() + timeout
+        for child in children.values():
+            _await_ready(child, deadline)
+        yield children
+    finally:
+        for child in children.values():
+            child.tell_to_end()
+        for child in children.values():
+            child.end()
+
+
+def _await_ready(child: Child, deadline: float) -> None:
+    while not child.ready.wait(_POLL):
+        if child.has_ended() or time.monotonic() > deadline:
+            raise NotificationsError(f"the {child.name} process did not start")
 
 
 @contextmanager
