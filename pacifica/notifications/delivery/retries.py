@@ -10,9 +10,9 @@ from pacifica.notifications.settings.workers import RecoverySettings
 def jittered_wait(failures: int, first: float, max_wait: float) -> timedelta:
     """Return a random wait below a bound that doubles with each failure.
 
-    The bound is `first` seconds after the first failure, and never more than `max_wait`. Because
-    the wait is random, deliveries that failed together are not tried again together ("full
-    jitter", M. Brooker, Exponential Backoff And Jitter, 2015).
+    The bound is `first` after one failure, and at most `max_wait` (both in seconds). Because waits
+    are random, deliveries that failed together are not tried again together ("full jitter", M.
+    Brooker, Exponential Backoff And Jitter, 2015).
     """
     bound = min(first * 2 ** min(failures - 1, 32), max_wait)
     return timedelta(seconds=random.uniform(0, bound))  # noqa: S311 spreads load, hides nothing

@@ -10,9 +10,9 @@ from typing import Any, Final
 #: The versions that keep attributes and extensions side by side in one flat object.
 FLAT_VERSIONS: Final = ("0.3", "1.0")
 VERSIONS: Final = ("0.1", *FLAT_VERSIONS)
-#: The member that names an event's version: in 0.1, and in all later versions.
-SPECVERSION_0_1: Final = "cloudEventsVersion"
+#: The name of the member that holds an event's version: in 0.3 and later, and in 0.1.
 SPECVERSION: Final = "specversion"
+SPECVERSION_0_1: Final = "cloudEventsVersion"
 
 REQUIRED: Final = ("id", "source", "specversion", "type")
 REQUIRED_0_1: Final = ("eventType", "source", "eventID")
@@ -136,36 +136,31 @@ def decode_base64(text: str) -> bytes:
         raise ValueError("must be Base64") from error
 
 
+_Rule = Callable[[Any], str | None]
+
+
 def _non_empty(value: Any) -> str | None:
     return text_problem(value) or (None if value else "must not be empty")
 
 
-def _timestamp(value: Any) -> str | None:
-    valid = isinstance(value, str) and is_timestamp(value)
-    return None if valid else "must be a date and time with an offset (RFC 3339)"
+def _text_rule(is_valid: Callable[[str], bool], problem: str) -> _Rule:
+    return lambda value: None if isinstance(value, str) and is_valid(value) else problem
 
 
-def _media_type(value: Any) -> str | None:
-    valid = isinstance(value, str) and is_media_type(value)
-    return None if valid else "must be a media type"
-
-
-def _encoding(value: Any) -> str | None:
-    valid = isinstance(value, str) and value.lower() == "base64"
-    return None if valid else "must be base64"
-
-
-_Rule = Callable[[Any], str | None]
 _COMMON: dict[str, _Rule] = {
     "id": _non_empty,
     "source": _non_empty,
     "specversion": _non_empty,
     "type": _non_empty,
-    "datacontenttype": _media_type,
+    "datacontenttype": _text_rule(is_media_type, "must be a media type"),
     "subject": _non_empty,
-    "time": _timestamp,
+    "time": _text_rule(is_timestamp, "must be a date and time with an offset (RFC 3339)"),
 }
 _RULES: Mapping[str, Mapping[str, _Rule]] = {
-    "0.3": {**_COMMON, "datacontentencoding": _encoding, "schemaurl": _non_empty},
+    "0.3": {
+        **_COMMON,
+        "datacontentencoding": _text_rule(lambda text: text.lower() == "base64", "must be base64"),
+        "schemaurl": _non_empty,
+    },
     "1.0": {**_COMMON, "dataschema": _non_empty},
 }

@@ -24,24 +24,28 @@ _END = "$(?!\\n)"
 _TEXT_ATTRIBUTE = {"type": "string", "minLength": 1}
 _OPTIONAL_ATTRIBUTE = {"type": ["string", "null"], "minLength": 1}
 _REQUIRED_ATTRIBUTES = ["id", "source", "specversion", "type"]
+# The attributes that 0.3 and 1.0 have in common.
+_ATTRIBUTES: dict[str, Any] = {
+    "id": _TEXT_ATTRIBUTE,
+    "source": _TEXT_ATTRIBUTE,
+    "type": _TEXT_ATTRIBUTE,
+    "datacontenttype": {"type": ["string", "null"], "pattern": "^[^/]+/[^/;]+(;.*)?" + _END},
+    "subject": _OPTIONAL_ATTRIBUTE,
+    "time": {"type": ["string", "null"], "format": "date-time"},
+    "data": True,
+}
 
 EVENT_SCHEMA_0_3: dict[str, Any] = {
     "title": "A CloudEvent of version 0.3",
     "type": "object",
     "properties": {
-        "id": _TEXT_ATTRIBUTE,
-        "source": _TEXT_ATTRIBUTE,
+        **_ATTRIBUTES,
         "specversion": {"const": "0.3"},
-        "type": _TEXT_ATTRIBUTE,
         "datacontentencoding": {
             "type": ["string", "null"],
             "pattern": "^[Bb][Aa][Ss][Ee]64" + _END,
         },
-        "datacontenttype": {"type": ["string", "null"], "pattern": "^[^/]+/[^/;]+(;.*)?" + _END},
         "schemaurl": _OPTIONAL_ATTRIBUTE,
-        "subject": _OPTIONAL_ATTRIBUTE,
-        "time": {"type": ["string", "null"], "format": "date-time"},
-        "data": True,
     },
     "propertyNames": {"pattern": "^[a-z][a-z0-9]*" + _END},
     "required": _REQUIRED_ATTRIBUTES,
@@ -51,15 +55,9 @@ EVENT_SCHEMA_1_0: dict[str, Any] = {
     "title": "A CloudEvent of version 1.0",
     "type": "object",
     "properties": {
-        "id": _TEXT_ATTRIBUTE,
-        "source": _TEXT_ATTRIBUTE,
+        **_ATTRIBUTES,
         "specversion": {"const": "1.0"},
-        "type": _TEXT_ATTRIBUTE,
-        "datacontenttype": {"type": ["string", "null"], "pattern": "^[^/]+/[^/;]+(;.*)?" + _END},
         "dataschema": _OPTIONAL_ATTRIBUTE,
-        "subject": _OPTIONAL_ATTRIBUTE,
-        "time": {"type": ["string", "null"], "format": "date-time"},
-        "data": True,
         "data_base64": {"type": ["string", "null"], "contentEncoding": "base64"},
     },
     "propertyNames": {"pattern": "^([a-z0-9]+|data_base64)" + _END},

@@ -19,7 +19,7 @@ REQUIRED_FIELDS = ("name", "jsonpath", "target_url")
 _SETTABLE = frozenset(SUBSCRIPTION_SCHEMA["properties"])
 _ONLY_ON_UPDATE = frozenset({"disabled", "error"})
 _SCHEMA = Schema(SUBSCRIPTION_SCHEMA)
-_DELIVERY_SCHEMA = Schema(DELIVERY_FORMAT_SCHEMA)
+_FORMAT_SCHEMA = Schema(DELIVERY_FORMAT_SCHEMA)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def delivery_format_changes(body: Any) -> dict[str, str]:
     ]
     if refused:
         raise InvalidInput(*sorted(refused))
-    _DELIVERY_SCHEMA.check(body)
+    _FORMAT_SCHEMA.check(body)
     return {name: value or "" for name, value in body.items()}
 
 

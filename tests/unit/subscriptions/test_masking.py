@@ -1,4 +1,4 @@
-"""Masks in place of secrets: what owners read, and what it means when it comes back."""
+"""Masks in place of secrets: what owners read, and what a mask means when it is sent back."""
 
 from typing import Any
 
