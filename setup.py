@@ -35,6 +35,8 @@ EXTRAS["test"] = [
     "pip-audit",
     "pytest",
     "pytest-cov",
+    "pytest-timeout",
+    "pytest-xdist",
     "requests",
     "ruff",
     "schemathesis>=4,<5",

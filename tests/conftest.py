@@ -8,6 +8,14 @@ import pytest
 from pacifica.notifications.orm import OrmSync
 from tests.support import databases
 
+_TIERS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the name of its folder, such as `unit`."""
+    for item in items:
+        item.add_marker(item.path.relative_to(_TIERS).parts[0])
+
 
 @pytest.fixture(params=databases.ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:

@@ -19,8 +19,6 @@ from tests.support.processes import Program
 from tests.support.servers import RecordingServer, free_port
 from tests.support.uwsgi import uwsgi_server
 
-pytestmark = pytest.mark.endtoend
-
 CLIENTS = 200
 #: Seconds that a client waits for an answer before it gives up.
 PATIENCE = 30

@@ -16,7 +16,6 @@ from tests.support.processes import Program, is_alive
 from tests.support.servers import eventually
 
 pytestmark = [
-    pytest.mark.endtoend,
     pytest.mark.skipif(sys.platform == "win32", reason="the entry points here are told by signals"),
 ]
 

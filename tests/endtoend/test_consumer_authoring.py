@@ -8,8 +8,6 @@ import pytest
 
 from tests.support.processes import BIN, Program
 
-pytestmark = pytest.mark.endtoend
-
 COMMAND = BIN / "pacifica-notifications-consumer"
 CAPTURES = Path(__file__).parents[1] / "captures"
 JSONPATH = '$[?(@["eventType"] = "org.pacifica.metadata.ingest")]'

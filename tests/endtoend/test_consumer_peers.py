@@ -14,7 +14,7 @@ from tests.support.pacifica import INSTRUMENT, PROJECT, USER, running
 from tests.support.processes import Program
 from tests.support.servers import RecordingServer, eventually
 
-pytestmark = [pytest.mark.endtoend, pytest.mark.service]
+pytestmark = pytest.mark.server
 
 FILES = {"a/b/foo.txt": "Straße é\n".encode(), "data/パソ.txt": b"bar", "x.bin": b"\0\xff" * 70_000}
 EVENTUALLY = 60

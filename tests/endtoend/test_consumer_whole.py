@@ -17,7 +17,7 @@ from tests.support.pacifica import INSTRUMENT, PROJECT, USER, Pacifica, running
 from tests.support.processes import BIN, Program
 from tests.support.servers import RecordingServer, free_port
 
-pytestmark = [pytest.mark.endtoend, pytest.mark.service]
+pytestmark = pytest.mark.server
 
 NAME = "dmlb2001"
 ATTRIBUTES = {

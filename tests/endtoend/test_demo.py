@@ -18,8 +18,6 @@ from pacifica.notifications.errors import NotificationsError
 from tests.support.processes import BIN, Program, descendants, is_alive
 from tests.support.servers import RecordingServer, eventually, free_port
 
-pytestmark = pytest.mark.endtoend
-
 COMMAND = BIN / "pacifica-notifications-cmd"
 EVENT = (Path(__file__).parents[1] / "captures" / "ingest.json").read_bytes()
 USER = {"Http-Remote-User": "alice", "Content-Type": "application/json"}

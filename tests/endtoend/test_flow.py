@@ -31,8 +31,6 @@ from tests.support.servers import (
     hanging,
 )
 
-pytestmark = pytest.mark.endtoend
-
 #: Short enough that a killed worker's work is taken up while a test waits.
 LEASE = 2
 #: Seconds that /receive may take, whatever is away (the producer waits inside a user's request).
@@ -207,7 +205,7 @@ def test_receive_answers_soon_when_the_broker_is_away(
             assert time.monotonic() - began < BOUND
 
 
-@pytest.mark.service
+@pytest.mark.server
 @pytest.mark.parametrize("kind", ["redis", "amqp"])
 def test_receive_answers_soon_when_the_broker_freezes_and_goes_on_when_it_thaws(
     tmp_path: Path,

@@ -13,8 +13,6 @@ from standardwebhooks import Webhook
 from tests.support.deployments import Service, deployments, prepared
 from tests.support.servers import RecordingServer, eventually
 
-pytestmark = pytest.mark.endtoend
-
 EVENT = {
     "specversion": "1.0",
     "type": "org.example.measured",

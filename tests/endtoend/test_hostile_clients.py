@@ -14,8 +14,6 @@ from tests.support.proxies import nginx_in_front, nginx_path
 from tests.support.servers import eventually, free_port
 from tests.support.uwsgi import uwsgi_server
 
-pytestmark = pytest.mark.endtoend
-
 SECONDS = 8
 #: What the server says to them: that they were slow, large or malformed.
 ANSWERS = {"200", "400", "408", "413", "414", "hung up"}

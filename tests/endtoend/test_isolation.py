@@ -16,8 +16,6 @@ from tests.support.deployments import EVENT, USER, deployments
 from tests.support.isolation import GIVEN_UP, Healthy, Isolation, healthy_in, isolation_on
 from tests.support.servers import RawServer, RecordingServer, eventually
 
-pytestmark = pytest.mark.endtoend
-
 EMBEDDED = deployments("sqlite-filesystem")
 MAX_HOPS = 3
 

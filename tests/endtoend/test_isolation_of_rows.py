@@ -10,8 +10,6 @@ from tests.support.deployments import EVENT, deployments
 from tests.support.isolation import BAD, Healthy, Isolation, allow, healthy_in, isolation_on
 from tests.support.servers import AnswerTriple, Received, RecordingServer, eventually
 
-pytestmark = pytest.mark.endtoend
-
 
 @pytest.fixture(scope="module", params=deployments("sqlite-filesystem", "postgresql-redis"))
 def isolation(

@@ -16,8 +16,6 @@ from tests.support.deployments import EVENT, Service, deployments, prepared
 from tests.support.gateway import HANGING, Gateway
 from tests.support.isolation import SOON
 
-pytestmark = pytest.mark.endtoend
-
 HEALTHY = "/healthy"
 #: What most machines let a process open, unless it asks for more.
 COMMON_FILE_LIMIT = 1024

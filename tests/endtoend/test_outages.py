@@ -26,8 +26,6 @@ from tests.support.processes import Program
 from tests.support.servers import RecordingServer, eventually, free_port
 from tests.support.uwsgi import uwsgi_server
 
-pytestmark = pytest.mark.endtoend
-
 #: Seconds within which each client has its answer, as the service promises.
 BOUND = 5
 #: More than three times as many as the web server has threads.
@@ -172,7 +170,7 @@ def test_each_of_many_clients_is_refused_in_time_when_the_database_is_away(
     assert_works_again(linked.port)
 
 
-@pytest.mark.service
+@pytest.mark.server
 @pytest.mark.parametrize("kind", ["cut", "freeze"])
 def test_each_of_many_clients_is_refused_in_time_under_uwsgi_when_the_database_is_away(
     linked_uwsgi: Linked, kind: str

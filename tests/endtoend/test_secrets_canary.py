@@ -29,8 +29,6 @@ from tests.support.servers import (
     hanging,
 )
 
-pytestmark = pytest.mark.endtoend
-
 CANARY = "canary-0123456789-abcdefghijklmnopqrstuvwxyz"
 #: Secrets of operators, each another one.
 TOKEN, PROXY = f"token-{CANARY}", f"proxy-{CANARY}"
@@ -394,8 +392,8 @@ def test_database_that_is_not_reached_is_named_without_its_password(
         ("amqp://guest:{}@127.0.0.1:1//", "Cannot connect to"),
         ("redis://:{}@127.0.0.1:1/0", "Cannot connect to"),
         ("nosuch://user:{}@127.0.0.1/", "No such transport"),
-        pytest.param("amqp://guest:{}@127.0.0.1:5672//", "refused", marks=pytest.mark.service),
-        pytest.param("redis://user:{}@127.0.0.1:6379/0", "annot", marks=pytest.mark.service),
+        pytest.param("amqp://guest:{}@127.0.0.1:5672//", "refused", marks=pytest.mark.server),
+        pytest.param("redis://user:{}@127.0.0.1:6379/0", "annot", marks=pytest.mark.server),
     ],
 )
 def test_broker_that_is_not_reached_is_named_without_its_password(

@@ -19,8 +19,6 @@ from tests.support.processes import BIN, Program, is_alive
 from tests.support.servers import eventually, free_port
 from tests.support.uwsgi import uwsgi_server
 
-pytestmark = pytest.mark.endtoend
-
 EVENT = (Path(__file__).parents[1] / "captures" / "ingest.json").read_bytes()
 SUBSCRIPTION = {"name": "n", "jsonpath": "$.data", "target_url": "http://127.0.0.1:9/"}
 MAX_BODY = 100_000

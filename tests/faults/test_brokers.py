@@ -9,7 +9,7 @@ from tests.support.faults import CUT_BROKER, EMPTY_BROKER, FREEZE_BROKER
 from tests.support.rig import Rig
 from tests.support.struck import BOUND, struck
 
-pytestmark = [pytest.mark.faults, pytest.mark.parametrize("rig", deployments(), indirect=True)]
+pytestmark = pytest.mark.parametrize("rig", deployments(), indirect=True)
 
 
 def test_events_are_accepted_soon_and_arrive_once_when_the_broker_is_away_or_loses_its_queue(

@@ -9,7 +9,6 @@ from tests.support.faults import CUT_DATABASE, FREEZE_DATABASE
 from tests.support.rig import Rig
 from tests.support.struck import BOUND, struck
 
-pytestmark = pytest.mark.faults
 ON_SERVERS = deployments("postgresql-amqp", "postgresql-redis", "mariadb-redis")
 
 

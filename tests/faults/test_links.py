@@ -11,8 +11,6 @@ import pytest
 from tests.support.links import Link
 from tests.support.servers import RawServer, RecordingServer
 
-pytestmark = pytest.mark.faults
-
 #: Seconds in which a loopback connection that passes bytes has passed them.
 SOON = 5
 #: Seconds for which a frozen one is watched.

@@ -10,7 +10,7 @@ from tests.support.faults import linger
 from tests.support.rig import DIRECT, LINKED, SECOND, Rig, came_true
 from tests.support.struck import struck
 
-pytestmark = [pytest.mark.faults, pytest.mark.parametrize("rig", deployments(), indirect=True)]
+pytestmark = pytest.mark.parametrize("rig", deployments(), indirect=True)
 
 
 def test_held_events_arrive_by_themselves_and_the_others_meanwhile_when_a_target_is_down(

@@ -9,7 +9,7 @@ from tests.support.deployments import deployments
 from tests.support.rig import Rig
 from tests.support.struck import struck
 
-pytestmark = [pytest.mark.faults, pytest.mark.parametrize("rig", deployments(), indirect=True)]
+pytestmark = pytest.mark.parametrize("rig", deployments(), indirect=True)
 
 
 def test_every_accepted_event_arrives_when_workers_are_killed(rig: Rig, random: Random) -> None:

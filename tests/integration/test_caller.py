@@ -17,8 +17,6 @@ from tests.integration.webservice import (
     some_user,
 )
 
-pytestmark = pytest.mark.endtoend
-
 HEADER = b"Http-Remote-User: "
 EnvironmentIn = Callable[[Path], dict[str, str]]
 

@@ -56,7 +56,6 @@ def mistake(capsys: pytest.CaptureFixture[str]) -> str:
 # dbsync, dbchk.
 
 
-@pytest.mark.endtoend
 def test_dbsync_and_dbchk_exit_as_documented_when_run_as_installed(
     tmp_path: Path, environment_in: Callable[[Path], dict[str, str]], run: Callable[..., Any]
 ) -> None:
@@ -273,7 +272,6 @@ def test_eventpurge_deletes_events_when_they_are_older_than_date() -> None:
 # eventretry.
 
 
-@pytest.mark.endtoend
 def test_eventretry_makes_known_events_due_and_exits_1_when_one_is_unknown(
     prepared: dict[str, str], run: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -356,7 +354,6 @@ def test_servers_mistake_is_one_line_and_status_2(
     assert mistake(capsys).startswith("pacifica-notifications: ")
 
 
-@pytest.mark.endtoend
 def test_mistake_is_one_line_and_status_2_when_run_as_installed(
     prepared: dict[str, str], run: Callable[..., Any]
 ) -> None:

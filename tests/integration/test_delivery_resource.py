@@ -8,8 +8,6 @@ import pytest
 
 from tests.integration.webservice import Service, assert_error, exchange, raw_get, running
 
-pytestmark = pytest.mark.endtoend
-
 DEFAULT = {"specversion": None, "mode": "structured"}
 METHODS = ["GET", "HEAD", "PUT"]
 

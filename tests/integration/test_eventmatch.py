@@ -26,8 +26,6 @@ from tests.integration.webservice import (
 )
 from tests.support import databases
 
-pytestmark = pytest.mark.endtoend
-
 KEYS = [
     *("uuid", "name", "jsonpath", "user", "disabled", "error", "target_url"),
     *("version", "extensions", "auth", "created", "updated", "deleted"),

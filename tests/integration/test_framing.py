@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 
 from tests.integration.webservice import PATIENCE, Service, assert_error, exchange, raw_get
 
-pytestmark = pytest.mark.endtoend
-
 POST = b"POST /receive HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 #: What would be answered too where the server took it for a request of its own.
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -158,7 +158,7 @@ def test_event_fails_alone_when_it_cannot_be_stored(database: str) -> None:
     assert sorted(stored(database)) == sorted(each.uuid for each in (first, second, third))
 
 
-@pytest.mark.service
+@pytest.mark.server
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 def test_event_fails_alone_when_the_database_takes_no_such_text(database: str) -> None:
     first, second, third = event(), event("\0"), event()

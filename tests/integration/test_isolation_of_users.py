@@ -8,8 +8,6 @@ import requests
 
 from tests.integration.webservice import SUBSCRIPTION, Service, assert_error, some_user
 
-pytestmark = pytest.mark.endtoend
-
 AUTH = {"type": "basic", "basic": {"username": "bob", "password": "sesame"}}
 THEIRS = {
     "name": "theirs",

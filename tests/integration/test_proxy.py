@@ -24,8 +24,6 @@ from tests.integration.webservice import (
 from tests.support.servers import free_port
 from tests.support.uwsgi import uwsgi_server
 
-pytestmark = pytest.mark.endtoend
-
 SECRET = "pass-wörd"  # noqa: S105 (of this test alone)
 GIVEN = b"Pacifica-Proxy-Secret: " + SECRET.encode()
 NAMED = b"Http-Remote-User: alice"

@@ -23,8 +23,6 @@ from tests.integration.webservice import Service, assert_error, running
 from tests.support import databases
 from tests.support.servers import RawServer, eventually, free_port, hanging
 
-pytestmark = pytest.mark.endtoend
-
 CAPTURES = sorted((Path(__file__).parents[1] / "captures").glob("*.json"))
 EVENT = {
     "cloudEventsVersion": "0.1",
@@ -300,7 +298,7 @@ def postgresql(tmp_path: Path) -> Iterator[str]:
         databases.drop(url)
 
 
-@pytest.mark.service
+@pytest.mark.server
 def test_event_is_503_when_database_is_away_and_taken_when_it_is_back(
     postgresql: str,
     prepared: dict[str, str],

@@ -15,8 +15,6 @@ from tests.integration.webservice import Service, running
 from tests.support import databases
 from tests.support.servers import eventually
 
-pytestmark = pytest.mark.endtoend
-
 OF_1_0 = {"specversion": "1.0", "id": "one", "source": "s", "type": "t"}
 
 

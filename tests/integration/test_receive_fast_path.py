@@ -11,8 +11,6 @@ import pytest
 from tests.integration.webservice import Raw, Service, exchange, running
 from tests.support.servers import eventually
 
-pytestmark = pytest.mark.endtoend
-
 EVENT = (Path(__file__).parents[1] / "captures" / "ingest.json").read_bytes()
 #: Says nothing new, but CherryPy's own way is then the only one.
 NO_FAST_PATH = "[/receive]\nrequest.throw_errors: False\n"

@@ -18,8 +18,6 @@ from tests.integration.webservice import Raw, Service, assert_error, exchange, r
 from tests.support import databases
 from tests.support.servers import eventually
 
-pytestmark = pytest.mark.endtoend
-
 EVENT = {"specversion": "1.0", "id": "i", "source": "s", "type": "t"}
 OF_0_3 = {**EVENT, "specversion": "0.3"}
 STRUCTURED = {"Content-Type": "application/cloudevents+json"}

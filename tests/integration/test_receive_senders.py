@@ -11,8 +11,6 @@ from tests.integration.test_receive import EVENT, post, received
 from tests.integration.test_receive_modes import BATCH, BINARY, lines_of
 from tests.integration.webservice import Raw, Service, assert_error, exchange, running
 
-pytestmark = pytest.mark.endtoend
-
 Run = Callable[[str], Any]
 TOKEN = "s3cret.token"  # noqa: S105 one of the tests'
 OTHER = "another~token"

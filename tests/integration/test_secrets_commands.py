@@ -135,7 +135,6 @@ def test_reencrypt_is_refused_when_there_is_no_key(capsys: pytest.CaptureFixture
         assert "[security] key is empty" in line
 
 
-@pytest.mark.endtoend
 @SQLITE
 @pytest.mark.parametrize(
     ("program", "status"),

@@ -27,8 +27,6 @@ from tests.support import databases
 from tests.support.processes import BIN, Program, is_alive
 from tests.support.servers import eventually, free_port
 
-pytestmark = pytest.mark.endtoend
-
 ROOT = Path(__file__).parents[2]
 COMMAND = "pacifica-notifications"
 #: As many requests as are answered at the same time.

@@ -21,8 +21,6 @@ from tests.support.servers import (
     hanging,
 )
 
-pytestmark = pytest.mark.endtoend
-
 EnvironmentIn = Callable[[Path], dict[str, str]]
 ORIGIN = "notifications.example"
 METADATA = "addresses in 169.254.0.0/16 are not allowed"

@@ -18,8 +18,6 @@ import requests
 from tests.integration.webservice import PATIENCE, Service, assert_error, exchange, raw_get, running
 from tests.support.servers import eventually
 
-pytestmark = pytest.mark.endtoend
-
 HEAD = b"POST /receive HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 EVENT = HEAD + b"Content-Length: 2\r\n\r\n{}"
 BOUNDS = {

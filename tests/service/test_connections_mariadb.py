@@ -10,7 +10,7 @@ from pacifica.notifications.config import load_settings
 from pacifica.notifications.orm import open_database
 
 pytestmark = [
-    pytest.mark.service,
+    pytest.mark.server,
     pytest.mark.parametrize("engine", [pytest.param("mariadb", id="mariadb")], indirect=True),
 ]
 

@@ -14,7 +14,7 @@ from tests.support.deployments import Service, environment_of
 from tests.support.servers import free_port
 
 pytestmark = [
-    pytest.mark.service,
+    pytest.mark.server,
     pytest.mark.parametrize("engine", [pytest.param("mariadb", id="mariadb")], indirect=True),
 ]
 

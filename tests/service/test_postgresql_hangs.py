@@ -15,7 +15,7 @@ from pacifica.notifications.store.revisions import current_revision
 from tests.support.servers import eventually
 
 pytestmark = [
-    pytest.mark.service,
+    pytest.mark.server,
     pytest.mark.skipif(sys.platform == "win32", reason="needs SIGSTOP"),
     pytest.mark.parametrize("engine", ["postgresql"], indirect=True),
     pytest.mark.usefixtures("database"),

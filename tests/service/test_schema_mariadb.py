@@ -8,7 +8,7 @@ from tests.support import databases
 from tests.support.layouts import columns_and_keys, install
 
 pytestmark = [
-    pytest.mark.service,
+    pytest.mark.server,
     pytest.mark.parametrize("engine", [pytest.param("mariadb", id="mariadb")], indirect=True),
 ]
 

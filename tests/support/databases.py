@@ -21,7 +21,7 @@ SERVERS = {
     "postgresql": ("TEST_POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/postgres"),
     "mariadb": ("TEST_MARIADB_URL", "mysql://root@127.0.0.1:3306/mysql"),
 }
-ON_SERVERS = [pytest.param(engine, id=engine, marks=pytest.mark.service) for engine in SERVERS]
+ON_SERVERS = [pytest.param(engine, id=engine, marks=pytest.mark.server) for engine in SERVERS]
 ENGINES = [pytest.param("sqlite", id="sqlite"), *ON_SERVERS]
 CONNECT_TIMEOUT = 5
 STATEMENT_TIMEOUT = 30

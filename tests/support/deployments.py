@@ -50,7 +50,7 @@ DEPLOYMENTS = (
 def deployments(*names: str) -> list[Any]:
     """Give the deployments of these names, or all, as parameters of a test."""
     return [
-        pytest.param(each, id=each.name, marks=[] if each.is_embedded else pytest.mark.service)
+        pytest.param(each, id=each.name, marks=[] if each.is_embedded else pytest.mark.server)
         for each in DEPLOYMENTS
         if not names or each.name in names
     ]

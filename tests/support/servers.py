@@ -1,6 +1,8 @@
 """Real servers on loopback for tests: one that records requests, and ones that misbehave."""
 
 import contextlib
+import itertools
+import os
 import socket
 import threading
 import time
@@ -12,6 +14,11 @@ from typing import Any, Self
 
 BACKLOG = 256
 JOIN_TIMEOUT = 5.0
+_PORTS = 1000
+_FIRST_PORT = 20_000 + _PORTS * int(os.environ.get("PYTEST_XDIST_WORKER", "gw9")[2:])
+_OWN_PORTS = itertools.cycle(
+    _FIRST_PORT + (os.getpid() + offset) % _PORTS for offset in range(_PORTS)
+)
 
 
 class Headers(dict[str, str]):
@@ -286,9 +293,15 @@ class stale_after_one_answer:  # noqa: N801 - used where the functions above are
 
 
 def free_port() -> int:
-    """Give a port of 127.0.0.1 that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """Give a port of 127.0.0.1 that nobody listens on, and that no other test process gives.
+
+    Each process of pytest has a range of its own, below those that the system hands out.
+    """
+    for _ in range(_PORTS):
+        port = next(_OWN_PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 def eventually(condition: Callable[[], bool], timeout: float = 5.0) -> None:
