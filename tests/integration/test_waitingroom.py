@@ -23,7 +23,6 @@ EVENT = HEAD + b"Content-Length: 2\r\n\r\n{}"
 BOUNDS = {
     "WEB_HEADER_TIMEOUT": "1.5",
     "WEB_BODY_TIMEOUT": "2",
-    "WEB_GATHERED_BYTES": "1000",
     "WEB_CONNECTIONS": "30",
     "WEB_HELD_BYTES": "30000000",
 }

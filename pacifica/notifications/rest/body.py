@@ -5,7 +5,6 @@ from collections.abc import Collection
 from typing import Any
 
 import cherrypy
-from cheroot.errors import MaxSizeExceeded
 
 from pacifica.notifications.errors import InvalidInput
 from pacifica.notifications.events import EVENT_MEDIA_TYPE, charset, media_type
@@ -97,12 +96,9 @@ def _read_all(most: int) -> bytes:
     length = cherrypy.request.headers.get("Content-Length", "")
     if length.isdecimal() and int(length) > most:
         raise _too_large(most)
-    try:
-        if length.isdecimal():
-            return read_exactly(cherrypy.request.rfile, int(length))
-        body = _read_chunks(most + 1)
-    except MaxSizeExceeded as error:
-        raise _too_large(most) from error
+    if length.isdecimal():
+        return read_exactly(cherrypy.request.rfile, int(length))
+    body = _read_chunks(most + 1)
     if len(body) > most:
         raise _too_large(most)
     return body
