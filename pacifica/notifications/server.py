@@ -1,6 +1,7 @@
 """The web server of `pacifica-notifications`: waitress around the application."""
 
 import signal
+import sys
 
 import cherrypy
 
@@ -10,13 +11,20 @@ from pacifica.notifications.rest.root import application
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.webserver import Limits, Server
 
+if sys.platform != "win32":
+    import resource
+
+# As many sockets as select() takes on Windows, but for some.
+_MAX_ON_WINDOWS = 500
+
 
 def serve(app: App, cherrypy_file: str, address: str | None, port: int | None) -> None:
     """Serve until the process is told to stop; an address or port given here beats the file.
 
     Raises ConfigError for a CherryPy file, an address or a port that cannot be used.
     """
-    cherrypy.config.update({"server.max_request_body_size": app.settings.receive.max_body})
+    # What is a little too large gets the application's answer, which says the bound.
+    cherrypy.config.update({"server.max_request_body_size": 2 * app.settings.receive.max_body})
     assembled = application(app, cherrypy_file)
     given = {"server.socket_host": address, "server.socket_port": port}
     cherrypy.config.update({name: value for name, value in given.items() if value is not None})
@@ -39,13 +47,21 @@ def _limits(settings: Settings) -> Limits:
         held=settings.web.held_bytes,
         head=server.max_request_header_size or unbounded,
         threads=server.thread_pool,
-        connections=settings.web.connections,
+        connections=_affordable(settings.web.connections),
         backlog=server.socket_queue_size,
         header_timeout=settings.web.header_timeout,
         body_timeout=settings.web.body_timeout,
         idle_timeout=server.socket_timeout,
         shutdown_timeout=server.shutdown_timeout,
     )
+
+
+def _affordable(connections: int) -> int:
+    """Leave half of the files that this process may have open to others, such as the database."""
+    if sys.platform == "win32":
+        return min(connections, _MAX_ON_WINDOWS)
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return connections if files == resource.RLIM_INFINITY else min(connections, files // 2)
 
 
 def _run_until_told() -> None:

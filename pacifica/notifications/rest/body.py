@@ -72,6 +72,8 @@ def require_utf8(content_type: str) -> None:
 
 def close_unread() -> dict[str, str]:
     """Return the headers of an answer to who sent a body that is not read."""
+    if cherrypy.request.wsgi_environ.get("wsgi.input_terminated"):
+        return {}  # the server has read it, or will not take the rest for a request
     length = cherrypy.request.headers.get("Content-Length", "")
     is_little = length.isdecimal() and int(length[:16]) <= _LITTLE
     chunked = "Transfer-Encoding" in cherrypy.request.headers
@@ -128,7 +130,7 @@ def _too_large(most: int) -> ApiError:
     return ApiError(
         413,
         f"the body must not be larger than {most} bytes",
-        headers={"Connection": "close"},  # what was not read must not be taken for a request
+        headers=close_unread(),
     )
 
 

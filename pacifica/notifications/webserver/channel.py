@@ -1,6 +1,7 @@
 """One client's connection, and the errors that the web server itself answers: in JSON."""
 
 import json
+import math
 import socket
 import time
 from contextlib import suppress
@@ -10,9 +11,10 @@ from waitress.buffers import OverflowableBuffer
 from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask
 
-from pacifica.notifications.webserver.limits import Stage
 from pacifica.notifications.webserver.request import Parser, RequestTimeout
 
+# How long a client may take to read its last answer and close (seconds).
+_LINGER = 2.0
 # waitress copies so many bytes to send even a few of them.
 _SENT_AT_ONCE = 64 * 2**10
 
@@ -32,10 +34,7 @@ class JsonErrorTask(ErrorTask):
 
 
 class Channel(HTTPChannel):
-    """A connection that knows what it is doing since when, as of the last time that it was judged.
-
-    All but `service` belongs to the thread that all connections share.
-    """
+    """A connection of `Server`; all but `service` belongs to the thread that they share."""
 
     parser_class = Parser
     error_task_class = JsonErrorTask
@@ -43,54 +42,61 @@ class Channel(HTTPChannel):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.sendbuf_len = _SENT_AT_ONCE
-        self.stage, self.since = Stage.IDLE, time.monotonic()
-        self._of: object = None  # the request that the stage is one of
-        self._is_closing = False
+        self._turned = time.monotonic()  # when it last began to wait for its client
+        self.is_closing = False  # all is sent, and the client may not have read it
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of a request has arrived, and nothing is to be sent."""
+        return not (self.request or self.requests or self.total_outbufs_len or self.is_closing)
+
+    @property
+    def waiting(self) -> tuple[float, float]:
+        """Since when it waits for its client (monotonic; never: infinity), and how long it may."""
+        limits = self.server.limits
+        if self.is_closing:
+            return self._turned, _LINGER
+        if self.total_outbufs_len:
+            return self._turned, limits.body_timeout
+        if self.requests:
+            return math.inf, math.inf
+        if self.request is None:
+            return self._turned, limits.idle_timeout
+        is_body = self.request.headers_finished
+        return self.request.began, limits.body_timeout if is_body else limits.header_timeout
 
     @property
     def held(self) -> int:
         """How many bytes are kept for this client."""
-        arriving = [self.request] if self.request else []
-        bodies = [each.body_rcv for each in (*self.requests, *arriving) if each.body_rcv]
-        return self.total_outbufs_len + sum(body.__len__() for body in bodies)
+        bodies = [each.body_rcv for each in (*self.requests, self.request) if each]
+        return self.total_outbufs_len + sum(body.__len__() for body in bodies if body)
 
-    def judge(self, now: float) -> None:
-        """See what the connection is doing, at a moment of the monotonic clock."""
-        stage, request = self._doing(), self.request
-        if (stage, request) != (self.stage, self._of):
-            self.stage, self._of, self.since = stage, request, now
-        if stage is Stage.IDLE and self.current_outbuf_count:
-            # What was sent would be kept until the next answer.
-            with self.outbuf_lock:
-                self.outbufs.pop().close()
-                self.outbufs.append(OverflowableBuffer(self.adj.outbuf_overflow))
-                self.current_outbuf_count = 0
-
-    def _doing(self) -> Stage:
-        if self._is_closing:
-            return Stage.CLOSING
-        if self.total_outbufs_len:
-            return Stage.SENDING
-        if self.requests:
-            return Stage.ANSWERING
-        if self.request is None:
-            return Stage.IDLE
-        return Stage.BODY if self.request.headers_finished else Stage.HEAD
+    def service(self) -> None:
+        """Answer a request, in a thread of its own."""
+        self._turned = time.monotonic()
+        super().service()
+        self._turned = time.monotonic()
 
     def time_out(self) -> None:
         """Answer 408 to a request that has not arrived in time; otherwise close."""
-        if self.stage not in (Stage.HEAD, Stage.BODY):
+        if self.is_closing or self.total_outbufs_len or not self.request:
             self.hang_up()
             return
-        late = self.parser_class(self.adj)
-        late.error = RequestTimeout("the request did not arrive in time")
+        self.request.error = RequestTimeout("the request did not arrive in time")
         with self.requests_lock:
-            self.request, self.requests = None, [late]
+            self.request, self.requests = None, [self.request]
         self.service()
+
+    def forget_sent(self) -> None:
+        """Free the memory of what was sent, which waitress keeps until the next answer."""
+        if self.current_outbuf_count:
+            with self.outbuf_lock:
+                self.outbufs = [OverflowableBuffer(self.adj.outbuf_overflow)]
+                self.current_outbuf_count = 0
 
     def hang_up(self) -> None:
         """Close at once."""
-        self._is_closing = True
+        self.is_closing = True
         self.handle_close()
 
     def handle_close(self) -> None:
@@ -98,8 +104,8 @@ class Channel(HTTPChannel):
 
         To close while something is unread would take the answer from the client.
         """
-        if self.will_close and self.connected and not self._is_closing:
-            self.will_close, self._is_closing = False, True
+        if self.will_close and self.connected and not self.is_closing:
+            self.will_close, self.is_closing, self._turned = False, True, time.monotonic()
             with suppress(OSError):
                 self.socket.shutdown(socket.SHUT_WR)
                 return
@@ -107,13 +113,8 @@ class Channel(HTTPChannel):
 
     def readable(self) -> bool:
         """Tell whether anything is to be received."""
-        return self._is_closing or super().readable()
+        return self.is_closing or super().readable()
 
     def received(self, data: bytes) -> bool:
         """Take what has arrived; while the connection closes, forget it."""
-        if self._is_closing:
-            return False
-        self.server.unjudged += len(data)
-        is_taken = bool(super().received(data))
-        self.judge(time.monotonic())
-        return is_taken
+        return not self.is_closing and bool(super().received(data))

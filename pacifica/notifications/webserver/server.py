@@ -1,11 +1,10 @@
 """waitress's server, with bounds that hold for all connections together, and an orderly end."""
 
 import logging
+import math
 import socket
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
 from typing import Any
 
 from waitress import wasyncore
@@ -13,63 +12,46 @@ from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
 from pacifica.notifications.webserver.channel import Channel
-from pacifica.notifications.webserver.limits import Limits, Stage
+from pacifica.notifications.webserver.limits import Limits
 
-if sys.platform != "win32":
-    import resource
-
+# Connections are looked at so often (seconds).
 _INTERVAL = 0.25
-# Judged earlier when so much has arrived (bytes).
-_STEP = 16 * 2**20
-_ACCEPTED_AT_ONCE = 64
-# As many sockets as select() takes on Windows, but for some.
-_MAX_ON_WINDOWS = 500
-# What waitress answers itself, or forbids an application to say (PEP 3333).
-_NOT_OURS = frozenset({"connection", "server"})
-
-Environ = dict[str, Any]
-WsgiApplication = Callable[[Environ, Any], Iterable[bytes]]
+_ACCEPTED_AT_ONCE = 1024
 
 
 class Server(TcpWSGIServer):
-    """A web server as CherryPy's engine starts and stops one, in two of its threads.
+    """A web server for a WSGI application, as CherryPy's engine starts and stops one.
 
     It listens once it is started. Raises OSError for an address that cannot be bound.
     """
 
     channel_class = Channel
 
-    def __init__(self, application: WsgiApplication, host: str, port: int, limits: Limits) -> None:
+    def __init__(self, application: Any, host: str, port: int, limits: Limits) -> None:
         self.limits = limits
         self.ready = False
-        self.unjudged = 0
-        self._judged = 0.0
-        self._pauses_until = 0.0
+        self._next_sweep = self._pauses_until = 0.0
         self._ends_at: float | None = None
         self._ended = threading.Event()
-        self._connections = _affordable(limits.connections)
-        # Threads that wait for others are not worth a line each.
+        # Requests that wait for a thread are not worth a line each.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         adjustments = Adjustments(
             ident=None,
             threads=limits.threads,
             backlog=limits.backlog,
-            connection_limit=2 * limits.connections,  # never met: ours is
-            # One that is at its bound is taken.
+            # What is as large as its bound is taken.
             max_request_header_size=limits.head + 1,
             max_request_body_size=limits.body + 1,
-            # All is kept in memory, within `limits.held`; a thread waits for no client.
+            # All is in memory, within `limits.held`: a thread waits for no client.
             inbuf_overflow=limits.held,
             outbuf_overflow=limits.held,
             outbuf_high_watermark=limits.held,
             log_socket_errors=False,
             clear_untrusted_proxy_headers=False,
-            asyncore_use_poll=True,
         )
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         address = (family, socket.SOCK_STREAM, 0, (host, port))
-        served = _without_hop_by_hop(application)
-        super().__init__(served, _start=False, adj=adjustments, sockinfo=address)
+        super().__init__(application, _start=False, adj=adjustments, sockinfo=address)
 
     def start(self) -> None:
         """Serve until `stop` is called."""
@@ -78,10 +60,12 @@ class Server(TcpWSGIServer):
         try:
             while not self._is_over():
                 wasyncore.loop(_INTERVAL, use_poll=True, map=self._map, count=1)
-                if self._ends_at is not None and self.accepting:
-                    self._end_listening()
-                elif self.unjudged > _STEP or time.monotonic() > self._judged + _INTERVAL:
-                    self._judge()
+                if self.accepting and self._ends_at is not None:
+                    self.handle_accept()  # who is connected already
+                    self.accepting = False
+                    wasyncore.dispatcher.close(self)
+                elif time.monotonic() > self._next_sweep:
+                    self._sweep()
         finally:
             self.task_dispatcher.shutdown(timeout=0)
             wasyncore.close_all(self._map, ignore_all=True)
@@ -98,7 +82,7 @@ class Server(TcpWSGIServer):
         return self.accepting and time.monotonic() > self._pauses_until
 
     def handle_accept(self) -> None:
-        """Let in who has come; where there are no more files, make room for the next time."""
+        """Let in who has come; where there are no more files, somebody leaves for the next one."""
         for _ in range(_ACCEPTED_AT_ONCE):
             try:
                 accepted = self.accept()
@@ -106,73 +90,39 @@ class Server(TcpWSGIServer):
                     break
                 self.set_socket_options(accepted[0])
             except OSError:
-                if not self._hang_up(1):
+                if not self._make_room(len(self.active_channels) - 1):
                     self._pauses_until = time.monotonic() + _INTERVAL
                 break
             self.channel_class(self, *accepted, self.adj, map=self._map)
-        surplus = len(self.active_channels) - self._connections
-        if surplus > 0:
-            self._hang_up(surplus)
+        if len(self.active_channels) > self.limits.connections:
+            self._make_room(self.limits.connections)
 
-    def _judge(self) -> None:
+    def _sweep(self) -> None:
         """Close the connections that take too long, and those for which too much is kept."""
-        now = self._judged = time.monotonic()
-        self.unjudged = held = 0
+        now = time.monotonic()
+        self._next_sweep = now + _INTERVAL
         for channel in list(self.active_channels.values()):
-            channel.judge(now)
-            is_idle = self._ends_at is not None and channel.stage is Stage.IDLE
-            if is_idle or now - channel.since > self.limits.allowed(channel.stage):
+            if channel.is_idle:
+                channel.forget_sent()
+            is_late = now > sum(channel.waiting)
+            if is_late or (channel.is_idle and self._ends_at is not None):
                 channel.time_out()
-            held += channel.held
-        if held > self.limits.held:
-            self._hang_up(held - self.limits.held, in_bytes=True)
+        self._make_room(self.limits.connections)
 
-    def _hang_up(self, surplus: int, *, in_bytes: bool = False) -> int:
-        """Close who has waited longest until enough room is made; return how much that was."""
-        now, made = time.monotonic(), 0
+    def _make_room(self, connections: int) -> bool:
+        """Hang up on who has waited longest while there are too many, or too much is kept."""
         channels = list(self.active_channels.values())
-        for channel in channels:
-            channel.judge(now)
-        for channel in sorted(channels, key=lambda each: each.since):
-            size = channel.held if in_bytes else 1
-            if made < surplus and size and channel.stage is not Stage.ANSWERING:
+        held = sum(channel.held for channel in channels)
+        for channel in sorted(channels, key=lambda each: each.waiting):
+            is_one_too_many = len(self.active_channels) > connections
+            is_too_large = held > self.limits.held and channel.held
+            if channel.waiting[0] < math.inf and (is_one_too_many or is_too_large):
+                held -= channel.held
                 channel.hang_up()
-                made += size
-        return made
-
-    def _end_listening(self) -> None:
-        """Let in those who are connected already, and nobody else."""
-        self._pauses_until = 0.0
-        before = -1
-        while before < len(self.active_channels):
-            before = len(self.active_channels)
-            self.handle_accept()
-        self.accepting = False
-        wasyncore.dispatcher.close(self)
+        return len(self.active_channels) < len(channels)
 
     def _is_over(self) -> bool:
         if self._ends_at is None or self.accepting:
             return False
-        staying = [
-            each for each in self.active_channels.values() if each.stage is not Stage.CLOSING
-        ]
-        return not staying or time.monotonic() > self._ends_at
-
-
-def _affordable(connections: int) -> int:
-    """Leave half of the files that this process may have open to others, such as the database."""
-    if sys.platform == "win32":
-        return min(connections, _MAX_ON_WINDOWS)
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return connections if files == resource.RLIM_INFINITY else min(connections, files // 2)
-
-
-def _without_hop_by_hop(application: WsgiApplication) -> WsgiApplication:
-    def serve(environ: Environ, start_response: Any) -> Iterable[bytes]:
-        def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
-            kept = [each for each in headers if each[0].lower() not in _NOT_OURS]
-            return start_response(status, kept, *error)
-
-        return application(environ, start)
-
-    return serve
+        is_done = all(channel.is_closing for channel in self.active_channels.values())
+        return is_done or time.monotonic() > self._ends_at
