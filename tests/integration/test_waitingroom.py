@@ -1,13 +1,14 @@
 """Clients that take their time: they wait for each other, and nobody else waits for them."""
 
 import json
+import os
 import resource
 import select
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -186,6 +187,30 @@ def test_all_large_bodies_are_taken_when_they_come_at_once(
         UUID(one_answer(client).partition(b"\r\n\r\n")[2].decode())
 
 
+def test_large_event_is_taken_at_once_when_many_others_send_large_ones_slowly(
+    prepared: dict[str, str], tmp_path: Path
+) -> None:
+    event = b'{"data": "' + b"a" * 2_000_000 + b'"}'
+    slow = HEAD + b"Content-Length: 30000000\r\n\r\n" + b" " * 1_100_000
+    with running({**prepared, "WEB_HELD_BYTES": "30000000"}, tmp_path) as service:
+        for number in range(3):
+            with ExitStack() as connected:
+                senders = [connect(service, connected, slow) for _ in range(40)]
+                for sender in senders:
+                    with suppress(OSError):
+                        sender.sendall(b" ")
+                began = time.monotonic()
+                assert service.call("POST", "/receive", body=event).status_code == 200, number
+                assert time.monotonic() - began < 1
+                # What is kept has a bound: some of them were hung up on.
+                assert any(is_hung_up(sender) for sender in senders)
+
+
+def is_hung_up(client: socket.socket) -> bool:
+    """Tell whether the server has closed a connection over which it answered nothing."""
+    return bool(select.select([client], [], [], 0)[0]) and rest(client) == b""
+
+
 def test_longest_waiting_client_makes_room_when_too_many_wait(
     small: Service, connected: ExitStack
 ) -> None:
@@ -210,9 +235,19 @@ def test_server_goes_on_when_it_could_not_open_more_files(
         silent = [connect(service, connected, b"GET ") for _ in range(60)]
         for client in silent[:30]:
             assert rest(client) == b""  # made room for others
+        assert_answers_others(service)
+        used = processor_time(service.program.pid)
+        time.sleep(1)  # what is measured is how much is done in it
+        assert processor_time(service.program.pid) - used < 0.3
         resource.prlimit(service.program.pid, resource.RLIMIT_NOFILE, (hard, hard))
         assert_answers_others(service)
         assert "Traceback" not in service.program.output
+
+
+def processor_time(pid: int) -> float:
+    """Return how many seconds of a processor a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_clients_that_read_no_answer_hold_nobody_and_little(

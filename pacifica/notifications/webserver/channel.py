@@ -38,6 +38,10 @@ class Channel(HTTPChannel):
 
     parser_class = Parser
     error_task_class = JsonErrorTask
+    request: Parser | None
+    requests: list[Parser]
+    current_outbuf_count: int
+    will_close: bool
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -68,7 +72,8 @@ class Channel(HTTPChannel):
     @property
     def held(self) -> int:
         """How many bytes are kept for this client."""
-        bodies = [each.body_rcv for each in (*self.requests, self.request) if each]
+        requests = [*self.requests, *filter(None, [self.request])]
+        bodies = [request.body_rcv for request in requests]
         return self.total_outbufs_len + sum(body.__len__() for body in bodies if body)
 
     def service(self) -> None:

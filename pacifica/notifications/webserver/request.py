@@ -42,6 +42,9 @@ class RequestTimeout(BadRequest):
 class Parser(HTTPRequestParser):
     """One request, as it arrives; `began` is when its head did, or else its body."""
 
+    error: BadRequest | None
+    path: str
+
     def __init__(self, adj: object) -> None:
         super().__init__(adj)
         self.began = time.monotonic()

@@ -26,6 +26,7 @@ class Server(TcpWSGIServer):
     """
 
     channel_class = Channel
+    accepting: bool
 
     def __init__(self, application: Any, host: str, port: int, limits: Limits) -> None:
         self.limits = limits
