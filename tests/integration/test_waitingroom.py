@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -203,12 +204,12 @@ def test_large_event_is_taken_at_once_when_many_others_send_large_ones_slowly(
                 assert service.call("POST", "/receive", body=event).status_code == 200, number
                 assert time.monotonic() - began < 1
                 # What is kept has a bound: some of them were hung up on.
-                assert any(is_hung_up(sender) for sender in senders)
+                eventually(partial(any_hung_up, senders), timeout=5)
 
 
-def is_hung_up(client: socket.socket) -> bool:
+def any_hung_up(clients: list[socket.socket]) -> bool:
     """Tell whether the server has closed a connection over which it answered nothing."""
-    return bool(select.select([client], [], [], 0)[0]) and rest(client) == b""
+    return any(rest(client) == b"" for client in select.select(clients, [], [], 0)[0])
 
 
 def test_longest_waiting_client_makes_room_when_too_many_wait(
@@ -216,7 +217,7 @@ def test_longest_waiting_client_makes_room_when_too_many_wait(
 ) -> None:
     first = connect(small, connected, b"GET ")
     assert_answers_others(small)  # the server has seen the first one by now
-    for _ in range(30):
+    for _ in range(29):  # one more is that of those who were answered
         connect(small, connected, b"GET ")
     began = time.monotonic()
     assert rest(first) == b""
@@ -235,7 +236,6 @@ def test_server_goes_on_when_it_could_not_open_more_files(
         silent = [connect(service, connected, b"GET ") for _ in range(60)]
         for client in silent[:30]:
             assert rest(client) == b""  # made room for others
-        assert_answers_others(service)
         used = processor_time(service.program.pid)
         time.sleep(1)  # what is measured is how much is done in it
         assert processor_time(service.program.pid) - used < 0.3

@@ -38,7 +38,7 @@ class Channel(HTTPChannel):
 
     parser_class = Parser
     error_task_class = JsonErrorTask
-    request: Parser | None
+    request: Parser | None = None
     requests: list[Parser]
     current_outbuf_count: int
     will_close: bool
@@ -72,8 +72,7 @@ class Channel(HTTPChannel):
     @property
     def held(self) -> int:
         """How many bytes are kept for this client."""
-        requests = [*self.requests, *filter(None, [self.request])]
-        bodies = [request.body_rcv for request in requests]
+        bodies = [each.body_rcv for each in [*self.requests, self.request] if each is not None]
         return self.total_outbufs_len + sum(body.__len__() for body in bodies if body)
 
     def service(self) -> None:
