@@ -213,12 +213,12 @@ def test_event_is_400_when_it_is_no_json_object(service: Service, body: bytes) -
     assert_error(post(service, body), 400, "body")
 
 
-def test_event_is_400_when_connection_ends_before_its_body(service: Service) -> None:
+def test_event_is_not_taken_when_connection_ends_before_its_body(service: Service) -> None:
     request = b"POST /receive HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{}"
     with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
-        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+        assert connection.recv(65536) == b""
 
 
 @pytest.mark.parametrize("path", ["/receive/x", "/receive?x=1", "/receive/x/y"])

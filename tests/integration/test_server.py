@@ -72,6 +72,32 @@ def test_server_listens_where_file_says_when_no_flag_is_given(
         program.wait_for_line(f"Serving on http://127.0.0.1:{port}")
 
 
+def test_server_keeps_within_what_the_file_says(prepared: dict[str, str], tmp_path: Path) -> None:
+    lines = {"max_request_body_size": 500, "max_request_header_size": 300, "socket_timeout": 1}
+    file = "".join(f"server.{key}: {value}\n" for key, value in lines.items())
+    (tmp_path / "cpconfig.ini").write_text(f"[global]\n{file}server.thread_pool: 3\n")
+    with running(prepared, tmp_path) as service:
+        body = b'{"a": "' + b"a" * 490 + b'"}'
+        assert service.call("POST", "/receive", body=body[1:].rjust(500)).status_code == 400
+        assert_error(service.call("POST", "/receive", body=body.rjust(501)), 413)
+        filler = b"X: " + b"a" * 300
+        assert_error(exchange(service.port, raw_get("/eventmatch", filler)), 431)
+        tasks = Path(f"/proc/{service.program.pid}/task")
+        assert [each.joinpath("comm").exists() for each in tasks.iterdir()]
+        with socket.create_connection(("127.0.0.1", service.port), timeout=5) as idle:
+            assert idle.recv(1) == b""
+
+
+def test_server_ends_when_it_is_told_to_while_it_starts(
+    prepared: dict[str, str], tmp_path: Path
+) -> None:
+    command = [BIN / COMMAND, "-p", str(free_port())]
+    with Program(command, prepared, tmp_path) as program:
+        program.wait_for_line("Bus STARTING")
+        program.signal(signal.SIGTERM)
+        assert program.wait(10) == 0
+
+
 def test_server_refuses_database_when_it_is_not_safe(
     prepared: dict[str, str], run: Callable[..., Any]
 ) -> None:
@@ -96,11 +122,14 @@ def test_server_ends_in_one_line_when_it_cannot_start(
     broken.write_text("[global]\nserver.socket_port: ((\n")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
+        tls = tmp_path / "tls.conf"
+        tls.write_text("[global]\nserver.ssl_certificate: 'a.pem'\n")
         for arguments, parts in (
             (["-p", port], [port, "in use"]),
             (["-a", "nowhere.invalid"], ["nowhere.invalid"]),
             (["-c", str(tmp_path / "absent.conf")], ["absent.conf", "no such file"]),
             (["-c", str(broken)], ["broken.conf", "not a CherryPy configuration"]),
+            (["-c", str(tls)], ["server.ssl_certificate", "proxy in front"]),
         ):
             ended = run(prepared, COMMAND, *arguments)
             assert ended.returncode == 2

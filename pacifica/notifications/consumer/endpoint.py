@@ -17,7 +17,7 @@ import cherrypy
 from pacifica.notifications.consumer.errors import ConsumerError
 from pacifica.notifications.consumer.ledger import Run
 from pacifica.notifications.consumer.workfolder import WorkFolder
-from pacifica.notifications.ports import why_not_free
+from pacifica.notifications.webserver import Limits, Server
 
 _LOG = logging.getLogger(__name__)
 _SHOWN = 100
@@ -29,6 +29,7 @@ _ERROR_HEADERS = {
 }
 _THREADS = 10
 _BACKLOG = 256
+_CONNECTIONS = 250
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,6 @@ def start(
 
     `nudge` is called with the id of each notification that was stored, and must not wait.
     """
-    _require_free(host, port)
     cherrypy.config.update(
         {
             "global": {
@@ -130,10 +130,6 @@ def start(
                 "log.screen": False,
                 "server.socket_host": host,
                 "server.socket_port": port,
-                "server.socket_queue_size": _BACKLOG,
-                "server.thread_pool": _THREADS,
-                # What is a little too large gets our answer; far more is not even read.
-                "server.max_request_body_size": 2 * door.most_bytes,
             }
         }
     )
@@ -147,20 +143,24 @@ def start(
             "tools.response_headers.headers": [("Content-Type", "application/json")],
         }
     }
-    cherrypy.tree.mount(Endpoint(work, door, nudge), "/", settings)
+    limits = Limits(
+        # What is a little too large gets our answer; far more is not even read.
+        body=2 * door.most_bytes,
+        threads=_THREADS,
+        connections=_CONNECTIONS,
+        backlog=_BACKLOG,
+    )
+    application = cherrypy.Application(Endpoint(work, door, nudge), "", settings)
+    try:
+        cherrypy.server.instance = Server(application, host, port, limits)
+    except OSError as error:
+        raise ConsumerError(f"cannot listen on {host}:{port}: {error.strerror}") from error
     cherrypy.engine.start()
 
 
 def stop() -> None:
     """End the requests that are there, and serve no more."""
     cherrypy.engine.exit()
-
-
-def _require_free(host: str, port: int) -> None:
-    """Raise ConsumerError where nothing can listen; CherryPy would print a traceback."""
-    reason = why_not_free(host, port)
-    if reason:
-        raise ConsumerError(f"cannot listen on {host}:{port}: {reason}")
 
 
 def _later(reason: str) -> cherrypy.HTTPError:

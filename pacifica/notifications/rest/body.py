@@ -5,7 +5,6 @@ from collections.abc import Collection
 from typing import Any
 
 import cherrypy
-from cheroot.errors import MaxSizeExceeded
 
 from pacifica.notifications.errors import InvalidInput
 from pacifica.notifications.events import EVENT_MEDIA_TYPE, charset, media_type
@@ -73,6 +72,8 @@ def require_utf8(content_type: str) -> None:
 
 def close_unread() -> dict[str, str]:
     """Return the headers of an answer to who sent a body that is not read."""
+    if cherrypy.request.wsgi_environ.get("wsgi.input_terminated"):
+        return {}  # the server has read it, or will not take the rest for a request
     length = cherrypy.request.headers.get("Content-Length", "")
     is_little = length.isdecimal() and int(length[:16]) <= _LITTLE
     chunked = "Transfer-Encoding" in cherrypy.request.headers
@@ -97,12 +98,9 @@ def _read_all(most: int) -> bytes:
     length = cherrypy.request.headers.get("Content-Length", "")
     if length.isdecimal() and int(length) > most:
         raise _too_large(most)
-    try:
-        if length.isdecimal():
-            return read_exactly(cherrypy.request.rfile, int(length))
-        body = _read_chunks(most + 1)
-    except MaxSizeExceeded as error:
-        raise _too_large(most) from error
+    if length.isdecimal():
+        return read_exactly(cherrypy.request.rfile, int(length))
+    body = _read_chunks(most + 1)
     if len(body) > most:
         raise _too_large(most)
     return body
@@ -132,7 +130,7 @@ def _too_large(most: int) -> ApiError:
     return ApiError(
         413,
         f"the body must not be larger than {most} bytes",
-        headers={"Connection": "close"},  # what was not read must not be taken for a request
+        headers=close_unread(),
     )
 
 

@@ -88,17 +88,10 @@ class WebSettings:
         "How long the body of a request may take to arrive after its head, and a client to take "
         "its answer (seconds).",
     )
-    gathered_bytes: int = setting(
-        COUNT,
-        2**20,
-        "Largest body that is gathered before a thread takes its request (bytes); a thread waits "
-        "for one that is larger.",
-    )
     connections: int = setting(
         COUNT,
         1000,
-        "Most connections whose request is still arriving; past them the one that has waited "
-        "longest is closed.",
+        "Most connections; past them the one that has waited longest is closed.",
     )
     held_bytes: int = setting(
         COUNT,

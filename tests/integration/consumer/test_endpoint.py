@@ -6,9 +6,12 @@ import shutil
 import signal
 import socket
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,6 +20,7 @@ import pytest
 
 from pacifica.notifications.consumer.ledger import Mode, State
 from pacifica.notifications.consumer.workfolder import WorkFolder
+from tests.support import hostile
 from tests.support.endpoint import MOST_BYTES, TOKEN
 from tests.support.processes import Program
 from tests.support.servers import free_port
@@ -34,11 +38,11 @@ class Endpoint:
 
     def call(
         self, method: str, body: bytes = b"", headers: dict[str, str] | None = None, path: str = "/"
-    ) -> tuple[int, dict[str, str], Any]:
+    ) -> tuple[int, Message, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
-        answer = response.status, dict(response.getheaders()), json.loads(response.read())
+        answer = response.status, response.headers, json.loads(response.read())
         connection.close()
         return answer
 
@@ -107,6 +111,32 @@ def test_chunked_body_is_taken(endpoint: Endpoint) -> None:
             b"Authorization: Bearer %s\r\n\r\n2\r\n{}\r\n0\r\n\r\n" % TOKEN.encode()
         )
         assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def test_notification_is_refused_when_it_is_not_plain_where_it_ends(endpoint: Endpoint) -> None:
+    head = f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+    both = head + b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n" % len(EVENT)
+    sent = both + b"%x\r\n%b\r\n0\r\n\r\n" % (len(EVENT), EVENT)
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=10) as connection:
+        connection.sendall(sent)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert list(endpoint.work.runs.iterdir()) == []
+
+
+def test_notifications_are_taken_at_once_while_hundreds_attack(endpoint: Endpoint) -> None:
+    slow = {"slow_head": 60, "slow_body": 60, "slow_chunks": 30, "silent": 30, "half": 20}
+    times, answers = [], Counter[int]()
+    with hostile.attack(endpoint.port, 4, slow):
+        for _ in range(20):
+            began = time.monotonic()
+            answers[endpoint.call("POST", EVENT, AUTHORISED)[0]] += 1
+            times.append(time.monotonic() - began)
+            time.sleep(0.1)  # between them, the attackers go on
+    assert answers == {200: 3, 503: 17}  # no more may wait, and who is refused is answered too
+    assert max(times) < 1
+    assert endpoint.work.ledger.newest(10)
 
 
 def test_notifications_past_the_bound_are_503_with_retry_after(endpoint: Endpoint) -> None:

@@ -1,0 +1,98 @@
+"""Requests as RFC 9112 has a server read them: what could be read in two ways is refused."""
+
+import re
+import time
+from collections import Counter
+
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.receiver import ChunkedReceiver
+from waitress.utilities import BadRequest, RequestHeaderFieldsTooLarge
+
+_MAX_HEADERS = 200
+# waitress copies such a line whenever more of it arrives.
+_MAX_CHUNK_LINE = 4096
+_REQUEST_LINE = re.compile(
+    rb"[!#$%&'*+.^_`|~0-9A-Z-]+ "
+    rb"(?:/(?!/)[^\x00-\x20\x7f#]*"
+    rb"|(?i:https?)://[^\x00-\x20\x7f/?#@]+(?:[/?][^\x00-\x20\x7f#]*)?"
+    rb"|\*) HTTP/1\.[01]\r\n"
+)
+# A folded line, and a header that does not name one coding.
+_MALFORMED = re.compile(rb"\r\n[ \t]|\r\ntransfer-encoding:(?:[ \t]*\r|[^\r]*,)", re.IGNORECASE)
+_NAME = re.compile(rb"\r\n([^:\r\n]*):")
+# What could be two values must not be one that is joined by a comma, as waitress does it.
+_ONCE = re.compile(rb"host|content-length|transfer-encoding|ce-.*")
+_HOST = re.compile(r"[^\x00-\x20\x7f/?#@\\]*")
+
+
+class UriTooLong(BadRequest):
+    """The request line alone is longer than a head may be."""
+
+    code = 414
+    reason = "URI Too Long"
+
+
+class RequestTimeout(BadRequest):
+    """The request did not arrive in time."""
+
+    code = 408
+    reason = "Request Timeout"
+
+
+class Parser(HTTPRequestParser):
+    """One request, as it arrives; `began` is when its head did, or else its body."""
+
+    error: BadRequest | None
+    path: str
+
+    def __init__(self, adj: object) -> None:
+        super().__init__(adj)
+        self.began = time.monotonic()
+
+    def received(self, data: bytes) -> int:
+        """Take what has arrived; return how many bytes of it belong to this request."""
+        before, body = self.header_plus, self.body_rcv
+        consumed: int = super().received(data)
+        if isinstance(self.error, RequestHeaderFieldsTooLarge) and (
+            b"\r\n" not in (before + data)[: self.adj.max_request_header_size]
+        ):
+            self.error = UriTooLong("the request line is too long")
+        if body is None and self.headers_finished:
+            self.began = time.monotonic()
+        line = body.control_line + body.trailer if isinstance(body, ChunkedReceiver) else b""
+        if len(line) > _MAX_CHUNK_LINE:
+            self.error, self.completed = BadRequest("a line of the body is too long"), True
+        if self.error:
+            self.expect_continue = False
+        return consumed
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read a head; raises ParsingError for one that is malformed, or does not tell its end."""
+        names = Counter(name.lower() for name in _NAME.findall(header_plus))
+        if names.total() > _MAX_HEADERS:
+            self.error = RequestHeaderFieldsTooLarge(f"there are more than {_MAX_HEADERS} headers")
+            return
+        if not _REQUEST_LINE.match(header_plus) or _MALFORMED.search(header_plus):
+            raise ParsingError("the request line or a header is malformed")
+        for name in (name for name, count in names.items() if count > 1 and _ONCE.fullmatch(name)):
+            raise ParsingError(f"the header {name.decode('latin-1')} must be given once")
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:  # no host in a URI, or a number of thousands of digits
+            raise ParsingError("the request is malformed") from error
+        if b"transfer-encoding" in names and (not self.chunked or b"content-length" in names):
+            raise ParsingError("Transfer-Encoding must be without Content-Length, and in HTTP/1.1")
+        if not _HOST.fullmatch(self.headers.get("HOST", "" if self.version == "1.0" else "/")):
+            raise ParsingError("the header Host is missing or malformed")
+        if self.proxy_netloc:  # the absolute form has the host that counts (RFC 9112, 3.2.2)
+            self.headers["HOST"], self.path = self.proxy_netloc, self.path or "/"
+        self._keep_or_close()
+
+    def _keep_or_close(self) -> None:
+        """Say whether the connection may be kept, in a way that waitress understands."""
+        options = re.split(r"[ \t]*,[ \t]*", self.headers.pop("CONNECTION", "").lower())
+        # waitress is lenient with the lines between chunks: what follows must not be a request.
+        if self.chunked or "close" in options:
+            self.headers["CONNECTION"] = "close"
+        elif "keep-alive" in options:
+            self.headers["CONNECTION"] = "keep-alive"
