@@ -17,7 +17,11 @@ def requirements(path: str) -> list[str]:
 
 
 EXTRAS = {
-    "consumer": requirements(f"{CONSUMER}/author/requirements.txt"),
+    "consumer": [
+        *requirements(f"{CONSUMER}/author/requirements.txt"),
+        "psutil>=6",
+        "virtualenv>=20.26",
+    ],
     "postgres": ["psycopg2-binary>=2.9.9"],
     "mysql": ["PyMySQL>=1.1"],
     # kombu's Redis transport needs packaging and does not say so

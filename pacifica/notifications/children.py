@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from pacifica.notifications import bound
+from pacifica.notifications import parent_watch
 
 WINDOWS = os.name == "nt"
 
@@ -56,9 +56,9 @@ class Child:
         What it has started and left behind, as a killed worker does, is ended with it.
         """
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(bound.GRACE)
+            self._process.wait(parent_watch.GRACE)
         self._kill()
-        self._reader.join(bound.GRACE)
+        self._reader.join(parent_watch.GRACE)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -69,7 +69,7 @@ class Child:
         else:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(bound.GRACE)
+        self._process.wait(parent_watch.GRACE)
 
     def _read(self, say: Callable[[str], None]) -> None:
         for line in self._process.stdout or ():

@@ -57,3 +57,7 @@ class TooManySubscriptions(NotificationsError):
 
 class SchemaMismatch(NotificationsError):
     """The database has a schema that this code cannot work on; the message is one line."""
+
+
+class ConsumerError(NotificationsError):
+    """A consumer cannot be started, or something that it needs failed; one line says what."""

@@ -86,6 +86,7 @@ def test_steps_are_told_in_their_order(consumer: Site) -> None:
         "start the endpoint",
         "subscribe",
         "ready: notifications are taken",
+        f"GET / shows the runs with the bearer token in {consumer.work / 'status-token'}",
     ]
 
 
@@ -226,20 +227,26 @@ def test_secrets_of_the_environment_reach_the_entry_point_and_no_list_of_process
     consumer: Site,
 ) -> None:
     main = (
-        "import os\n"
+        "import contextlib, os, pathlib, sys\n"
         "print(os.environ['PACIFICA_AUTHORIZATION'], os.environ['PACIFICA_USER'])\n"
         "print([name for name in os.environ if name.endswith('_TOKEN')])\n"
+        "for each in pathlib.Path('/proc').glob('[0-9]*/environ'):\n"
+        "    with contextlib.suppress(OSError):\n"
+        "        if b'open-sesame' in each.read_bytes(): sys.exit(str(each))\n"
+        "for each in pathlib.Path(sys.argv[1]).parents[2].glob('*'):\n"
+        "    if each.is_file() and b'open-sesame' in each.read_bytes(): sys.exit(str(each))\n"
+        "print('hidden')\n"
     )
-    secrets = {"PRODUCER_TOKEN": "proxy-secret", "PACIFICA_TOKEN": "data-secret"}
+    secrets = {"PRODUCER_TOKEN": "open-sesame", "PACIFICA_TOKEN": "data-sesame"}
     with consumer.running(zipped(main), environment=secrets) as program:
         run = consumer.ended(consumer.notify(EVENT))
-        assert Path(run["output"]).read_text() == "Bearer data-secret alice\n[]\n"
+        assert Path(run["output"]).read_text() == "Bearer data-sesame alice\n[]\nhidden\n"
         (created, *_) = consumer.producer.requests
-        assert created.headers["Authorization"] == "Bearer proxy-secret"
-        assert "secret" not in program.output
+        assert created.headers["Authorization"] == "Bearer open-sesame"
+        assert "sesame" not in program.output
         for each in Path("/proc").glob("[0-9]*/cmdline"):
             if os.path.exists(each):  # noqa: PTH110 it may end at any moment
-                assert b"data-secret" not in _read(each)
+                assert b"data-sesame" not in _read(each)
 
 
 # Ends that are sudden
@@ -323,6 +330,8 @@ def test_worker_that_is_killed_ends_the_command_which_undoes_its_start(consumer:
             int(each.parent.name)
             for each in Path("/proc").glob("[0-9]*/cmdline")
             if b"pacifica.notifications.consumer.queue" in _read(each)
+            and f"PACIFICA_CONSUMER_FOLDER={consumer.work}".encode()
+            in _read(each.parent / "environ")
         )
         os.kill(worker, signal.SIGKILL)
         assert program.wait() == 1

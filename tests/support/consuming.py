@@ -98,7 +98,8 @@ class Site:
 
     def run(self, uuid: str) -> dict[str, Any]:
         """Return what the endpoint shows of a run."""
-        _, shown = self.call("GET")
+        token = (self.work / "status-token").read_text()
+        _, shown = self.call("GET", headers={"Authorization": f"Bearer {token}"})
         (found,) = [run for run in shown["runs"] if run["id"] == uuid]
         return found
 

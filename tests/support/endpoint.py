@@ -9,12 +9,11 @@ import threading
 from pathlib import Path
 
 from pacifica.notifications.consumer import endpoint
-from pacifica.notifications.consumer.endpoint import Door
+from pacifica.notifications.consumer.endpoint import Endpoint, EndpointLimits, Tokens
 from pacifica.notifications.consumer.workfolder import WorkFolder
 
-TOKEN = "k7Q2"  # noqa: S105 it guards nothing
-MOST_BYTES = 1000
-MOST_WAITING = 3
+TOKEN, STATUS_TOKEN = "k7Q2", "s9X4"
+LIMITS = EndpointLimits(max_bytes=1000, max_waiting=3)
 
 
 def main(folder: str, port: str) -> None:
@@ -23,8 +22,9 @@ def main(folder: str, port: str) -> None:
     work = WorkFolder(Path(folder))
     with work.locked():
         work.ledger.prepare()
-        door = Door(TOKEN, MOST_BYTES, MOST_WAITING)
-        endpoint.start(work, door, lambda _: print("nudged", flush=True), "127.0.0.1", int(port))
+        tokens = Tokens(TOKEN, STATUS_TOKEN)
+        served = Endpoint(work, tokens, LIMITS, lambda _: print("nudged", flush=True))
+        endpoint.start(served, "127.0.0.1", int(port))
         print("serving", flush=True)
         over.wait()
         endpoint.stop()

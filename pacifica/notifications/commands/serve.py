@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
-from pacifica.notifications import bound
+from pacifica.notifications import parent_watch
 from pacifica.notifications.app import App
 from pacifica.notifications.broker.settings import embedded_url
 from pacifica.notifications.children import WINDOWS, Child
@@ -86,7 +86,7 @@ def web_and_worker(
     Their output goes to `say`, line by line. Raises NotificationsError if one is not ready after
     `timeout` seconds.
     """
-    module = [sys.executable, "-m", bound.__name__]
+    module = [sys.executable, "-m", parent_watch.__name__]
     worker = "celery -A pacifica.notifications.tasks worker --loglevel INFO --concurrency 2"
     quiet = "--without-gossip --without-mingle --without-heartbeat"
     pool = ["--pool", "solo"] if WINDOWS else []  # prefork needs fork

@@ -1,5 +1,6 @@
 """The command `start-pacifica-notifications-consumer`."""
 
+import json
 import os
 import signal
 import sys
@@ -10,18 +11,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pacifica.notifications.consumer.archive import ArchiveLimits
-from pacifica.notifications.consumer.errors import ConsumerError
 from pacifica.notifications.consumer.lifecycle import Options, started
 from pacifica.notifications.consumer.producer import Producer, basic, bearer
+from pacifica.notifications.errors import ConsumerError
 
 _FAILED = 1
 _MEGABYTE = 2**20
+# The environment variables with secrets, and the one that names the pipe which has them.
+_SECRET_NAMES = tuple(
+    f"{service}_{kind}" for service in ("PRODUCER", "PACIFICA") for kind in ("TOKEN", "PASSWORD")
+)
+_SECRETS = "PACIFICA_CONSUMER_SECRETS"
 _SERVICES = {"cart": 8081, "ingest": 8066, "policy": 8181}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a consumer until it is told to stop; 1 when a step of its start fails."""
     args = _parser().parse_args(arguments)
+    if arguments is None and os.name == "posix":
+        _hide_secrets()
     try:
         with _stopping() as stopped, started(_options(args), _say) as consumer:
             consumer.watch(stopped)
@@ -57,7 +65,9 @@ def _parser() -> ArgumentParser:
     add(
         "--body", type=_positive, default=16, metavar="MB", help="of one notification (default: 16)"
     )
-    add("--waiting", type=_positive, default=10_000, help="most that wait (default: %(default)s)")
+    add(
+        "--waiting", type=_positive, default=10_000, help="how many may wait (default: %(default)s)"
+    )
     add = parser.add_argument_group("job queue").add_argument
     add("--broker", default="", metavar="URL", help="default: a folder, without a server")
     add("--concurrency", type=_positive, default=1, metavar="N", help="runs at once (default: 1)")
@@ -107,8 +117,8 @@ def _options(args: Namespace) -> Options:
         grace=args.grace,
         start_seconds=args.start_limit,
         log_bytes=args.output * _MEGABYTE,
-        most_bytes=args.body * _MEGABYTE,
-        most_waiting=args.waiting,
+        max_bytes=args.body * _MEGABYTE,
+        max_waiting=args.waiting,
         attempts=args.attempts,
         kept=args.kept,
         limits=ArchiveLimits(bytes=args.archive_size * _MEGABYTE, members=args.archive_members),
@@ -130,6 +140,26 @@ def _authorization(user: str | None, prefix: str) -> str | None:
     if password is None:
         raise ConsumerError(f"{prefix}_PASSWORD is not in the environment")
     return basic(user, password)
+
+
+def _hide_secrets() -> None:
+    """Start this program anew if its environment has secrets, and pass them on through a pipe.
+
+    An entry point could read the environment that the program was started with.
+    """
+    source = os.environ.pop(_SECRETS, None)
+    if source is not None:
+        with open(int(source), "rb") as pipe:  # noqa: PTH123 a descriptor has no path
+            os.environ.update(json.load(pipe))
+        return
+    secrets = {name: os.environ.pop(name) for name in _SECRET_NAMES if name in os.environ}
+    if secrets:
+        reader, writer = os.pipe()
+        os.set_inheritable(reader, True)
+        with open(writer, "w", encoding="utf-8") as pipe:  # noqa: PTH123
+            json.dump(secrets, pipe)
+        os.environ[_SECRETS] = str(reader)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
 def _positive(text: str) -> int:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pacifica.notifications import jsonpath
 from pacifica.notifications.consumer.archive import ArchiveLimits, extract
-from pacifica.notifications.consumer.errors import ConsumerError
-from pacifica.notifications.consumer.program import equipped, extracted
-from pacifica.notifications.consumer.programs import ProgramLimits, run
+from pacifica.notifications.consumer.environment import equipped, extracted
+from pacifica.notifications.consumer.processes import Orphans
+from pacifica.notifications.consumer.program import ProgramLimits, run
 from pacifica.notifications.consumer.workfolder import RunFolder
-from pacifica.notifications.errors import ExpressionError
+from pacifica.notifications.errors import ConsumerError, ExpressionError
 
 _FAILED = 1
 _LEFT_OUT = frozenset({"__pycache__", "consumer.zip"})
@@ -121,6 +121,7 @@ def _try(args: Namespace) -> int:
                 environment=made.variables(),
                 log=folder.log,
                 limits=ProgramLimits(seconds=args.time_limit),
+                orphans=Orphans(),
             )
     print(folder.log.read_text(errors="replace"), end="")  # noqa: T201
     _say(f"the entry point ended after {ended.seconds:.1f} s: {ended.reason}")

@@ -1,7 +1,6 @@
-"""The web endpoint of a consumer: takes notifications, and shows what became of them."""
+"""Take notifications at a web endpoint, and show what became of them."""
 
 import hmac
-import ipaddress
 import json
 import logging
 import sqlite3
@@ -14,9 +13,9 @@ from uuid import UUID, uuid4
 
 import cherrypy
 
-from pacifica.notifications.consumer.errors import ConsumerError
 from pacifica.notifications.consumer.ledger import Run
 from pacifica.notifications.consumer.workfolder import WorkFolder
+from pacifica.notifications.errors import ConsumerError
 from pacifica.notifications.webserver import Limits, Server
 
 _LOG = logging.getLogger(__name__)
@@ -33,36 +32,47 @@ _CONNECTIONS = 250
 
 
 @dataclass(frozen=True)
-class Door:
-    """Who may come in with how much: the token of the subscription, and bounds.
+class EndpointLimits:
+    """How large a notification may be (bytes), and how many notifications may wait for a run."""
 
-    `most_bytes` is how large a notification may be, `most_waiting` how many may wait for a run.
-    """
+    max_bytes: int
+    max_waiting: int
 
-    token: str = field(repr=False)
-    most_bytes: int
-    most_waiting: int
+
+@dataclass(frozen=True)
+class Tokens:
+    """The bearer tokens: of the subscription for notifications, and of who may see the runs."""
+
+    notify: str = field(repr=False)
+    status: str = field(repr=False)
 
 
 class Endpoint:
-    """`POST /` for the producer; `GET /` for who is on this machine, or has the token."""
+    """Serve `POST /` to the producer, and `GET /` to who may see the runs."""
 
     exposed = True
 
-    def __init__(self, work: WorkFolder, door: Door, nudge: Callable[[UUID], object]) -> None:
+    def __init__(
+        self,
+        work: WorkFolder,
+        tokens: Tokens,
+        limits: EndpointLimits,
+        nudge: Callable[[UUID], object],
+    ) -> None:
         self._work = work
-        self._door = door
+        self._tokens = tokens
+        self.limits = limits
         self._nudge = nudge
 
     def POST(self) -> bytes:  # noqa: N802 the method's name, as CherryPy's dispatcher wants it
-        """Store a notification and have it run; answer its id as soon as it is on disk."""
-        self._require_token()
+        """Store a notification and have it run; answer with its id as soon as it is on disk."""
+        _require_token(self._tokens.notify)
         notification = self._body()
         uuid = uuid4()
         folder = self._work.run(uuid)
         try:
             folder.create(notification)
-            is_taken = self._work.ledger.add(uuid, self._door.most_waiting)
+            is_taken = self._work.ledger.add(uuid, self.limits.max_waiting)
         except (OSError, sqlite3.Error) as error:
             folder.remove()
             _LOG.error("a notification could not be stored: %s", error)
@@ -75,8 +85,7 @@ class Endpoint:
 
     def GET(self) -> bytes:  # noqa: N802
         """Show how many runs there are in each state, and the newest of them."""
-        if not _is_local():
-            self._require_token()
+        _require_token(self._tokens.status)
         ledger = self._work.ledger
         runs = [self._shown(each) for each in ledger.newest(_SHOWN)]
         return _json({"counts": ledger.counts(), "runs": runs})
@@ -96,17 +105,10 @@ class Endpoint:
             "output": str(folder.log),
         }
 
-    def _require_token(self) -> None:
-        given = cherrypy.request.headers.get("Authorization", "")
-        # As bytes: compare_digest takes no other characters than ASCII in text.
-        wanted = f"Bearer {self._door.token}".encode()
-        if not hmac.compare_digest(given.encode("utf-8", "replace"), wanted):
-            raise cherrypy.HTTPError(_UNAUTHORISED, "this needs the token of the subscription")
-
     def _body(self) -> bytes:
         body: bytes = cherrypy.request.body.fp.read()
-        if len(body) > self._door.most_bytes:
-            raise cherrypy.HTTPError(413, f"the body is larger than {self._door.most_bytes} bytes")
+        if len(body) > self.limits.max_bytes:
+            raise cherrypy.HTTPError(413, f"the body is larger than {self.limits.max_bytes} bytes")
         try:
             if isinstance(json.loads(body), dict):
                 return body
@@ -115,13 +117,8 @@ class Endpoint:
         raise cherrypy.HTTPError(400, "the body is not a JSON object")
 
 
-def start(
-    work: WorkFolder, door: Door, nudge: Callable[[UUID], object], host: str, port: int
-) -> None:
-    """Serve the endpoint in threads of this process; raises ConsumerError.
-
-    `nudge` is called with the id of each notification that was stored, and must not wait.
-    """
+def start(endpoint: Endpoint, host: str, port: int) -> None:
+    """Serve the endpoint in threads of this process; raises ConsumerError."""
     cherrypy.config.update(
         {
             "global": {
@@ -145,12 +142,12 @@ def start(
     }
     limits = Limits(
         # What is a little too large gets our answer; far more is not even read.
-        body=2 * door.most_bytes,
+        body=2 * endpoint.limits.max_bytes,
         threads=_THREADS,
         connections=_CONNECTIONS,
         backlog=_BACKLOG,
     )
-    application = cherrypy.Application(Endpoint(work, door, nudge), "", settings)
+    application = cherrypy.Application(endpoint, "", settings)
     try:
         cherrypy.server.instance = Server(application, host, port, limits)
     except OSError as error:
@@ -167,12 +164,12 @@ def _later(reason: str) -> cherrypy.HTTPError:
     return cherrypy.HTTPError(_LATER, reason)
 
 
-def _is_local() -> bool:
-    """Tell whether who asks is on this machine, and no proxy of it."""
-    headers = cherrypy.request.headers
-    if any(name in headers for name in ("Forwarded", "X-Forwarded-For", "Via")):
-        return False
-    return ipaddress.ip_address(cherrypy.request.remote.ip).is_loopback
+def _require_token(token: str) -> None:
+    given = cherrypy.request.headers.get("Authorization", "")
+    # As bytes: compare_digest takes no other characters than ASCII in text.
+    wanted = f"Bearer {token}".encode()
+    if not hmac.compare_digest(given.encode("utf-8", "replace"), wanted):
+        raise cherrypy.HTTPError(_UNAUTHORISED, "this needs a token that the consumer gave out")
 
 
 def _error_page(status: str, message: str, **_details: str) -> bytes:

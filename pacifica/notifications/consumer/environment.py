@@ -1,14 +1,23 @@
-"""A consumer's virtual environment: made, filled with what the archive asks for, and run in."""
+"""Prepare a consumer's program: its extracted archive and its virtual environment."""
 
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pacifica.notifications.consumer.errors import ConsumerError
-from pacifica.notifications.consumer.programs import ProgramLimits, run
+from pacifica.notifications.consumer.archive import (
+    INIT,
+    REQUIREMENTS,
+    ArchiveLimits,
+    Extracted,
+    extract,
+)
+from pacifica.notifications.consumer.program import ProgramLimits, run
+from pacifica.notifications.consumer.wheel import build_wheel
+from pacifica.notifications.errors import ConsumerError
 
 WINDOWS = os.name == "nt"
 _FIND_LINKS = "PIP_FIND_LINKS"
@@ -83,10 +92,10 @@ class Environment:
 
 
 def create(folder: Path, seconds: float, log: Path) -> Environment:
-    """Make a virtual environment in a folder, which must not exist, or leave nothing there.
+    """Create a virtual environment in a folder, which must not exist, or leave nothing there.
 
-    Begins the log anew. Raises ConsumerError, as each later step does, that says how the step ended
-    and what it said last.
+    This empties the log. Raises ConsumerError, as each later step does, with how the step ended and
+    the last line that it printed.
     """
     if folder.exists():
         raise ConsumerError(f"{folder} is there already")
@@ -95,10 +104,12 @@ def create(folder: Path, seconds: float, log: Path) -> Environment:
         log.unlink(missing_ok=True)
     except OSError as error:
         raise ConsumerError(f"{log} cannot be written: {error.strerror}") from error
-    # Isolated: the folder that this runs in may have modules of the standard library's names.
-    command = [sys.executable, "-I", "-m", "venv", str(made.folder)]
+    # -P: the folder that this runs in may have modules of the standard library's names. What
+    # virtualenv installs comes with it, so that nothing is looked for in an index.
+    options = ["--quiet", "--no-download", "--no-periodic-update"]
+    command = [sys.executable, "-P", "-m", "virtualenv", *options, str(made.folder)]
     try:
-        made._step("venv", command, made.folder.parent)
+        made._step("virtualenv", command, made.folder.parent)
     except BaseException:
         shutil.rmtree(made.folder, ignore_errors=True)
         raise
@@ -119,3 +130,52 @@ def _last_line(log: Path, start: int) -> str:
 def _url(folder: Path) -> str:
     # As a URL: pip takes a space in PIP_FIND_LINKS for the end of a path.
     return folder.absolute().as_uri()
+
+
+Say = Callable[[str], None]
+
+
+@contextmanager
+def step(say: Say, what: str) -> Iterator[None]:
+    """Tell of a step, and in its error which one it was."""
+    say(what)
+    try:
+        yield
+    except ConsumerError as error:
+        raise ConsumerError(f"could not {what}: {error}") from error
+
+
+@contextmanager
+def extracted(archive: Path, folder: Path, limits: ArchiveLimits, say: Say) -> Iterator[Extracted]:
+    """Have an archive in a folder for the time of the block; raises ConsumerError."""
+    try:
+        with step(say, "extract the archive"):
+            found = extract(archive, folder, limits)
+        yield found
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def equipped(
+    program: Extracted, folder: Path, wheels: Path, seconds: float, log: Path, say: Say
+) -> Iterator[Environment]:
+    """Have a program's environment in a folder for the time of the block; raises ConsumerError.
+
+    `wheels` is the folder of the module that entry points import, `seconds` the time of each step.
+    """
+    try:
+        with step(say, "create the environment"):
+            made = create(folder, seconds, log)
+            wheels.mkdir(exist_ok=True)
+            build_wheel(wheels)
+        if program.has_requirements:
+            with step(say, "install the requirements"):
+                made.install(program.folder / REQUIREMENTS, wheels)
+        if program.has_init:
+            with step(say, "prepare the environment"):
+                made.init(program.folder / INIT, program.folder, wheels)
+        yield made
+    finally:
+        for each in (folder, wheels):
+            shutil.rmtree(each, ignore_errors=True)

@@ -1,14 +1,16 @@
-"""Running the entry point on notifications, one after the other, as long as any wait."""
+"""Run the entry point on the notifications that wait, one after the other."""
 
 import json
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pacifica.notifications import jsonpath
 from pacifica.notifications.consumer.ledger import Mode, Run, State
-from pacifica.notifications.consumer.programs import Ended, ProgramLimits, run
+from pacifica.notifications.consumer.processes import Orphans
+from pacifica.notifications.consumer.program import Ended, ProgramLimits, run
 from pacifica.notifications.consumer.workfolder import RunFolder, WorkFolder
 from pacifica.notifications.errors import ExpressionError
 
@@ -41,6 +43,7 @@ class Runner:
         self._work = work
         self._entry = entry
         self._expression = jsonpath.parse(entry.jsonpath)
+        self._orphans = Orphans()
         self._limits = ProgramLimits(
             seconds=entry.seconds, grace=entry.grace, log_bytes=entry.log_bytes
         )
@@ -89,5 +92,6 @@ class Runner:
             environment=self._entry.variables,
             log=folder.log,
             limits=self._limits,
-            started=lambda pid, started: self._work.ledger.note_process(taken.uuid, pid, started),
+            started=partial(self._work.ledger.note_mark, taken.uuid),
+            orphans=self._orphans,
         )

@@ -1,19 +1,21 @@
 """The record of a consumer's notifications and their runs, in one SQLite file.
 
-It is what decides: a message of the queue only tells that there may be something to do. The
-notification itself lies in the run's folder, which is there before its line here is.
+The ledger decides what is run; a message of the queue only says that something may be waiting. The
+notification itself is in the folder of its run, which is written before the row in the ledger.
 """
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+_PRIVATE = 0o600
 # Seconds that one process waits for another to write.
 _BUSY = 4.0
 _ENDED = "state IN ('done', 'failed', 'unmatched')"
@@ -23,8 +25,7 @@ _TABLES = (
         received REAL NOT NULL,
         state TEXT NOT NULL,
         attempts INTEGER NOT NULL DEFAULT 0,
-        pid INTEGER,
-        started TEXT,
+        mark TEXT,
         began REAL,
         ended REAL,
         outcome TEXT NOT NULL DEFAULT ''
@@ -32,11 +33,11 @@ _TABLES = (
     "CREATE INDEX IF NOT EXISTS runs_by_state ON runs (state, received)",
     "CREATE TABLE IF NOT EXISTS mode (name TEXT NOT NULL)",
 )
-_COLUMNS = "uuid, received, state, attempts, pid, started, began, ended, outcome"
+_COLUMNS = "uuid, received, state, attempts, mark, began, ended, outcome"
 
 
 class State(StrEnum):
-    """What is with a notification."""
+    """What became of a notification."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -46,7 +47,7 @@ class State(StrEnum):
 
 
 class Mode(StrEnum):
-    """Whether runs are begun, only those that have begun go on, or these are being ended too."""
+    """Whether runs are begun, only finished, or ended."""
 
     OPEN = "open"
     CLOSING = "closing"
@@ -57,16 +58,15 @@ class Mode(StrEnum):
 class Run:
     """One notification; times are seconds since 1970.
 
-    `pid` and `started`, which tells a process from a later one of that number, are those of the
-    entry point while it runs. `attempts` counts how often it was begun.
+    `mark` is what the processes of the entry point have in their environment while it runs.
+    `attempts` counts how often it was begun.
     """
 
     uuid: UUID
     received: float
     state: State
     attempts: int
-    pid: int | None
-    started: str | None
+    mark: str | None
     began: float | None
     ended: float | None
     outcome: str
@@ -80,6 +80,9 @@ class Ledger:
 
     def prepare(self) -> None:
         """Create what is not there yet; no run begins before `switch` says so."""
+        # A file that exists must not be opened: closing it would release SQLite's locks (POSIX).
+        with suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE))
         with self._reading() as connection:
             connection.execute("PRAGMA journal_mode = wal")  # readers wait for no writer
         with self._writing() as connection:
@@ -99,44 +102,42 @@ class Ledger:
             ((name,),) = connection.execute("SELECT name FROM mode")
         return Mode(name)
 
-    def add(self, uuid: UUID, most: int) -> bool:
-        """Note a notification that is to be run; False where `most` wait already.
+    def add(self, uuid: UUID, max_waiting: int) -> bool:
+        """Note a notification that is to be run; False if `max_waiting` wait already.
 
         It is on disk when this returns.
         """
         with self._writing() as connection:
             ((waiting,),) = connection.execute("SELECT count(*) FROM runs WHERE state = 'waiting'")
-            if waiting < most:
+            if waiting < max_waiting:
                 values = (str(uuid), time.time(), State.WAITING)
                 connection.execute(
                     "INSERT INTO runs (uuid, received, state) VALUES (?, ?, ?)", values
                 )
-        return waiting < most
+        return waiting < max_waiting
 
     def claim(self) -> Run | None:
         """Take the run that waits longest; None where none does, or none may begin."""
         with self._writing() as connection:
             rows = connection.execute(
                 f"UPDATE runs SET state = 'running', attempts = attempts + 1, began = ?, "  # noqa: S608
-                "pid = NULL, started = NULL WHERE uuid = (SELECT uuid FROM runs, mode WHERE "
+                "mark = NULL WHERE uuid = (SELECT uuid FROM runs, mode WHERE "
                 "state = 'waiting' AND mode.name = 'open' ORDER BY received LIMIT 1) "
                 f"RETURNING {_COLUMNS}",
                 (time.time(),),
             ).fetchall()
         return _run(rows[0]) if rows else None
 
-    def note_process(self, uuid: UUID, pid: int, started: str) -> None:
-        """Note the process of a run, for those who may have to end it."""
+    def note_mark(self, uuid: UUID, mark: str) -> None:
+        """Note the mark of a run's processes, for those who may have to end them."""
         with self._writing() as connection:
-            connection.execute(
-                "UPDATE runs SET pid = ?, started = ? WHERE uuid = ?", (pid, started, str(uuid))
-            )
+            connection.execute("UPDATE runs SET mark = ? WHERE uuid = ?", (mark, str(uuid)))
 
     def end(self, uuid: UUID, state: State, outcome: str = "") -> None:
         """Note how a run ended."""
         with self._writing() as connection:
             connection.execute(
-                "UPDATE runs SET state = ?, outcome = ?, ended = ?, pid = NULL WHERE uuid = ?",
+                "UPDATE runs SET state = ?, outcome = ?, ended = ?, mark = NULL WHERE uuid = ?",
                 (state, outcome, time.time(), str(uuid)),
             )
 
@@ -144,7 +145,7 @@ class Ledger:
         """Have a run that was interrupted wait again."""
         with self._writing() as connection:
             connection.execute(
-                "UPDATE runs SET state = 'waiting', pid = NULL WHERE uuid = ?", (str(uuid),)
+                "UPDATE runs SET state = 'waiting', mark = NULL WHERE uuid = ?", (str(uuid),)
             )
 
     def forget_ended(self, keep: int) -> list[UUID]:

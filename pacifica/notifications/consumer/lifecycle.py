@@ -1,7 +1,7 @@
-"""The life of a consumer: it is started step by step, and each step is undone at the end.
+"""Start a consumer step by step, and undo each step at the end.
 
-`started` is a context manager: whatever ends it, and at whichever step, what was begun is undone in
-the reverse order. What a killed command left is found by its note and undone by the next start.
+`started` is a context manager: whatever ends it, and at whichever step, the steps are undone in the
+reverse order. What a killed command left, the next start finds in the note and undoes.
 """
 
 import os
@@ -16,27 +16,26 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from pacifica.notifications import bound
+from pacifica.notifications import parent_watch
 from pacifica.notifications.broker.nudges import Nudger
 from pacifica.notifications.children import Child
 from pacifica.notifications.consumer import endpoint, queue
 from pacifica.notifications.consumer.archive import ArchiveLimits, Extracted
-from pacifica.notifications.consumer.environment import Environment
-from pacifica.notifications.consumer.errors import ConsumerError
-from pacifica.notifications.consumer.groups import identity
+from pacifica.notifications.consumer.environment import Environment, equipped, extracted, step
+from pacifica.notifications.consumer.jobs import EntryPoint
 from pacifica.notifications.consumer.ledger import Mode
+from pacifica.notifications.consumer.processes import GRACE, MARK, end_marked
 from pacifica.notifications.consumer.producer import Producer
-from pacifica.notifications.consumer.program import equipped, extracted, step
-from pacifica.notifications.consumer.programs import GRACE, end_group
-from pacifica.notifications.consumer.runner import EntryPoint
-from pacifica.notifications.consumer.workfolder import WorkFolder
+from pacifica.notifications.consumer.workfolder import WorkFolder, write_durably
+from pacifica.notifications.errors import ConsumerError
 
 _TOKEN_BYTES = 32
-# Seconds: between two looks at what waits, and at whether runs have ended.
-_LOOKS = 2.0
+# Seconds between two looks at what waits, and at whether runs have ended.
+_CHECK_INTERVAL = 2.0
 _POLL = 0.2
-_WORKER_STARTS = 60.0
-_NUDGES_WITHIN = 5.0
+# Seconds for the worker to start, and for the last messages to be sent.
+_WORKER_TIMEOUT = 60.0
+_NUDGE_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,8 @@ class Options:
     grace: float
     start_seconds: float
     log_bytes: int
-    most_bytes: int
-    most_waiting: int
+    max_bytes: int
+    max_waiting: int
     attempts: int
     kept: int
     limits: ArchiveLimits
@@ -93,7 +92,7 @@ class Consumer:
             _nudge,
             batch=options.concurrency,
             gather=0.0,
-            max_waiting=options.most_waiting,
+            max_waiting=options.max_waiting,
         )
 
     def clean_up(self) -> None:
@@ -105,15 +104,13 @@ class Consumer:
         self._say("cleaning up after a command that did not end by itself")
         if "subscribed" in left:
             try:
-                Producer(**left["producer"]).unsubscribe_named(left["subscribed"])
+                self._former(left["producer"]).unsubscribe_named(left["subscribed"])
             except ConsumerError as error:
                 raise ConsumerError(f"the last command's subscription is left: {error}") from error
-        if "worker" in left:  # it would go on with what the new one is to do
-            pid, worker = left["worker"]
-            end_group(pid, worker, grace=0)
+        # A worker that is still there is not to take what it ends for failed.
+        self._work.ledger.switch(Mode.ENDING)
+        end_marked(queue.FOLDER, str(self._work.path))
         for run in self._work.ledger.running():
-            if run.pid is not None:
-                end_group(run.pid, run.started or "")
             self._work.ledger.give_back(run.uuid)
         self._remove_unanswered()
         self._remove_queue(left.get("broker", ""), left.get("queue", ""))
@@ -144,20 +141,23 @@ class Consumer:
             work.note(entry=asdict(entry))
             self._start_queue()
         with step(self._say, "start the endpoint"):
-            door = endpoint.Door(token, options.most_bytes, options.most_waiting)
-            self._undo.callback(self._nudger.close, _NUDGES_WITHIN)
+            limits = endpoint.EndpointLimits(options.max_bytes, options.max_waiting)
+            tokens = endpoint.Tokens(token, self._status_token())
+            self._undo.callback(self._nudger.close, _NUDGE_TIMEOUT)
             self._undo.callback(endpoint.stop)
-            endpoint.start(work, door, self._nudger.nudge, options.host, options.port)
+            served = endpoint.Endpoint(work, tokens, limits, self._nudger.nudge)
+            endpoint.start(served, options.host, options.port)
         with step(self._say, "subscribe"):
             self._subscribe(program.jsonpath, token)
         self._say(f"ready: notifications are taken at {options.public_url}")
+        self._say(f"GET / shows the runs with the bearer token in {work.status_token}")
 
     def watch(self, stopped: Callable[[float], bool]) -> None:
         """Have what waits run until `stopped`, which waits so many seconds, says so.
 
         Raises ConsumerError where the job queue ends by itself.
         """
-        while not stopped(_LOOKS):
+        while not stopped(_CHECK_INTERVAL):
             if self._worker is None or self._worker.has_ended():
                 raise ConsumerError("the job queue ended unexpectedly")
             counts = self._work.ledger.counts()
@@ -173,6 +173,19 @@ class Consumer:
                 folder = self._work.run(uuid)
                 if not self._work.ledger.is_known(uuid) and not folder.log.exists():
                     folder.remove()
+
+    def _former(self, named: dict[str, str]) -> Producer:
+        """Return the producer of the last command; its authorization is not on disk."""
+        current = self._options.producer
+        authorization = current.authorization if named["url"] == current.url else None
+        return Producer(**named, authorization=authorization)
+
+    def _status_token(self) -> str:
+        """Return a new token for who may see the runs, and leave it in a file of the user's own."""
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        self._undo.callback(self._work.status_token.unlink, missing_ok=True)
+        write_durably(self._work.status_token, token.encode())
+        return token
 
     def _entry(self, program: Extracted, made: Environment) -> EntryPoint:
         options = self._options
@@ -193,12 +206,11 @@ class Consumer:
         quiet = "--without-gossip --without-mingle --without-heartbeat"
         app = f"celery -A {queue.__name__} worker --loglevel INFO"
         pool = f"--pool threads --concurrency {self._options.concurrency}"
-        command = [sys.executable, "-m", bound.__name__, *f"{app} {quiet} {pool}".split()]
+        command = [sys.executable, "-m", parent_watch.__name__, *f"{app} {quiet} {pool}".split()]
         self._undo.callback(self._stop_queue)
         self._work.ledger.switch(Mode.OPEN)
         self._worker = worker = Child("worker", command, self._say, ready=" ready.")
-        self._work.note(worker=(worker.pid, identity(worker.pid, worker.name)))
-        deadline = time.monotonic() + _WORKER_STARTS
+        deadline = time.monotonic() + _WORKER_TIMEOUT
         while not worker.ready.wait(_POLL):
             if worker.has_ended() or time.monotonic() > deadline:
                 raise ConsumerError("its worker did not start")
@@ -216,8 +228,8 @@ class Consumer:
         self._await_no_run(self._options.grace)
         ledger.switch(Mode.ENDING)
         for run in ledger.running():
-            if run.pid is not None:
-                end_group(run.pid, run.started or "")
+            if run.mark is not None:
+                end_marked(MARK, run.mark)
         self._await_no_run(GRACE)
         if self._worker is not None:
             self._worker.tell_to_end()
@@ -240,7 +252,8 @@ class Consumer:
         producer = self._options.producer
         name = f"consumer {self._options.archive.name} on {socket.gethostname()}, {uuid4()}"
         # Before it is made: who kills this process in between leaves it to the next start.
-        self._work.note(subscribed=name, producer=asdict(producer))
+        named = {"url": producer.url, "user": producer.user, "user_header": producer.user_header}
+        self._work.note(subscribed=name, producer=named)
         try:
             uuid = producer.subscribe(name, jsonpath, self._options.public_url, token)
         except ConsumerError:

@@ -1,4 +1,4 @@
-"""What a program writes, kept in a file up to a number of bytes, and read on beyond it."""
+"""Keep the output of a program in a file, up to a number of bytes."""
 
 import os
 import select
@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pacifica.notifications.consumer.errors import ConsumerError
+from pacifica.notifications.errors import ConsumerError
 
 _SECRET = 0o600
 _CHUNK = 2**16
@@ -23,13 +23,13 @@ class KeptOutput:
     `sink` is the end to write to. Raises ConsumerError where the file cannot be written.
     """
 
-    def __init__(self, log: Path, most: int) -> None:
+    def __init__(self, log: Path, max_bytes: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         try:
             self._log = os.open(log, flags, _SECRET)
         except OSError as error:
             raise ConsumerError(f"{log} cannot be written: {error.strerror}") from error
-        self._most = self._room = most
+        self._max_bytes = self._left = max_bytes
         self._dropped = 0
         self._over = threading.Event()
         self._source, self.sink = os.pipe()
@@ -57,8 +57,9 @@ class KeptOutput:
             for chunk in self._chunks():
                 self._keep(chunk)
             if self._dropped:
-                cut = f"[the output went on: of {self._most + self._dropped} bytes {self._most}"
-                self._write(f"\n{cut} are kept]\n".encode())
+                total = self._max_bytes + self._dropped
+                line = f"[the output went on: of {total} bytes {self._max_bytes} are kept]"
+                self._write(f"\n{line}\n".encode())
         finally:
             os.close(self._source)
             os.close(self._log)
@@ -77,8 +78,8 @@ class KeptOutput:
                 return
 
     def _keep(self, chunk: bytes) -> None:
-        kept = chunk[: self._room]
-        self._room -= len(kept)
+        kept = chunk[: self._left]
+        self._left -= len(kept)
         self._dropped += len(chunk) - len(kept)
         self._write(kept)
 
@@ -87,7 +88,7 @@ class KeptOutput:
         try:
             os.write(self._log, content)
         except OSError:
-            self._room = 0
+            self._left = 0
 
 
 if sys.platform == "win32":

@@ -1,4 +1,4 @@
-"""The producer of notifications: a subscription with it for as long as a consumer runs."""
+"""Subscribe to the producer of notifications, and end the subscription."""
 
 import base64
 import json
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from pacifica.notifications.consumer.errors import ConsumerError
+from pacifica.notifications.errors import ConsumerError
 
-_CONNECTS_WITHIN = 5.0
-_ANSWERS_WITHIN = 20.0
-# Of an answer so much is read, and of one that is shown so much is.
-_MOST_BYTES = 2**24
-_SHOWN = 200
+_CONNECT_TIMEOUT = 5.0
+_TIMEOUT = 20.0
+# So much of a response is read, and so much of an error's is shown (bytes).
+_MAX_BYTES = 2**24
+_MAX_SHOWN = 200
 _OK = 200
 _GONE = 403  # of a subscription that is not the caller's, or not any more
 
@@ -62,7 +62,7 @@ class Producer:
         for uuid in named:
             self.unsubscribe(uuid)
 
-    def _call(self, method: str, path: str, body: Any = None) -> "_Answer":
+    def _call(self, method: str, path: str, body: Any = None) -> "_Response":
         # Imported here, since to import it opens a socket.
         import requests
 
@@ -72,12 +72,12 @@ class Producer:
                 self.url.rstrip("/") + path,
                 json=body,
                 auth=self._identified,
-                timeout=(_CONNECTS_WITHIN, _ANSWERS_WITHIN),
+                timeout=(_CONNECT_TIMEOUT, _TIMEOUT),
                 allow_redirects=False,
                 stream=True,
             ) as answer:
-                pieces = answer.iter_content(_MOST_BYTES)
-                return _Answer(answer.status_code, next(pieces, b""))
+                pieces = answer.iter_content(_MAX_BYTES)
+                return _Response(answer.status_code, next(pieces, b""))
         except (requests.RequestException, ValueError) as error:
             raise ConsumerError(
                 f"no answer from {self._place()} ({type(error).__name__})"
@@ -90,9 +90,9 @@ class Producer:
             request.headers["Authorization"] = self.authorization
         return request
 
-    def _require(self, answer: "_Answer", failure: str) -> None:
+    def _require(self, answer: "_Response", failure: str) -> None:
         if answer.status != _OK:
-            text = answer.body[:_SHOWN].decode("utf-8", "replace")
+            text = answer.body[:_MAX_SHOWN].decode("utf-8", "replace")
             said = "".join(each if each.isprintable() else " " for each in text).strip()
             raise ConsumerError(f"{self._place()} {failure}: {answer.status} {said}")
 
@@ -102,7 +102,7 @@ class Producer:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _Response:
     status: int
     body: bytes
 

@@ -1,4 +1,4 @@
-"""Running one program in a process group of its own, with a bound on time and output."""
+"""Run one program in a process group of its own, with bounds on its time and output."""
 
 import os
 import secrets
@@ -10,15 +10,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 
-from pacifica.notifications.consumer import groups
-from pacifica.notifications.consumer.errors import ConsumerError
 from pacifica.notifications.consumer.output import KeptOutput
+from pacifica.notifications.consumer.processes import (
+    GRACE,
+    MARK,
+    POLL,
+    Orphans,
+    end_program,
+    has_ended,
+)
+from pacifica.notifications.errors import ConsumerError
 
-#: What is told of a program that has started: its number, and what `end_group` knows it by.
-Started = Callable[[int, str], object]
-GRACE = 5.0
+#: Called with the mark of a program that has started, by which `end_marked` finds it.
+Started = Callable[[str], object]
 _MARK_BYTES = 16
 # What makes a Python of another environment find this one's modules.
 _FOR_THIS_PYTHON = {"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__"}
@@ -74,38 +81,34 @@ def run(
     limits: ProgramLimits,
     started: Started | None = None,
     stop: threading.Event | None = None,
+    orphans: Orphans | None = None,
 ) -> Ended:
     """Run a program in a folder until it ends, its time is over, or another thread sets `stop`.
 
     `environment` is added to this process's own, without what is meant for this process's Python.
     Standard input is empty; standard output and standard error are appended to `log`, up to the
-    limit: what comes after it is read and dropped. Whatever the program has started and left in its
-    process group ends with it. (On Windows only if the program is still there when it is ended.)
+    limit: what comes after it is read and dropped. Whatever the program has started ends with it;
+    `orphans` finds what has left its process group and cleared its environment.
 
-    Raises ConsumerError where the program cannot be started, or its log not be written.
+    Raises ConsumerError if the program cannot be started, or its log cannot be written.
     """
     mark = secrets.token_hex(_MARK_BYTES)
     began = time.monotonic()
-    process, output = _started(command, folder, {**environment, groups.MARK: mark}, log, limits)
+    output = KeptOutput(log, limits.log_bytes)
+    start = partial(_started, command, folder, {**environment, MARK: mark}, output)
+    process = orphans.launch(mark, start) if orphans else start()
     try:
         if started is not None:
-            started(process.pid, groups.identity(process.pid, mark))
+            started(mark)
         cause = _end(process, began + limits.seconds, stop or threading.Event())
     finally:
-        groups.end(process.pid, limits.grace)
+        end_program(mark, process.pid, limits.grace)
         status = _status(process)
+        if orphans:
+            orphans.end(process.pid)
         output.finish()
     took = time.monotonic() - began
     return _ended(status, cause, took, limits.seconds)
-
-
-def end_group(pid: int, started: str, grace: float = GRACE) -> bool:
-    """End what an earlier process left of a program; returns whether there was something to end.
-
-    `pid` and `started` are what `run` told of it: a process that has its number by now is left
-    alone. Returns when the group is gone, after `grace` seconds and a few more at the latest.
-    """
-    return groups.end_group(pid, started, grace)
 
 
 class _Cause(Enum):
@@ -120,10 +123,8 @@ def _started(
     command: Sequence[str],
     folder: Path,
     environment: Mapping[str, str],
-    log: Path,
-    limits: ProgramLimits,
-) -> tuple[subprocess.Popen[bytes], KeptOutput]:
-    output = KeptOutput(log, limits.log_bytes)
+    output: KeptOutput,
+) -> subprocess.Popen[bytes]:
     inherited = {name: value for name, value in os.environ.items() if name not in _FOR_THIS_PYTHON}
     try:
         process = subprocess.Popen(  # noqa: S603 to run what an archive holds is what this is for
@@ -141,35 +142,24 @@ def _started(
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConsumerError(f"{command[0]} cannot be started: {reason}") from error
     output.release_sink()
-    return process, output
+    return process
 
 
 def _end(process: subprocess.Popen[bytes], deadline: float, stop: threading.Event) -> _Cause:
     """Wait for whichever comes first."""
-    while not _has_ended(process):
+    while not has_ended(process):
         left = deadline - time.monotonic()
         if left <= 0:
             return _Cause.TIME
-        if stop.wait(min(groups.POLL, left)):
+        if stop.wait(min(POLL, left)):
             return _Cause.STOP
     return _Cause.ITSELF
-
-
-def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    if sys.platform == "win32" or not hasattr(os, "waitid"):
-        return process.poll() is not None
-    # Without waiting for it: as long as nobody has, nothing else gets its number, or its group's.
-    flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    try:
-        return os.waitid(os.P_PID, process.pid, flags) is not None
-    except ChildProcessError:
-        return True
 
 
 def _status(process: subprocess.Popen[bytes]) -> int | None:
     """Return the exit status; None for what could not be ended, such as a wait for a dead disk."""
     try:
-        return process.wait(groups.POLL)
+        return process.wait(POLL)
     except subprocess.TimeoutExpired:
         return None
 

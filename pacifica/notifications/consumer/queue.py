@@ -1,36 +1,56 @@
-"""The job queue: a Celery app whose one task runs whatever waits.
+"""The job queue of a consumer: a Celery app whose one task runs what waits in the ledger.
 
-The ledger is the truth and a message only tells to look, so that none of them matters. The worker
+A message only says that something may be waiting, so that none is lost with a message. The worker
 reads what to run from the note in the work folder, which its environment names.
 """
 
 import os
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from celery import Celery
 from kombu import Connection
+from kombu.utils.objects import cached_property
 
-from pacifica.notifications.consumer.errors import ConsumerError
-from pacifica.notifications.consumer.runner import EntryPoint, Runner
+from pacifica.notifications.broker.settings import (
+    BrokerSettings,
+    celery_settings,
+    embedded_url,
+    require_known,
+)
+from pacifica.notifications.consumer.jobs import EntryPoint, Runner
 from pacifica.notifications.consumer.workfolder import WorkFolder
+from pacifica.notifications.errors import ConsumerError
 
 #: The environment variable that names the work folder.
 FOLDER = "PACIFICA_CONSUMER_FOLDER"
 _EXPIRES = 60.0
-_CONNECTS_WITHIN = 2.0
-_POLL = 0.1
+_CONNECT_TIMEOUT = 2.0
+_VISIBILITY_TIMEOUT = 60.0
 
-CONSUMER_QUEUE = Celery("pacifica.notifications.consumer")
+
+class _CeleryApp(Celery):
+    """Celery's application, with the runner of its process.
+
+    Its threads share one runner, which knows the programs of all of them.
+    """
+
+    @cached_property
+    def runner(self) -> Runner:
+        """Return the runner of the consumer that the note in the work folder describes."""
+        work = _work()
+        return Runner(work, EntryPoint(**work.noted()["entry"]))
+
+
+CONSUMER_QUEUE = _CeleryApp("pacifica.notifications.consumer")
 CONSUMER_QUEUE.add_defaults(lambda: _celery_settings(_work()))
 
 
 @CONSUMER_QUEUE.task(name=f"{__name__}.run_waiting", ignore_result=True)
 def run_waiting() -> None:
     """Run what waits."""
-    _runner().run_waiting()
+    CONSUMER_QUEUE.runner.run_waiting()
 
 
 def nudge() -> bool:
@@ -45,14 +65,8 @@ def nudge() -> bool:
 def remove(broker: str, name: str) -> None:
     """Remove a queue from the server that has it; one that is not there, or away, is left."""
     # As with `nudge`, kombu's transports raise what they like.
-    with suppress(Exception), Connection(broker, connect_timeout=_CONNECTS_WITHIN) as connection:
+    with suppress(Exception), Connection(broker, connect_timeout=_CONNECT_TIMEOUT) as connection:
         connection.default_channel.queue_delete(name)
-
-
-@cache
-def _runner() -> Runner:
-    work = _work()
-    return Runner(work, EntryPoint(**work.noted()["entry"]))
 
 
 def _work() -> WorkFolder:
@@ -63,39 +77,21 @@ def _work() -> WorkFolder:
 
 
 def _celery_settings(work: WorkFolder) -> dict[str, Any]:
+    """Return the service's Celery settings, changed for runs that may take hours."""
     noted = work.noted()
-    once = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
-    settings = {
+    broker = BrokerSettings(
+        broker_url=noted["broker"] or embedded_url(work.queue),
+        backend_url="rpc://",
+        publish_timeout=_CONNECT_TIMEOUT,
+        visibility_timeout=_VISIBILITY_TIMEOUT,
+    )
+    require_known(broker)
+    return {
+        **celery_settings(broker),
         "task_default_queue": noted["queue"],
-        "task_serializer": "json",
-        "accept_content": ["json"],
-        "task_ignore_result": True,
-        "broker_connection_retry_on_startup": True,
-        "broker_connection_timeout": _CONNECTS_WITHIN,
-        "worker_prefetch_multiplier": 1,
-        "worker_hijack_root_logger": True,
         # A run is a process of its own: threads wait for it, on every system.
         "worker_pool": "threads",
-    }
-    if noted["broker"]:
-        return {
-            **settings,
-            "broker_url": noted["broker"],
-            "broker_transport_options": {**once, "socket_connect_timeout": _CONNECTS_WITHIN},
-        }
-    folders = {"messages": work.queue / "messages", "control": work.queue / "control"}
-    for folder in folders.values():
-        folder.mkdir(parents=True, exist_ok=True)
-    return {
-        **settings,
-        "broker_url": "filesystem://",
-        "broker_transport": "pacifica.notifications.broker.embedded:Transport",
-        "broker_transport_options": {
-            **once,
-            "data_folder_in": str(folders["messages"]),
-            "data_folder_out": str(folders["messages"]),
-            "control_folder": str(folders["control"]),
-            "polling_interval": _POLL,
-        },
-        "worker_enable_remote_control": False,
+        # RabbitMQ closes the connection of a worker that acknowledges nothing for half an hour. A
+        # message that is lost with its worker only said to look at the ledger.
+        "task_acks_late": False,
     }

@@ -6,7 +6,7 @@ import zipfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pacifica.notifications.consumer.errors import ConsumerError
+from pacifica.notifications.errors import ConsumerError
 
 _AUTHOR = Path(__file__).parent / "author"
 _MODULE = "pacifica_notifications_consumer"

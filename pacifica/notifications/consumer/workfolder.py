@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from pacifica.notifications.consumer.errors import ConsumerError
 from pacifica.notifications.consumer.ledger import Ledger
+from pacifica.notifications.errors import ConsumerError
 
 if sys.platform == "win32":
     import msvcrt
@@ -37,6 +37,7 @@ class WorkFolder:
         self.queue = path / "queue"
         self.runs = path / "runs"
         self.log = path / "start.log"
+        self.status_token = path / "status-token"
         self.ledger = Ledger(path / "ledger.sqlite3")
         self._note = path / "note.json"
 
@@ -44,7 +45,8 @@ class WorkFolder:
     def locked(self) -> Iterator[None]:
         """Create the folder and keep other commands out of it; raises ConsumerError."""
         try:
-            self.runs.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+            self.path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+            self.runs.mkdir(mode=_PRIVATE, exist_ok=True)
             lock = (self.path / "lock").open("a+b")
         except OSError as error:
             raise ConsumerError(f"{self.path} cannot be used: {error.strerror}") from error

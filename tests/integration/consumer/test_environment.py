@@ -9,8 +9,8 @@ import pytest
 from pacifica.notifications.consumer import environment
 from pacifica.notifications.consumer.archive import ArchiveLimits, Extracted, extract
 from pacifica.notifications.consumer.environment import Environment, create
-from pacifica.notifications.consumer.errors import ConsumerError
-from pacifica.notifications.consumer.programs import ProgramLimits, run
+from pacifica.notifications.consumer.program import ProgramLimits, run
+from pacifica.notifications.errors import ConsumerError
 from tests.support import archives
 
 SECONDS = 60.0
@@ -216,7 +216,7 @@ def test_the_variables_put_the_environment_s_programs_first(
 
 
 def test_create_leaves_nothing_when_it_takes_too_long(tmp_path: Path) -> None:
-    with pytest.raises(ConsumerError, match=r"^venv: took more than 0\.2 s"):
+    with pytest.raises(ConsumerError, match=r"^virtualenv: took more than 0\.2 s"):
         create(tmp_path / "made", 0.2, tmp_path / "log")
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
 

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from pacifica.notifications.consumer.errors import ConsumerError
 from pacifica.notifications.consumer.producer import Producer, basic, bearer
+from pacifica.notifications.errors import ConsumerError
 from tests.support.servers import RecordingServer, free_port
 
 ID = UUID(int=7)

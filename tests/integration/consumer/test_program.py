@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pacifica.notifications.consumer import groups
-from pacifica.notifications.consumer.errors import ConsumerError
-from pacifica.notifications.consumer.programs import Ended, ProgramLimits, end_group, run
+from pacifica.notifications.consumer.processes import MARK, Orphans, end_marked
+from pacifica.notifications.consumer.program import Ended, ProgramLimits, run
+from pacifica.notifications.errors import ConsumerError
 from tests.support import archives
-from tests.support.processes import group_is_alive, is_alive
+from tests.support.processes import is_alive
 from tests.support.servers import eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what is running")
@@ -29,7 +29,8 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log = folder / "output.log"
-        self.told: list[tuple[int, str]] = []
+        self.marks: list[str] = []
+        self.orphans: Orphans | None = None
 
     def run(
         self, program: str, limits: ProgramLimits = LIMITS, stop: threading.Event | None = None
@@ -40,8 +41,9 @@ class Place:
             environment={"OWN": "value"},
             log=self.log,
             limits=limits,
-            started=lambda pid, started: self.told.append((pid, started)),
+            started=self.marks.append,
             stop=stop,
+            orphans=self.orphans,
         )
 
     @property
@@ -83,13 +85,13 @@ def test_run_ends_a_program_when_its_time_is_over(place: Place) -> None:
     assert (ended.status, ended.signal, ended.timed_out) == (None, None, True)
     assert ended.reason == "took more than 0.5 s"
     assert 0.5 <= ended.seconds < 4  # told to end, it did not need to be killed
-    assert not is_alive(place.told[0][0])
+    assert not end_marked(MARK, place.marks[0])
 
 
 def test_run_kills_a_program_when_it_does_not_end_in_its_grace(place: Place) -> None:
     ended = place.run(archives.STUBBORN, HASTY)
     assert ended.timed_out
-    assert not group_is_alive(place.told[0][0])
+    assert not end_marked(MARK, place.marks[0])
 
 
 def test_a_program_failed_when_it_ends_well_after_its_time(place: Place) -> None:
@@ -125,25 +127,55 @@ def test_run_ends_the_children_too_when_a_program_s_time_is_over(place: Place) -
     assert not is_alive(int(place.output))
 
 
-def test_run_does_not_wait_for_what_left_the_group_with_the_output(place: Place) -> None:
-    program = archives.LEAVES_CHILDREN.replace("])", "], start_new_session=True)")
-    ended = place.run(program)
-    child = int(place.output)
-    assert is_alive(child)
-    os.kill(child, signal.SIGKILL)
-    assert (ended.status, ended.seconds < 10) == (0, True)
+#: Starts a process in a session of its own, which prints its number and ignores SIGTERM; a second
+#: fork makes it an orphan. CLEARED is whether it clears its environment.
+DAEMON = """
+import os, signal, sys, time
+CHILD = '''
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print(os.getpid(), flush=True)
+time.sleep(60)
+'''
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        environment = {} if CLEARED else os.environ
+        os.execve(sys.executable, [sys.executable, "-S", "-c", CHILD], environment)
+    os._exit(0)
+while open(sys.argv[1]).read() == "":
+    time.sleep(0.01)
+"""
 
 
-def test_run_does_not_wait_when_what_left_the_group_writes_without_end(place: Place) -> None:
-    # It ends when nobody reads what it writes.
-    writer = "import sys\nwhile True: sys.stdout.write('x' * 1000)"
-    program = (
-        "import subprocess, sys\n"
-        f"subprocess.Popen([sys.executable, '-c', {writer!r}], start_new_session=True)"
-    )
-    ended = place.run(program)
+def daemon(place: Place, *, cleared: bool) -> str:
+    """Return a program that starts a daemon, and goes on until the daemon has printed."""
+    argument = f"import sys; sys.argv.append({str(place.log)!r}); CLEARED = {cleared}\n"
+    return argument + DAEMON
+
+
+def test_run_ends_a_daemon_that_left_the_process_group(place: Place) -> None:
+    ended = place.run(daemon(place, cleared=False), ProgramLimits(seconds=20, grace=0.1))
     assert (ended.status, ended.seconds < 10) == (0, True)
-    assert place.log.stat().st_size < LIMITS.log_bytes + 200
+    assert not is_alive(int(place.output))
+
+
+def test_run_ends_a_daemon_that_also_cleared_its_environment(tmp_path: Path) -> None:
+    # In a process of its own, which then adopts orphans.
+    command = [sys.executable, "-c", ADOPTER, str(tmp_path), daemon(Place(tmp_path), cleared=True)]
+    subprocess.run(command, check=True, timeout=30, cwd=Path(__file__).parents[3])
+    assert not is_alive(int(Place(tmp_path).output))
+
+
+def test_run_leaves_the_orphan_of_another_program_that_is_still_running(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        TWO_PROGRAMS,
+        str(tmp_path),
+        daemon(Place(tmp_path), cleared=False),
+    ]
+    subprocess.run(command, check=True, timeout=30, cwd=Path(__file__).parents[3])
 
 
 def test_run_keeps_no_more_output_than_the_limit_when_a_program_floods_it(place: Place) -> None:
@@ -220,14 +252,14 @@ def test_run_starts_nothing_when_the_log_cannot_be_written(place: Place) -> None
     place.log.mkdir()
     with pytest.raises(ConsumerError, match=r"output\.log cannot be written: Is a directory"):
         place.run(archives.HANGS)
-    assert place.told == []
+    assert place.marks == []
 
 
 def test_run_ends_the_program_when_its_start_cannot_be_noted(place: Place) -> None:
-    pids = []
+    marks = []
 
-    def note(pid: int, _started: str) -> None:
-        pids.append(pid)
+    def note(mark: str) -> None:
+        marks.append(mark)
         raise OSError("the disk is full")
 
     command = [sys.executable, "-c", archives.HANGS]
@@ -240,7 +272,7 @@ def test_run_ends_the_program_when_its_start_cannot_be_noted(place: Place) -> No
             limits=LIMITS,
             started=note,
         )
-    assert not group_is_alive(pids[0])
+    assert not end_marked(MARK, marks[0])
 
 
 def test_run_leaves_no_open_file_when_it_has_ended(place: Place) -> None:
@@ -251,72 +283,93 @@ def test_run_leaves_no_open_file_when_it_has_ended(place: Place) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+ADOPTER = """
+import sys
+from pathlib import Path
+from pacifica.notifications.consumer.processes import Orphans
+from pacifica.notifications.consumer.program import ProgramLimits, run
+folder = Path(sys.argv[1])
+run(
+    [sys.executable, "-c", sys.argv[2]], folder=folder, environment={}, log=folder / "output.log",
+    limits=ProgramLimits(seconds=20), orphans=Orphans(),
+)
+"""
+TWO_PROGRAMS = """
+import os, sys, threading
+from pathlib import Path
+from pacifica.notifications.consumer.processes import Orphans
+from pacifica.notifications.consumer.program import ProgramLimits, run
+folder, orphans = Path(sys.argv[1]), Orphans()
+def start(program, stop, name):
+    run([sys.executable, "-c", program], folder=folder, environment={}, log=folder / name,
+        limits=ProgramLimits(seconds=20, grace=0.1), stop=stop, orphans=orphans)
+stop, daemon = threading.Event(), sys.argv[2] + "\\nprint('up', flush=True); time.sleep(60)"
+first = threading.Thread(target=start, args=(daemon, stop, "output.log"))
+first.start()
+while "up" not in ((folder / "output.log").read_text() if (folder / "output.log").exists() else ""):
+    pass
+number = int((folder / "output.log").read_text().split()[0])
+start("print('second')", threading.Event(), "second.log")
+os.kill(number, 0)  # raises if it has ended
+stop.set()
+first.join()
+"""
 OTHER = """
 import sys
 from pathlib import Path
-from pacifica.notifications.consumer.programs import ProgramLimits, run
+from pacifica.notifications.consumer.program import ProgramLimits, run
 folder = Path(sys.argv[1])
 run(
     [sys.executable, "-c", sys.argv[2]], folder=folder, environment={}, log=folder / "output.log",
     limits=ProgramLimits(seconds=60),
-    started=lambda pid, started: (folder / "told").write_text(f"{pid} {started}"),
+    started=(folder / "mark").write_text,
 )
 """
 
 
-def left_by_a_killed_process(
-    place: Place, program: str, sign: Callable[[], bool]
-) -> tuple[int, str]:
-    """Return what a process was told of its program before it was killed."""
+def left_by_a_killed_process(place: Place, program: str) -> str:
+    """Return the mark of a program whose parent was killed."""
     root = Path(__file__).parents[3]
     command = [sys.executable, "-c", OTHER, str(place.folder), program]
     with subprocess.Popen(command, cwd=root) as other:
-        eventually(sign, 20)
+        eventually(place.says("waiting"), 20)
         other.kill()
-    pid, _, started = (place.folder / "told").read_text().partition(" ")
-    return int(pid), started
+    return (place.folder / "mark").read_text()
 
 
-def test_end_group_ends_what_a_killed_process_left(place: Place) -> None:
-    program = archives.LEAVES_CHILDREN + archives.HANGS
-    pid, started = left_by_a_killed_process(place, program, place.says("waiting"))
-    child = int(place.output.split()[0])
-    assert is_alive(pid)
+PRINTS_PARENT = "import os; print(os.getpid(), flush=True)\n"
+
+
+def test_end_marked_ends_what_a_killed_process_left(place: Place) -> None:
+    program = PRINTS_PARENT + archives.LEAVES_CHILDREN + archives.HANGS
+    mark = left_by_a_killed_process(place, program)
+    parent, child = (int(line) for line in place.output.split()[:2])
+    assert is_alive(parent)
     assert is_alive(child)
-    assert end_group(pid, started)
-    assert not is_alive(pid)
+    assert end_marked(MARK, mark)
+    assert not is_alive(parent)
     assert not is_alive(child)
-    assert not end_group(pid, started)
+    assert not end_marked(MARK, mark)
 
 
-def test_end_group_ends_the_children_when_the_program_itself_is_gone(place: Place) -> None:
-    program = archives.LEAVES_CHILDREN + archives.HANGS
-    pid, started = left_by_a_killed_process(place, program, place.says("waiting"))
-    child = int(place.output.split()[0])
-    os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not Path("/proc", str(pid)).exists() or not is_alive(pid))
-    assert end_group(pid, started)
+def test_end_marked_ends_the_children_when_the_program_itself_is_gone(place: Place) -> None:
+    program = PRINTS_PARENT + archives.LEAVES_CHILDREN + archives.HANGS
+    mark = left_by_a_killed_process(place, program)
+    parent, child = (int(line) for line in place.output.split()[:2])
+    os.kill(parent, signal.SIGKILL)
+    eventually(lambda: not is_alive(parent))
+    assert end_marked(MARK, mark)
     eventually(lambda: not is_alive(child))
 
 
-def test_end_group_leaves_a_process_alone_when_only_its_number_is_the_same() -> None:
-    command = [sys.executable, "-c", archives.HANGS]
-    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL) as other:
-        mark, _, began = groups.identity(other.pid, "0" * 32).partition(" ")
-        assert began
-        for started in ("", mark, f"{mark} ", f"{mark} 1{began}", "nonsense"):
-            assert not end_group(other.pid, started), started
-        assert other.poll() is None
-        assert end_group(other.pid, f"{mark} {began}")
-        assert other.wait(5) == -signal.SIGTERM
-
-
-def test_end_group_ends_a_program_of_this_process_from_another_thread(place: Place) -> None:
+def test_end_marked_leaves_a_process_alone_when_its_mark_is_another(place: Place) -> None:
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(place.run, archives.HANGS)
         eventually(place.says("waiting"))
+        for mark in ("", place.marks[0][:-1], place.marks[0] + "0"):
+            assert not end_marked(MARK, mark)
         began = time.monotonic()
-        assert end_group(*place.told[0])
+        assert end_marked(MARK, place.marks[0])
         ended = running.result(10)
     assert ended.reason == "killed by SIGTERM"
     assert time.monotonic() - began < 4

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pacifica.notifications.consumer.archive import ArchiveLimits, Extracted, extract
-from pacifica.notifications.consumer.errors import ConsumerError
-from pacifica.notifications.consumer.members import name_problem
+from pacifica.notifications.consumer.archive import ArchiveLimits, Extracted, extract, name_problem
+from pacifica.notifications.errors import ConsumerError
 from tests.support import archives
 from tests.support.archives import Entry
 

@@ -76,13 +76,13 @@ def test_add_refuses_when_too_many_wait(ledger: Ledger) -> None:
 def test_run_that_is_given_back_is_taken_again_and_counts_its_attempts(ledger: Ledger) -> None:
     (uuid,) = added(ledger)
     assert claimed(ledger).attempts == 1
-    ledger.note_process(uuid, 1234, "started")
+    ledger.note_mark(uuid, "mark")
     (running,) = ledger.running()
-    assert (running.pid, running.started) == (1234, "started")
+    assert running.mark == "mark"
     ledger.give_back(uuid)
     assert ledger.running() == []
     again = claimed(ledger)
-    assert (again.uuid, again.attempts, again.pid) == (uuid, 2, None)
+    assert (again.uuid, again.attempts, again.mark) == (uuid, 2, None)
 
 
 def test_end_notes_how_and_when(ledger: Ledger) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pacifica.notifications.consumer import wheel
-from pacifica.notifications.consumer.errors import ConsumerError
 from pacifica.notifications.consumer.wheel import build_wheel
+from pacifica.notifications.errors import ConsumerError
 
 VERSION = version("pacifica-notifications")
 INFORMATION = f"pacifica_notifications_consumer-{VERSION}.dist-info"
