@@ -63,8 +63,10 @@ class FairSqlite(_PEEWEE.SqliteDatabase):
         A file that exists keeps its mode, so that an operator can share it with a group.
         """
         if self.database != ":memory:":
-            with suppress(OSError):  # SQLite itself says what is wrong
-                os.close(os.open(self.database, os.O_CREAT | os.O_RDWR, _PRIVATE))
+            # A file that exists must not be opened: closing it would release the locks that other
+            # connections of this process hold (POSIX). SQLite itself says what else is wrong.
+            with suppress(OSError):
+                os.close(os.open(self.database, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE))
         return super()._connect()
 
     def _try_to_begin(self, deadline: float) -> bool:
