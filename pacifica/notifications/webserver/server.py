@@ -17,6 +17,8 @@ from pacifica.notifications.webserver.limits import Limits
 # Connections are looked at so often (seconds).
 _INTERVAL = 0.25
 _ACCEPTED_AT_ONCE = 1024
+# Head and body of an answer go in one piece, where they are smaller.
+_SENT_TOGETHER = 16 * 2**10
 
 
 class Server(TcpWSGIServer):
@@ -48,6 +50,7 @@ class Server(TcpWSGIServer):
             outbuf_overflow=limits.held,
             outbuf_high_watermark=limits.held,
             log_socket_errors=False,
+            send_bytes=_SENT_TOGETHER,
             clear_untrusted_proxy_headers=False,
         )
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
