@@ -97,7 +97,8 @@ class WebSettings:
         COUNT,
         256 * 2**20,
         "Most bytes of requests that are arriving and of answers that their clients have not taken "
-        "yet, together; past them the connection that has waited longest is closed.",
+        "yet, together; past them the connection that has sent or taken least for its time is "
+        "closed.",
     )
 
 

@@ -38,8 +38,8 @@ class Channel(HTTPChannel):
 
     parser_class = Parser
     error_task_class = JsonErrorTask
-    request: Parser | None = None
-    requests: list[Parser]
+    request: Any
+    requests: list[Any]
     current_outbuf_count: int
     will_close: bool
 
@@ -72,8 +72,13 @@ class Channel(HTTPChannel):
     @property
     def held(self) -> int:
         """How many bytes are kept for this client."""
-        bodies = [each.body_rcv for each in [*self.requests, self.request] if each is not None]
+        bodies = [each.body_rcv for each in filter(None, [*self.requests, self.request])]
         return self.total_outbufs_len + sum(body.__len__() for body in bodies if body)
+
+    @property
+    def pace(self) -> float:
+        """How many of these came or were made a second, since its client is waited for."""
+        return self.held / max(time.monotonic() - self.waiting[0], 1e-6)
 
     def service(self) -> None:
         """Answer a request, in a thread of its own."""

@@ -59,8 +59,8 @@ class Parser(HTTPRequestParser):
             self.error = UriTooLong("the request line is too long")
         if body is None and self.headers_finished:
             self.began = time.monotonic()
-        line = body.control_line + body.trailer if isinstance(body, ChunkedReceiver) else b""
-        if len(line) > _MAX_CHUNK_LINE:
+        is_chunked = isinstance(body, ChunkedReceiver)
+        if is_chunked and len(body.control_line) + len(body.trailer) > _MAX_CHUNK_LINE:
             self.error, self.completed = BadRequest("a line of the body is too long"), True
         if self.error:
             self.expect_continue = False
@@ -68,14 +68,14 @@ class Parser(HTTPRequestParser):
 
     def parse_header(self, header_plus: bytes) -> None:
         """Read a head; raises ParsingError for one that is malformed, or does not tell its end."""
-        names = Counter(name.lower() for name in _NAME.findall(header_plus))
-        if names.total() > _MAX_HEADERS:
+        names = _NAME.findall(header_plus.lower())
+        if len(names) > _MAX_HEADERS:
             self.error = RequestHeaderFieldsTooLarge(f"there are more than {_MAX_HEADERS} headers")
             return
         if not _REQUEST_LINE.match(header_plus) or _MALFORMED.search(header_plus):
             raise ParsingError("the request line or a header is malformed")
-        for name in (name for name, count in names.items() if count > 1 and _ONCE.fullmatch(name)):
-            raise ParsingError(f"the header {name.decode('latin-1')} must be given once")
+        if len(set(names)) < len(names):
+            _require_once(names)
         try:
             super().parse_header(header_plus)
         except ValueError as error:  # no host in a URI, or a number of thousands of digits
@@ -86,7 +86,8 @@ class Parser(HTTPRequestParser):
             raise ParsingError("the header Host is missing or malformed")
         if self.proxy_netloc:  # the absolute form has the host that counts (RFC 9112, 3.2.2)
             self.headers["HOST"], self.path = self.proxy_netloc, self.path or "/"
-        self._keep_or_close()
+        if self.chunked or "CONNECTION" in self.headers:
+            self._keep_or_close()
 
     def _keep_or_close(self) -> None:
         """Say whether the connection may be kept, in a way that waitress understands."""
@@ -96,3 +97,10 @@ class Parser(HTTPRequestParser):
             self.headers["CONNECTION"] = "close"
         elif "keep-alive" in options:
             self.headers["CONNECTION"] = "keep-alive"
+
+
+def _require_once(names: list[bytes]) -> None:
+    """Raise ParsingError where a header is repeated that must not be."""
+    for name, count in Counter(names).items():
+        if count > 1 and _ONCE.fullmatch(name):
+            raise ParsingError(f"the header {name.decode('latin-1')} must be given once")

@@ -17,6 +17,8 @@ from pacifica.notifications.webserver.limits import Limits
 # Connections are looked at so often (seconds).
 _INTERVAL = 0.25
 _ACCEPTED_AT_ONCE = 1024
+# Head and body of an answer go in one piece, where they are smaller.
+_SENT_TOGETHER = 16 * 2**10
 
 
 class Server(TcpWSGIServer):
@@ -48,6 +50,7 @@ class Server(TcpWSGIServer):
             outbuf_overflow=limits.held,
             outbuf_high_watermark=limits.held,
             log_socket_errors=False,
+            send_bytes=_SENT_TOGETHER,
             clear_untrusted_proxy_headers=False,
         )
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -111,16 +114,25 @@ class Server(TcpWSGIServer):
         self._make_room(self.limits.connections)
 
     def _make_room(self, connections: int) -> bool:
-        """Hang up on who has waited longest while there are too many, or too much is kept."""
-        channels = list(self.active_channels.values())
-        held = sum(channel.held for channel in channels)
-        for channel in sorted(channels, key=lambda each: each.waiting):
-            is_one_too_many = len(self.active_channels) > connections
-            is_too_large = held > self.limits.held and channel.held
-            if channel.waiting[0] < math.inf and (is_one_too_many or is_too_large):
+        """Hang up on who has waited longest where there are too many, or too much is kept.
+
+        Where too much is kept it is who has sent least for the time taken: slow clients do not
+        keep prompt ones from sending.
+        """
+        before = len(self.active_channels)
+        for channel in sorted(self._waiting(), key=lambda each: each.waiting):
+            if len(self.active_channels) > connections:
+                channel.hang_up()
+        held = sum(channel.held for channel in self.active_channels.values())
+        for channel in sorted(self._waiting(), key=lambda each: each.pace):
+            if held > self.limits.held and channel.held:
                 held -= channel.held
                 channel.hang_up()
-        return len(self.active_channels) < len(channels)
+        return len(self.active_channels) < before
+
+    def _waiting(self) -> list[Channel]:
+        """Return the connections that wait for their clients."""
+        return [each for each in self.active_channels.values() if each.waiting[0] < math.inf]
 
     def _is_over(self) -> bool:
         if self._ends_at is None or self.accepting:
