@@ -6,6 +6,7 @@ CherryPy's WSGI pipeline that costs a third of CherryPy's own way. Any other one
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import lru_cache, partial
 from typing import Any
 from uuid import UUID
@@ -33,7 +34,8 @@ from pacifica.notifications.rest.admission import may_send, require_sender
 from pacifica.notifications.rest.body import (
     JSON_TYPES,
     content_type,
-    read_event_body,
+    event_body,
+    is_small,
     read_exactly,
     require_type,
     require_utf8,
@@ -89,9 +91,8 @@ class ReceiveEvent:
         app, multithread = context().app, cherrypy.request.multithread
         hops = _hops(app)
         if media_type(content_type()) == BATCH_MEDIA_TYPE:
-            return encode_text(
-                [str(uuid) for uuid in _store_all(app, _batch(app, hops), multithread)]
-            )
+            events = _batch(app, hops)
+            return encode_text([str(uuid) for uuid in _store_all(app, events, multithread)])
         return encode_text(str(_store(app, _event(app, hops), multithread)))
 
 
@@ -115,7 +116,9 @@ class ReceiveFastPath:
         try:
             body = read_exactly(environ["wsgi.input"], int(environ["CONTENT_LENGTH"]))
             strict = environ["CONTENT_TYPE"] == EVENT_MEDIA_TYPE
-            event = parse_event(body, app.settings.receive.max_depth, require_version=strict)
+            limits, large_bodies = app.settings.receive, self._context.large_bodies
+            with nullcontext() if is_small(body, limits) else large_bodies.held():
+                event = parse_event(body, limits.max_depth, require_version=strict)
             status, answer = "200 OK", str(_store(app, event, environ["wsgi.multithread"])).encode()
             headers: dict[str, str] = {}
         except Exception as error:  # noqa: BLE001 the edge of a request: each error is an answer
@@ -134,8 +137,8 @@ class ReceiveFastPath:
             request=f"POST /receive {environ['SERVER_PROTOCOL']}",
             status=status,
             size=size,
-            referer=environ.get("HTTP_REFERER", "").strip(),
-            agent=environ.get("HTTP_USER_AGENT", "").strip(),
+            referer=environ.get("HTTP_REFERER", "").strip(" \t"),
+            agent=environ.get("HTTP_USER_AGENT", "").strip(" \t"),
         )
 
 
@@ -182,19 +185,20 @@ def _event(app: App, hops: int) -> Event:
     }
     if BINARY_MODE_HEADERS.isdisjoint(headers) or declared.lower().startswith(_CLOUDEVENTS):
         require_type(JSON_TYPES)
-        body = read_event_body(limits.max_body)
         strict = media_type(declared) == EVENT_MEDIA_TYPE
-        return parse_event(body, limits.max_depth, hops, require_version=strict)
+        with event_body(limits, context().large_bodies) as body:
+            return parse_event(body, limits.max_depth, hops, require_version=strict)
     if is_json_type(declared):
         require_utf8(declared)
-    body = read_event_body(limits.max_body)
-    return parse_binary(headers, declared, body, limits.max_depth, hops)
+    with event_body(limits, context().large_bodies) as body:
+        return parse_binary(headers, declared, body, limits.max_depth, hops)
 
 
 def _batch(app: App, hops: int) -> list[Event]:
     limits = app.settings.receive
     require_type((BATCH_MEDIA_TYPE,))
-    return parse_batch(read_event_body(limits.max_body), limits.max_depth, limits.max_batch, hops)
+    with event_body(limits, context().large_bodies) as body:
+        return parse_batch(body, limits.max_depth, limits.max_batch, hops)
 
 
 def _hops(app: App) -> int:

@@ -16,18 +16,20 @@ class Request(_cprequest.Request):
     header_list: list[tuple[str, str]]
 
     def process_headers(self) -> None:
-        """Take headers as they came.
+        """Take headers as they were sent, without the blanks around them (RFC 9110, section 5.5).
 
         CherryPy decodes a value that looks like an encoded word (RFC 2047). That fails for some,
-        and lets others pass for a name that they are not.
+        and lets others pass for a name that they are not. It also strips bytes that are a blank in
+        Latin-1, and may be the end of a character in UTF-8.
         """
-        came = self.header_list
-        self.header_list = [(name, "" if "=?" in value else value) for name, value in came]
+        given = self.header_list
+        self.header_list = [(name, "" if "=?" in value else value) for name, value in given]
         super().process_headers()
-        self.header_list = came
-        for name, value in came:
-            if "=?" in value:
-                dict.__setitem__(self.headers, name.title(), value.strip())
+        self.header_list = given
+        for name, value in given:
+            exact = value.strip(" \t")
+            if "=?" in value or exact != value.strip():
+                dict.__setitem__(self.headers, name.title(), exact)
 
 
 def require_known(methods: Mapping[int, tuple[str, ...]]) -> None:
