@@ -25,6 +25,10 @@ class TooManyValues(InvalidInput):
         self.max_values = max_values
 
 
+class EventUnsendable(NotificationsError):
+    """An event cannot take the form in which a subscription would be sent it."""
+
+
 class BatchTooLong(NotificationsError):
     """A batch has more than `max_events` events."""
 

@@ -15,6 +15,7 @@ import cherrypy
 from cherrypy.lib import httputil
 
 from pacifica.notifications.app import App
+from pacifica.notifications.delivery import DELIVERY_HEADER, OWN_DELIVERY
 from pacifica.notifications.events import (
     BATCH_MEDIA_TYPE,
     BINARY_MODE_HEADERS,
@@ -50,6 +51,7 @@ from pacifica.notifications.rest.errors import (
 )
 from pacifica.notifications.rest.request import require_known
 from pacifica.notifications.store import deduplication
+from pacifica.notifications.store.deliveries import is_under_way
 from pacifica.notifications.store.events import record_batch
 
 Environ = dict[str, Any]
@@ -208,10 +210,18 @@ def _hops(app: App) -> int:
         raise ApiError(400, f"the header {HOPS_HEADER} must be a whole number, given once")
     hops, max_hops = int(value[:9]), app.settings.receive.max_hops
     if hops > max_hops:
-        raise ApiError(
-            508, f"{HOPS_HEADER} is more than {max_hops}: the event goes round and round", hops=hops
-        )
+        reason = f"{HOPS_HEADER} is more than {max_hops}: the event goes round and round"
+        members: dict[str, Any] = {"hops": hops, OWN_DELIVERY: _is_own_delivery()}
+        raise ApiError(508, reason, None, **members)
     return hops
+
+
+def _is_own_delivery() -> bool:
+    """Tell whether the request is a delivery of this service: only its target knows the id."""
+    try:
+        return is_under_way(UUID(cherrypy.request.headers.get(DELIVERY_HEADER, "")))
+    except ValueError:
+        return False
 
 
 def _is_plain(app: App, environ: Environ) -> bool:

@@ -1,6 +1,6 @@
 """How a request is read before any resource sees it, and which methods a path has."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import cherrypy
 from cherrypy import _cprequest
@@ -32,18 +32,22 @@ class Request(_cprequest.Request):
                 dict.__setitem__(self.headers, name.title(), exact)
 
 
-def require_known(methods: Mapping[int, tuple[str, ...]]) -> None:
+def require_known(methods: Mapping[int, tuple[str, ...]], parameters: Collection[str] = ()) -> None:
     """Refuse a path (404), method (405) or query string (400) that a resource does not know.
 
-    `methods` has those of each length of the path, in segments. CherryPy would call a handler with
-    whatever the URL has.
+    `methods` has those of each length of the path, in segments; `parameters` are those of reading
+    the resource that the shortest path names. CherryPy would call a handler with whatever the URL
+    has.
     """
     request = cherrypy.request
-    allowed = methods.get(len([part for part in request.path_info.split("/") if part]))
+    length = len([part for part in request.path_info.split("/") if part])
+    allowed = methods.get(length)
     if allowed is None:
         raise ApiError(404, "there is nothing at this path")
     if request.method not in allowed:
         cherrypy.response.headers["Allow"] = ", ".join(allowed)
         raise ApiError(405, f"{request.method} is not allowed here")
-    if request.params:
-        raise ApiError(400, "no query parameters are known here")
+    known = parameters if length == min(methods) and request.method in ("GET", "HEAD") else ()
+    if unknown := request.params.keys() - known:
+        what = f"only {' and '.join(known)} are known" if known else "none are known"
+        raise ApiError(400, f"the query parameter {min(unknown)!a} is not known here: {what}")
