@@ -20,11 +20,12 @@ NUMBER = 20_000
 AT_ONCE = 4
 #: Less than one list has (bytes).
 MAX_GROWTH = 20 * 2**20
-# Copies of one subscription, which only their ids tell apart.
+# Copies of one subscription, with ids and times of their own.
 COPIES = """
     CREATE TEMPORARY TABLE copy AS SELECT * FROM eventmatch;
     WITH RECURSIVE number(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM number WHERE n < {number})
     INSERT INTO eventmatch SELECT lower(hex(randomblob(16))), {others} FROM copy, number;
+    UPDATE eventmatch SET created = '2026-01-31 12:00:00.' || printf('%06d', rowid);
 """
 
 

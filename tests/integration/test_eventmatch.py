@@ -141,12 +141,9 @@ def test_page_goes_on_where_the_one_before_ended_when_objects_come_and_go(
     [
         *((f"limit={limit}", "limit") for limit in ("0", "201", "-1", "", "1.0", "x", "9" * 5000)),
         *(("limit=1&limit=1", "limit"), ("limit=%C2%B2", "limit")),
-        *(
-            (f"cursor={cursor}", "cursor")
-            for cursor in ("", "x", "%ff", "e30=", "AAAA", "a" * 5000)
-        ),
-        ("cursor=MjAyNi0wMS0wMVQwMDowMDowMCB4", "cursor"),
-        ("cursor=e30%3D&cursor=e30%3D", "cursor"),
+        *(("cursor=", "cursor"), ("cursor=x", "cursor"), ("cursor=1-", "cursor")),
+        (f"cursor={'9' * 17}-{'a' * 32}", "cursor"),
+        (f"cursor=1-{'a' * 32}&cursor=1-{'a' * 32}", "cursor"),
     ],
 )
 def test_page_is_400_when_limit_or_cursor_cannot_be_used(

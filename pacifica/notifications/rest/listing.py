@@ -3,9 +3,9 @@
 However many there are, a few hundred are in memory at a time.
 """
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -23,6 +23,9 @@ PARAMETERS = ("limit", "cursor")
 _MAX_LIMIT = 200
 # So many subscriptions are read at a time where all are asked for.
 _PORTION = 200
+# The time in microseconds and the id of the last subscription of a page.
+_CURSOR = re.compile("[0-9]{1,16}-[0-9a-f]{32}")
+_EPOCH = datetime(1970, 1, 1)
 
 
 def complete(user: str) -> bytes | Iterator[bytes]:
@@ -78,15 +81,11 @@ def _limit(text: Any) -> int:
 
 
 def _cursor(last: Position) -> str:
-    return urlsafe_b64encode(f"{last.created.isoformat()} {last.uuid}".encode()).decode()
+    return f"{(last.created - _EPOCH) // timedelta(microseconds=1)}-{last.uuid.hex}"
 
 
 def _position(cursor: Any) -> Position:
-    try:
-        created, _, uuid = urlsafe_b64decode(cursor).decode("ascii").partition(" ")
-        position = Position(datetime.fromisoformat(created), UUID(uuid))
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(("cursor", "is not one of those that this service gives")) from error
-    if position.created.tzinfo is not None:
-        raise InvalidInput(("cursor", "is not one of those that this service gives"))
-    return position
+    if not (isinstance(cursor, str) and _CURSOR.fullmatch(cursor)):
+        raise InvalidInput(("cursor", "must be one of those that this service gives, given once"))
+    microseconds, _, uuid = cursor.partition("-")
+    return Position(_EPOCH + timedelta(microseconds=int(microseconds)), UUID(uuid))
