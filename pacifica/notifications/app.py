@@ -3,7 +3,8 @@
 from typing import Self
 
 from pacifica.notifications.broker.nudges import Nudger
-from pacifica.notifications.broker.publisher import Publisher
+from pacifica.notifications.broker.publisher import Publisher, broker_settings
+from pacifica.notifications.broker.settings import require_known
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.orm import DB, OrmSync, check_safe, open_database
 from pacifica.notifications.settings import Settings
@@ -26,9 +27,10 @@ class App:
     """
 
     def __init__(self, settings: Settings) -> None:
+        """Raise ConfigError if the database's driver or the broker's library cannot be used."""
         self.settings = settings
-        DB.bind(open_database(settings))
-        self.publisher = Publisher(settings)
+        require_known(broker_settings(settings.celery))
+        self.publisher = Publisher(settings.celery, settings.delivery.batch)
         self.nudger = Nudger(
             self.publisher.nudge_dispatch,
             batch=settings.celery.event_batch,
@@ -45,6 +47,7 @@ class App:
         self.to_policy = _policy_transport(settings)
         self.to_targets = _target_transport(settings)
         self.pipeline = Pipeline(settings, self.to_policy, self.to_targets)
+        DB.bind(open_database(settings.database, settings.security))
 
     @classmethod
     def configured(cls) -> Self:

@@ -11,8 +11,6 @@ from pacifica.notifications import globals as locations
 from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.settings import KEYS, POLICY_TURNS, SECTIONS, Key, Settings, keys_of
 
-_SECRET_PARTS = ("password", "passwd", "secret", "token")
-
 
 def get_config() -> ConfigParser:
     """Return the configuration as text, with every default set.
@@ -52,22 +50,10 @@ def _value(config: ConfigParser, key: Key) -> Any:
     try:
         return key.kind.read(text)
     except ValueError as error:
-        shown = "***" if key.kind.secret else without_password(text)
+        shown = key.kind.show(text)
         raise ConfigError(
             f"{_source(key)}: [{key.section}] {key.name} = {shown!r}: must be {key.kind.accepts}"
         ) from (error if shown == text else None)  # which would repeat the secret
-
-
-def without_password(url: str) -> str:
-    """Return a URL, or what was meant to be one, with its password replaced by asterisks."""
-    head, separator, rest = url.partition("://")
-    if "@" in (rest if separator else head):
-        userinfo, _, place = (rest if separator else head).rpartition("@")
-        url = f"{head + separator if separator else ''}{userinfo.partition(':')[0]}:***@{place}"
-    base, question, query = url.partition("?")
-    if any(part in query.lower() for part in _SECRET_PARTS):
-        return f"{base}{question}***"
-    return url
 
 
 def _require_lease(settings: Settings) -> None:

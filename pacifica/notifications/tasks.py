@@ -69,7 +69,9 @@ class _CeleryApp(Celery):
 
 # Neither `app` nor `celery`: those names are what `celery -A` looks for first.
 CELERY_APP = _CeleryApp("pacifica.notifications")
-CELERY_APP.add_defaults(lambda: celery_settings(broker_settings(CELERY_APP.service.settings)))
+CELERY_APP.add_defaults(
+    lambda: celery_settings(broker_settings(CELERY_APP.service.settings.celery))
+)
 
 
 def _stage(function: Callable[..., None]) -> Any:

@@ -30,13 +30,13 @@ def file_of_db() -> str:
 @SQLITE
 def test_bound_database_is_used_when_the_configuration_names_another(other: Settings) -> None:
     assert file_of_db() == "db.sqlite3"
-    DB.bind(open_database(other))
+    DB.bind(open_database(other.database, other.security))
     assert file_of_db() == "other.sqlite3"
 
 
 @SQLITE
 def test_configured_database_is_used_when_another_one_was_unbound(other: Settings) -> None:
-    DB.bind(open_database(other))
+    DB.bind(open_database(other.database, other.security))
     DB.unbind()
     assert file_of_db() == "db.sqlite3"
 
@@ -46,7 +46,7 @@ def test_connection_is_closed_when_another_database_is_bound(other: Settings) ->
     before = DB.handle().engine
     DB.execute_sql("SELECT 1")
     assert not before.is_closed()
-    DB.bind(open_database(other))
+    DB.bind(open_database(other.database, other.security))
     assert before.is_closed()
 
 
@@ -54,7 +54,7 @@ def test_connection_is_closed_when_another_database_is_bound(other: Settings) ->
 def test_configuration_is_not_read_when_a_database_is_bound(
     other: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    DB.bind(open_database(other))
+    DB.bind(open_database(other.database, other.security))
     monkeypatch.setenv("PEEWEE_URL", "nonsense")
     assert file_of_db() == "other.sqlite3"
     DB.unbind()
@@ -85,7 +85,8 @@ def has_temporary_table():
     with suppress(peewee.PeeweeException):
         return DB.execute_sql("SELECT COUNT(*) FROM mine").fetchone() == (0,)
 
-DB.bind(open_database(load_settings()))
+settings = load_settings()
+DB.bind(open_database(settings.database, settings.security))
 os.environ["PEEWEE_URL"] = "nonsense"
 DB.execute_sql("CREATE TEMPORARY TABLE mine (a INTEGER)")  # only this connection has it
 child = os.fork()

@@ -1,6 +1,8 @@
 """The configuration: three forms of every key, and one line for every value that cannot be used."""
 
+import os
 import socket
+import stat
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,11 @@ import pymysql
 import pytest
 
 from pacifica.notifications.__main__ import cmd, main
-from pacifica.notifications.config import get_config, load_settings, without_password
+from pacifica.notifications.config import get_config, load_settings
 from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.orm import open_database
 from pacifica.notifications.settings import KEYS, SECTIONS, Key, Settings, keys, keys_of
+from pacifica.notifications.settings.keys import without_credentials
 
 KEY = "3Q5rM2bXQPBLFpUqQyO3Yc0R3V3W6dC2JtVd1mJ8q0s="
 GOOD = {
@@ -58,6 +61,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(key.environment, raising=False)
     monkeypatch.setenv("NOTIFICATIONS_CONFIG", str(tmp_path / "config.ini"))
     monkeypatch.setenv("NOTIFICATIONS_CPCONFIG", str(tmp_path / "cpconfig.ini"))
+    monkeypatch.chdir(tmp_path)
     return tmp_path / "config.ini"
 
 
@@ -177,6 +181,7 @@ BAD = [
     *(("peewee_url", url) for url in ("sqlite://db.sqlite3", "sqliteext:///", "mysql://h")),
     ("peewee_url", "sqlite://folder/db.sqlite3"),
     *(("peewee_url", url) for url in ("postgres://h:99999/db", "mysql+pool://h:port/db")),
+    *(("peewee_url", url) for url in ("postgres:db", "postgres:/db", "mysql://u:1/2@h/db")),
     *(("connect_attempts", text) for text in ("", "0", "-1", "1.5", "many", "inf")),
     *(("connect_wait", text) for text in ("", "-1", "nan", "inf", "20 s")),
     *(("max_body", text) for text in ("0", "64 MB")),
@@ -205,7 +210,7 @@ def test_bad_value_is_refused_in_one_line_that_says_all(
         monkeypatch.setenv(key.environment, text)
     line = refused()
     named = str(file) if source == "file" else key.environment
-    for part in (named, f"[{key.section}]", key.name, repr(text), key.kind.accepts):
+    for part in (named, f"[{key.section}]", key.name, repr(key.kind.show(text)), key.kind.accepts):
         assert part in line
 
 
@@ -270,20 +275,94 @@ def test_both_commands_end_in_one_line_when_configuration_is_bad(
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("postgres://u:p@h/db", "postgres://u:***@h/db"),
-        ("postgres://u:p@w:/?#d@h/db", "postgres://u:***@h/db"),
-        ("u:p@h/db", "u:***@h/db"),
-        ("redis://:p@h/0", "redis://:***@h/0"),
-        ("mysql://h/db?Password=p", "mysql://h/db?***"),
-        ("http://h/?token=p#x", "http://h/?***"),
-        ("postgres://u@h/db", "postgres://u:***@h/db"),
-        ("sqlite:///db?timeout=5", "sqlite:///db?timeout=5"),
+        ("postgres://h:5432/db", "postgres://h:5432/db"),
+        ("sqlite:////srv/notifications/db.sqlite3", "sqlite:////srv/notifications/db.sqlite3"),
+        ("http://[::1]:80/policy", "http://[::1]:80/policy"),
         ("pyamqp://", "pyamqp://"),
         ("", ""),
+        ("postgres://u:p@h/db", "postgres://***@h/db"),
+        ("redis://:p@h/0", "redis://***@h/0"),
+        ("http://p@h", "http://***@h"),
+        ("mysql://h/db?Password=p", "mysql://h/db?***"),
+        ("mysql://h/db?any=p", "mysql://h/db?***"),
     ],
 )
-def test_without_password_shows_all_but_the_secret(url: str, shown: str) -> None:
-    assert without_password(url) == shown
+def test_url_is_shown_without_what_may_be_secret(url: str, shown: str) -> None:
+    assert without_credentials(url) == shown
+
+
+CREDENTIALS = [
+    "postgres:u:sesame@h/db",
+    "postgres:u:sesame/db",
+    "redis::sesame",
+    "u:sesame@h/db",
+    "sesame",
+    "host=h user=u password=sesame dbname=db",
+    "postgres://host=h password=sesame",
+    "postgres://h/db;password=sesame",
+    "postgres://h/db#sesame",
+    "postgres://h/db?password=x@sesame",
+    "postgres://h/db?%70assword=sesame",
+    "postgres://u:x@y/sesame@h/db",
+    "postgres://u:x/sesame@h/db",
+    "postgres://u:x?sesame@h/db",
+    "postgres://u:sesame",
+    "redis://:sesame",
+    "amqp://u:x@h//;amqp://u:sesame@h//",
+    "amqp://h//;amqp:u:sesame",
+    "amqp://u:x@h//;redis://:sesame",
+]
+
+
+@pytest.mark.parametrize("url", CREDENTIALS)
+def test_credentials_are_not_shown_when_a_url_has_another_form(url: str) -> None:
+    assert "sesame" not in without_credentials(url)
+
+
+@pytest.mark.parametrize("name", ["peewee_url", "broker_url", "backend_url", "policy_url"])
+@pytest.mark.parametrize("url", CREDENTIALS)
+def test_credentials_are_not_repeated_when_a_url_cannot_be_used(
+    name: str, url: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (key,) = (key for key in KEYS if key.name == name)
+    file.write_text(
+        f"[database]\nconnect_attempts = 1\nconnect_timeout = 1\n[{key.section}]\n{name} = {url}\n"
+    )
+    cmd("dbchk")
+    assert "sesame" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "mistake"),
+    [
+        ("peewee_url", "sqlite:///db.sqlite3?bogus=1", "'bogus'"),
+        ("peewee_url", "sqlite+pool:///db.sqlite3?max_connections=many", "options"),
+        ("peewee_url", "postgresql://u:sesame@h/db?bogus=1", '"bogus"'),
+        ("peewee_url", "mysql+pool://u:sesame@h/db?bogus=1", "'bogus'"),
+        ("peewee_url", "mysql://u:sesame@h/db?ssl_ca=/none.pem", "No such file"),
+        ("broker_url", "bogus://u:sesame@h", "bogus://***"),
+        ("broker_url", "redis://h;bogus://u:sesame@h", "bogus://***"),
+        ("backend_url", "bogus://u:sesame@h", "bogus://***"),
+        ("backend_url", "sesame", "***"),
+    ],
+)
+@pytest.mark.parametrize("command", [main, lambda: cmd("dbsync")], ids=["web", "dbsync"])
+def test_command_ends_in_one_line_when_a_url_has_what_its_library_does_not_know(
+    command: Any,
+    name: str,
+    url: str,
+    mistake: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["program"])
+    monkeypatch.setenv(name.upper(), url)
+    assert command() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("program: [")
+    assert name in line
+    assert mistake in line
+    assert "sesame" not in line
 
 
 # Database URLs.
@@ -291,7 +370,8 @@ def test_without_password_shows_all_but_the_secret(url: str, shown: str) -> None
 
 def opened(url: str, monkeypatch: pytest.MonkeyPatch) -> peewee.Database:
     monkeypatch.setenv("PEEWEE_URL", url)
-    return open_database(load_settings()).engine
+    settings = load_settings()
+    return open_database(settings.database, settings.security).engine
 
 
 @pytest.mark.parametrize("scheme", ["sqlite", "sqliteext", "sqlite+pool", "sqliteext+pool"])
@@ -334,3 +414,30 @@ def test_database_url_names_server_user_and_database(
         database.connect()
     assert isinstance(error.value.__context__, refusal)
     assert "refused" in str(error.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+@pytest.mark.parametrize("scheme", ["sqliteext", "sqlite+pool"])
+def test_sqlite_files_are_private_when_they_are_created(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = opened(f"{scheme}:///{tmp_path / 'db.sqlite3'}", monkeypatch)
+    database.connect()
+    database.execute_sql("CREATE TABLE t (a)")
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    database.close()
+    names = ("db.sqlite3", "db.sqlite3-shm", "db.sqlite3-wal")
+    assert modes == dict.fromkeys(names, 0o600)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+def test_sqlite_file_keeps_its_mode_when_it_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "db.sqlite3"
+    path.touch()
+    path.chmod(0o660)
+    database = opened(f"sqlite:///{path}", monkeypatch)
+    database.connect()
+    database.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660

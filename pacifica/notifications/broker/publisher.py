@@ -13,7 +13,7 @@ from uuid import UUID
 from celery import Celery
 
 from pacifica.notifications.broker.settings import BrokerSettings, celery_settings
-from pacifica.notifications.settings import Settings
+from pacifica.notifications.settings import CelerySettings
 
 _LOG = logging.getLogger(__name__)
 _TASKS = "pacifica.notifications.tasks"
@@ -24,14 +24,14 @@ _SWEEP_EXPIRES = 60.0
 class Publisher:
     """Sends nudges within a bound, and never raises.
 
-    After a failure the broker is left alone for `[celery] publish_pause` seconds. Its connections
-    are opened when they are needed.
+    After a failure the broker is left alone for `publish_pause` seconds. Its connections are opened
+    when they are needed. One message names up to `delivery_batch` deliveries.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._pause = settings.celery.publish_pause
-        self._event_batch = settings.celery.event_batch
-        self._delivery_batch = settings.delivery.batch
+    def __init__(self, settings: CelerySettings, delivery_batch: int) -> None:
+        self._pause = settings.publish_pause
+        self._event_batch = settings.event_batch
+        self._delivery_batch = delivery_batch
         self._paused_until = 0.0
         self._celery = Celery("pacifica.notifications", set_as_current=False)
         self._celery.add_defaults(lambda: celery_settings(broker_settings(settings)))
@@ -78,11 +78,11 @@ class Publisher:
             _LOG.warning("no message could be sent to the broker (%s)", type(error).__name__)
 
 
-def broker_settings(settings: Settings) -> BrokerSettings:
+def broker_settings(settings: CelerySettings) -> BrokerSettings:
     """Return which broker the service uses, and how long it may wait for it."""
     return BrokerSettings(
-        broker_url=settings.celery.broker_url,
-        backend_url=settings.celery.backend_url,
-        publish_timeout=settings.celery.publish_timeout,
-        visibility_timeout=settings.celery.lease,
+        broker_url=settings.broker_url,
+        backend_url=settings.backend_url,
+        publish_timeout=settings.publish_timeout,
+        visibility_timeout=settings.lease,
     )

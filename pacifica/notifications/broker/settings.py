@@ -6,6 +6,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
+from celery.app import backends
+from celery.exceptions import ImproperlyConfigured
+from kombu import Connection
+
+from pacifica.notifications.errors import ConfigError
+
 QUEUE = "pacifica-notifications"
 _TRANSPORTS = {
     "filesystem": "pacifica.notifications.broker.embedded:Transport",
@@ -14,6 +20,7 @@ _TRANSPORTS = {
 }
 _EMBEDDED_POLL = 0.05
 _REDIS_POLL = 1.0
+_PRIVATE = 0o700
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,23 @@ class BrokerSettings:
     backend_url: str
     publish_timeout: float
     visibility_timeout: float
+
+
+def require_known(settings: BrokerSettings) -> None:
+    """Raise ConfigError unless Celery knows the broker and the result backend; connect to neither.
+
+    The message has no more of an URL than its scheme.
+    """
+    for url in settings.broker_url.split(";"):
+        try:
+            _ = Connection(url, transport=_TRANSPORTS.get(urlsplit(url).scheme)).transport
+        # A transport whose library is not installed raises NameError, too.
+        except (KeyError, ImportError, NameError, ValueError) as error:
+            raise ConfigError(_unknown("broker_url", url)) from error
+    try:
+        backends.by_url(settings.backend_url)
+    except (ImportError, ImproperlyConfigured, ValueError) as error:
+        raise ConfigError(_unknown("backend_url", settings.backend_url)) from error
 
 
 def celery_settings(settings: BrokerSettings) -> dict[str, Any]:
@@ -81,6 +105,12 @@ def embedded_url(folder: Path) -> str:
     return folder.absolute().as_uri().replace("file://", "filesystem://localhost", 1)
 
 
+def _unknown(key: str, url: str) -> str:
+    scheme, separator, _ = url.partition("://")
+    shown = f"{scheme}{separator}***" if separator else "***"
+    return f"[celery] {key} = {shown!r}: Celery does not know it, or its library is not installed"
+
+
 def _transport_options(settings: BrokerSettings) -> dict[str, Any]:
     # One try: a broker that is away must not hold up a request, and the sweep tries again.
     once = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
@@ -92,8 +122,8 @@ def _options_of(settings: BrokerSettings) -> dict[str, Any]:
     if scheme == "filesystem":
         folder = embedded_folder(settings.broker_url)
         messages, control = folder / "messages", folder / "control"
-        for each in (messages, control):
-            each.mkdir(parents=True, exist_ok=True)
+        for each in (folder, messages, control):
+            each.mkdir(_PRIVATE, parents=True, exist_ok=True)
         return {
             "data_folder_in": str(messages),
             "data_folder_out": str(messages),
@@ -103,7 +133,7 @@ def _options_of(settings: BrokerSettings) -> dict[str, Any]:
     if scheme in ("redis", "rediss"):
         return {
             # A message whose worker was killed is handed out again after this long, and looked
-            # for at every turn; kombu's defaults are an hour and every tenth turn of ten seconds.
+            # for every second; kombu's defaults are an hour and a hundred seconds.
             "visibility_timeout": settings.visibility_timeout,
             "unacked_restore_interval": 1,
             "unacked_restore_throttle": 1,

@@ -1,8 +1,10 @@
-"""The commands of operators, each a function of its arguments that returns the exit status."""
+"""The commands of operators, each a function that returns the exit status."""
 
 import re
 import sys
 from argparse import Namespace
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +13,6 @@ from pacifica.notifications.app import App
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.commands import demo, serve
 from pacifica.notifications.commands.event_report import event_report, printable
-from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import ConfigError, NotificationsError
 from pacifica.notifications.orm import (
     NotificationSystem,
@@ -60,27 +61,30 @@ def add_commands(commands: Any) -> None:
     rewrite.add_argument(
         "--plain", action="store_true", help="store it in plain, so that no key is needed any more"
     )
-    serve.add_options(_add(commands, serve.serve, "Serve web and worker together."))
-    demo.add_options(_add(commands, demo.demo, "Show a delivery from subscription to target."))
+    # These two configure the service themselves.
+    serving = _parser(commands, "serve", "Serve web and worker together.")
+    serving.set_defaults(run=serve.serve)
+    serve.add_options(serving)
+    showing = _parser(commands, "demo", "Show a delivery from subscription to target.")
+    showing.set_defaults(run=demo.demo)
+    demo.add_options(showing)
 
 
-def dbsync(_args: Namespace) -> int:
+def dbsync(_app: App, _args: Namespace) -> int:
     """Create or migrate the database, waiting for it."""
-    load_settings()
     OrmSync.dbconn_blocking()
     OrmSync.update_tables()
     return 0
 
 
-def dbchk(args: Namespace) -> int:
+def dbchk(_app: App, args: Namespace) -> int:
     """Check the schema: 0 when it is safe (or equal), 255 when not."""
-    load_settings()
     OrmSync.dbconn_blocking()
     fits = NotificationSystem.is_equal() if args.equal else NotificationSystem.is_safe()
     return 0 if fits else _UNSAFE
 
 
-def eventget(args: Namespace) -> int:
+def eventget(_app: App, args: Namespace) -> int:
     """Print events, newest first, and for each its matches; 1 when a UUID is unknown."""
     if not 1 <= args.limit <= _MAX_LIMIT:
         raise UsageError(f"--limit must be 1 to {_MAX_LIMIT}")
@@ -94,7 +98,7 @@ def eventget(args: Namespace) -> int:
     return _report_unknown(uuids)
 
 
-def eventpurge(args: Namespace) -> int:
+def eventpurge(_app: App, args: Namespace) -> int:
     """Delete events that are older than a date, with their matches."""
     older_than = _date(args.older_than_date, args.date_format, "--older-than-date")
     uuids = _uuids(args.events)
@@ -104,17 +108,16 @@ def eventpurge(args: Namespace) -> int:
     return 0
 
 
-def eventretry(args: Namespace) -> int:
+def eventretry(app: App, args: Namespace) -> int:
     """Dispatch recorded events again; 1 when a UUID is unknown."""
     uuids = _uuids(args.events)
-    app = App.configured()
     app.publisher.nudge_dispatch(events.dispatch_again(uuids))
     return _report_unknown(uuids)
 
 
-def reencrypt(args: Namespace) -> int:
+def reencrypt(app: App, args: Namespace) -> int:
     """Rewrite and say how many; 1 where some are left: changed meanwhile, or corrupt."""
-    if not load_settings().security.key:
+    if not app.settings.security.key:
         raise ConfigError("[security] key is empty: there is no key to decrypt or encrypt with")
     OrmSync.dbconn_blocking()
     check_safe()
@@ -129,10 +132,20 @@ def reencrypt(args: Namespace) -> int:
     return 0
 
 
-def _add(commands: Any, run: Any, description: str) -> Any:
-    parser = commands.add_parser(run.__name__, description=description, help=description)
+def _add(commands: Any, command: Callable[[App, Namespace], int], description: str) -> Any:
+    """Add a command that is run with the configured App, and return its parser."""
+
+    def run(args: Namespace) -> int:
+        with closing(App.configured()) as app:
+            return command(app, args)
+
+    parser = _parser(commands, command.__name__, description)
     parser.set_defaults(run=run)
     return parser
+
+
+def _parser(commands: Any, name: str, description: str) -> Any:
+    return commands.add_parser(name, description=description, help=description)
 
 
 def _uuids(texts: list[str]) -> list[UUID]:

@@ -6,20 +6,21 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 from pacifica.notifications import bound
+from pacifica.notifications.app import App
 from pacifica.notifications.broker.settings import embedded_url
 from pacifica.notifications.children import WINDOWS, Child
 from pacifica.notifications.commands.stand_ins import allowing_policy
-from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import NotificationsError
-from pacifica.notifications.orm import DB, OrmSync
+from pacifica.notifications.orm import OrmSync
 
 # Seconds within which both processes must be ready.
 START_TIMEOUT = 60.0
 _POLL = 0.2
+_PRIVATE = 0o700
 _READY_LINES = {"web": "Bus STARTED", "worker": " ready."}
 
 
@@ -46,7 +47,7 @@ def serve(args: Namespace) -> int:
     The configuration file and the environment may name another database and broker; only the
     defaults are the embedded ones.
     """
-    args.folder.mkdir(parents=True, exist_ok=True)
+    args.folder.mkdir(_PRIVATE, parents=True, exist_ok=True)
     for name, value in embedded_environment(args.folder).items():
         os.environ.setdefault(name, value)
     with _policy(args.allow_all), _stopping():
@@ -62,10 +63,9 @@ def serve(args: Namespace) -> int:
 
 def prepare_database() -> None:
     """Bring the database to this program's schema."""
-    load_settings()
-    OrmSync.dbconn_blocking()
-    OrmSync.update_tables()
-    DB.unbind()
+    with closing(App.configured()):
+        OrmSync.dbconn_blocking()
+        OrmSync.update_tables()
 
 
 def embedded_environment(folder: Path) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import socket
 from functools import cache
 
-from pacifica.notifications.settings.workers import DeliverySettings
+from pacifica.notifications.settings import DeliverySettings
 from pacifica.notifications.transport import Request, Response, SendFailure
 
 _REQUEST_ORIGIN = "WebHook-Request-Origin"

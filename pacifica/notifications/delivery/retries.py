@@ -4,7 +4,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from pacifica.notifications.settings.workers import RecoverySettings
+from pacifica.notifications.settings import RecoverySettings
 
 
 def jittered_wait(failures: int, first: float, max_wait: float) -> timedelta:

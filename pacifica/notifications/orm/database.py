@@ -1,6 +1,6 @@
 """`DB`, the database that all tables are bound to, and the handle behind it.
 
-Nothing is opened on import. `DB.bind(open_database(settings))` binds a database explicitly; `DB`
+Nothing is opened on import. `DB.bind(open_database(...))` binds a database explicitly; `DB`
 binds the configured one itself when it is used before.
 """
 
@@ -17,7 +17,7 @@ from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.orm.engines import close_connections, peewee_database
 from pacifica.notifications.orm.secrets import Keyring
-from pacifica.notifications.settings import DatabaseSettings, Settings
+from pacifica.notifications.settings import DatabaseSettings, SecuritySettings
 
 # Seconds between two tries while the circuit is open.
 _RETRY_INTERVAL = 1.0
@@ -70,9 +70,14 @@ class Database:
         self.write_breaker = CircuitBreaker()
 
 
-def open_database(settings: Settings) -> Database:
-    """Return the configured database, not yet connected."""
-    return Database(settings.database, Keyring(settings.security.key))
+def open_database(settings: DatabaseSettings, security: SecuritySettings) -> Database:
+    """Return the configured database, not yet connected; raises ConfigError."""
+    return Database(settings, Keyring(security.key))
+
+
+def _configured() -> Database:
+    settings = load_settings()
+    return open_database(settings.database, settings.security)
 
 
 class LazyDatabase(peewee.DatabaseProxy):
@@ -160,7 +165,7 @@ class LazyDatabase(peewee.DatabaseProxy):
         return database
 
 
-DB = LazyDatabase(lambda: open_database(load_settings()))
+DB = LazyDatabase(_configured)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=DB.start_afresh)

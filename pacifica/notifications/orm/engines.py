@@ -1,18 +1,22 @@
 """The peewee database of each engine, set up to be safe among threads, processes and outages."""
 
 import logging
+import os
 import random
+import sqlite3
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import peewee
 from playhouse import db_url
 
+from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.orm.pool import Pool
 from pacifica.notifications.settings import DatabaseSettings
 
+_PEEWEE: Any = peewee  # its type stubs leave out what is used here
 # A TEXT column of MySQL and MariaDB holds 64 KiB, which is less than an event may have, and their
 # DATETIME drops fractions of a second.
 _MYSQL_TYPES = {"LONGTEXT": "LONGTEXT", "DATETIME": "DATETIME(6)"}
@@ -23,19 +27,22 @@ _POOL_WAIT = 0.7
 _NETWORK_DELAY = 0.2
 # Seconds between two attempts to begin a transaction while an SQLite file is locked.
 _RETRY_PAUSE = (0.001, 0.01)
+_PRIVATE = 0o600
 
 
-class FairSqlite(peewee.SqliteDatabase):
-    """SQLite in which all writers get their turn, however many they are.
+class FairSqlite(_PEEWEE.SqliteDatabase):
+    """SQLite in a private file, in which no writer waits much longer than others.
 
     SQLite itself tries again only every 0.1 seconds once it has waited for some time, so that new
-    writers overtake those who have waited longest, for seconds where there are many. This class
-    tries at the same short intervals until `busy_timeout` seconds have passed.
+    writers overtake those who came before them, for seconds if there are many. This class tries at
+    the same short intervals until `busy_timeout` seconds have passed.
     """
 
     def __init__(self, database: str, *, busy_timeout: float, **options: Any) -> None:
         self._busy_timeout = busy_timeout
         super().__init__(database, **options)
+        # This raises TypeError for options that SQLite does not have.
+        sqlite3.connect(":memory:", timeout=self._timeout, **self.connect_params).close()
 
     def begin(self, lock_type: str | None = None) -> None:
         """Begin a transaction; one with an explicit lock type waits inside SQLite."""
@@ -49,6 +56,16 @@ class FairSqlite(peewee.SqliteDatabase):
                 time.sleep(random.uniform(*_RETRY_PAUSE))  # noqa: S311
         finally:
             self._set_busy_timeout(self._busy_timeout)
+
+    def _connect(self) -> Any:
+        """Connect; create a file that only this user can read, as SQLite's other files follow it.
+
+        A file that exists keeps its mode, so that an operator can share it with a group.
+        """
+        if self.database != ":memory:":
+            with suppress(OSError):  # SQLite itself says what is wrong
+                os.close(os.open(self.database, os.O_CREAT | os.O_RDWR, _PRIVATE))
+        return super()._connect()
 
     def _try_to_begin(self, deadline: float) -> bool:
         try:
@@ -69,22 +86,15 @@ def peewee_database(
     """Return a database that is set up for its engine and not yet connected.
 
     `statement_timeout` (seconds) bounds each SQL statement; None leaves migrations unbounded.
+    Raises ConfigError if the driver is not installed, or does not have the options of the URL.
     """
     logging.getLogger("peewee").addFilter(_without_parameters)
-    url = settings.peewee_url
-    scheme = urlsplit(url).scheme
-    engine = scheme.removesuffix("+pool").replace("sqliteext", "sqlite")
-    # peewee 4 has dropped the scheme `sqliteext`, which configurations have.
-    options = db_url.parse(url.replace(scheme, scheme.replace("sqliteext", "sqlite"), 1))
-    if "passwd" in options:  # peewee's name for it, which PyMySQL is giving up
-        options["password"] = options.pop("passwd")
-    if scheme.endswith("+pool"):
-        options.setdefault("timeout", _POOL_WAIT)
-    defaults = {"sqlite": _sqlite, "mysql": _mysql}.get(engine, _postgresql)
-    kind = _peewee_class(engine)
-    if scheme.endswith("+pool"):
-        kind = type(f"Pooled{kind.__name__}", (Pool, kind), {})
-    database = kind(**{**defaults(settings, statement_timeout), **options})
+    try:
+        database = _database(settings, statement_timeout)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"[database] peewee_url: {error.name} is not installed") from error
+    except (TypeError, ValueError, OSError) as error:
+        raise ConfigError(f"[database] peewee_url: its options cannot be used: {error}") from error
     # Each thread has a connection of its own. With peewee's lock, all threads would wait while one
     # connects to a server that hangs, or closes its connection.
     database._lock = nullcontext()
@@ -99,6 +109,23 @@ def close_connections(database: peewee.Database) -> None:
         database.close()
 
 
+def _database(settings: DatabaseSettings, statement_timeout: float | None) -> Any:
+    url = settings.peewee_url
+    scheme = urlsplit(url).scheme
+    engine = scheme.removesuffix("+pool").replace("sqliteext", "sqlite")
+    # peewee 4 has dropped the scheme `sqliteext`, which configurations have.
+    options = db_url.parse(url.replace(scheme, scheme.replace("sqliteext", "sqlite"), 1))
+    if "passwd" in options:  # peewee's name for it, which PyMySQL is giving up
+        options["password"] = options.pop("passwd")
+    if scheme.endswith("+pool"):
+        options.setdefault("timeout", _POOL_WAIT)
+    defaults = {"sqlite": _sqlite, "mysql": _mysql}.get(engine, _postgresql)
+    kind = _peewee_class(engine)
+    if scheme.endswith("+pool"):
+        kind = type(f"Pooled{kind.__name__}", (Pool, kind), {})
+    return kind(**{**defaults(settings, statement_timeout), **options})
+
+
 def _without_parameters(record: logging.LogRecord) -> bool:
     """Let peewee log statements without their values, some of which are secret."""
     if isinstance(record.msg, tuple):
@@ -109,12 +136,14 @@ def _without_parameters(record: logging.LogRecord) -> bool:
 def _peewee_class(engine: str) -> Any:
     if engine == "sqlite":
         return FairSqlite
+    # Imported here, since the drivers are extras.
     if engine == "mysql":
-        # Imported here, since PyMySQL is an extra.
         from pacifica.notifications.orm.mysql import MySqlDatabase
 
         return MySqlDatabase
-    return db_url.schemes[engine]
+    from pacifica.notifications.orm.postgresql import PostgresqlDatabase
+
+    return PostgresqlDatabase
 
 
 def _sqlite(settings: DatabaseSettings, _statement_timeout: float | None) -> dict[str, Any]:
@@ -122,7 +151,7 @@ def _sqlite(settings: DatabaseSettings, _statement_timeout: float | None) -> dic
     return {
         "pragmas": {
             # For statements outside transactions.
-            "busy_timeout": int(settings.busy_timeout * 1000),
+            "busy_timeout": int(settings.statement_timeout * 1000),
             "journal_mode": "wal",
             "synchronous": "full",  # an answered event must outlive a power cut
             "foreign_keys": 1,
@@ -130,8 +159,8 @@ def _sqlite(settings: DatabaseSettings, _statement_timeout: float | None) -> dic
         # A transaction that begins by reading could not become a writer while another one writes.
         "lock_type": "IMMEDIATE",
         "field_types": _OTHER_TYPES,
-        "busy_timeout": settings.busy_timeout,
-        "timeout": settings.busy_timeout,
+        "busy_timeout": settings.statement_timeout,
+        "timeout": settings.statement_timeout,
         "check_same_thread": False,
     }
 

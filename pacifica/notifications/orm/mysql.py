@@ -1,6 +1,5 @@
 """PyMySQL for many connections to MySQL or MariaDB, and for statements of any length."""
 
-from functools import cache
 from typing import Any
 
 import peewee
@@ -15,27 +14,32 @@ _ALWAYS_ACCEPTED = 2**19
 
 
 class MySqlDatabase(_PEEWEE.MySQLDatabase):
-    """A peewee database whose connections are cheap to open."""
-
-    def _connect(self) -> Any:
-        return _Connection(database=self.database, autocommit=True, **self.connect_params)
-
-
-class _Connection(Connection):
-    """A connection that shares its TLS context with others unless an option is about TLS.
+    """A peewee database whose connections are cheap to open, because they share a TLS context.
 
     PyMySQL makes one context for each connection, also where the server has no TLS. That takes
     30 ms of processor time: threads that all lost their connections would wait for each other for
     seconds. Passing a context as an option would make TLS compulsory.
     """
 
-    def _create_ssl_ctx(self, options: Any) -> Any:
-        return super()._create_ssl_ctx(options) if options else _default_context()
+    def init(self, database: str, **options: Any) -> None:
+        """Set the database up without connecting to it; raises TypeError or ValueError."""
+        super().init(database, **options)
+        context = getattr(Connection(defer_connect=True, **self.connect_params), "ctx", None)
+        self._connection_class = type("Connection", (_Connection,), {"context": context})
+
+    def _connect(self) -> Any:
+        return self._connection_class(
+            database=self.database, autocommit=True, **self.connect_params
+        )
 
 
-@cache
-def _default_context() -> Any:
-    return Connection(defer_connect=True).ctx
+class _Connection(Connection):
+    """A connection that takes the TLS `context` of its class."""
+
+    context: Any
+
+    def _create_ssl_ctx(self, _options: Any) -> Any:
+        return self.context
 
 
 class BoundedCursor(Cursor):

@@ -9,10 +9,25 @@ import select
 import time
 from typing import Any
 
+import peewee
 import psycopg2
 from psycopg2 import extensions
 
+_PEEWEE: Any = peewee  # its type stubs leave out what is used here
 _HAS_POLL = hasattr(select, "poll")  # which Windows lacks
+
+
+class PostgresqlDatabase(_PEEWEE.PostgresqlDatabase):
+    """A peewee database that raises ValueError for options that PostgreSQL does not have."""
+
+    def init(self, database: str, **options: Any) -> None:
+        """Set the database up without connecting to it."""
+        super().init(database, **options)
+        names = self.connect_params.keys() - {"connection_factory"}
+        try:
+            extensions.make_dsn(**{name: self.connect_params[name] for name in names})
+        except psycopg2.ProgrammingError as error:
+            raise ValueError(str(error).strip()) from error
 
 
 class _Connection(extensions.connection):

@@ -9,7 +9,6 @@ from typing import Any
 
 import peewee
 
-from pacifica.notifications.config import without_password
 from pacifica.notifications.errors import SchemaMismatch, StoreUnavailable
 from pacifica.notifications.orm import migrations
 from pacifica.notifications.orm.database import DB
@@ -18,6 +17,7 @@ from pacifica.notifications.orm.migrations import Tables
 from pacifica.notifications.orm.models import BaseModel
 from pacifica.notifications.orm.reencryption import encrypt_plain, require_keys
 from pacifica.notifications.orm.transaction import reading, reason, translated, writing
+from pacifica.notifications.settings.keys import without_credentials
 
 SCHEMA_MAJOR = 4
 SCHEMA_MINOR = 0
@@ -88,10 +88,10 @@ class OrmSync:
         Tries `connect_attempts` times, `connect_wait` seconds apart, then raises StoreUnavailable.
         """
         settings = DB.handle().settings
-        url = without_password(settings.peewee_url)
+        url = without_credentials(settings.peewee_url)
         for attempt in range(1, settings.connect_attempts + 1):
             try:
-                _connect(settings.busy_timeout)
+                _connect(settings.statement_timeout)
                 return
             except peewee.PeeweeException as error:
                 _LOG.warning(
@@ -203,9 +203,9 @@ def _mismatch(found: Version, remedy: str) -> str:
     )
 
 
-def _connect(busy_timeout: float) -> None:
+def _connect(lock_timeout: float) -> None:
     """Open this thread's connection, or find that the open one works."""
-    deadline = time.monotonic() + busy_timeout
+    deadline = time.monotonic() + lock_timeout
     while True:
         was_open = not DB.is_closed()
         try:

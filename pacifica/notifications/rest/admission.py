@@ -12,8 +12,7 @@ import cherrypy
 from pacifica.notifications.rest.body import close_unread
 from pacifica.notifications.rest.context import context
 from pacifica.notifications.rest.errors import ApiError
-from pacifica.notifications.settings import Network
-from pacifica.notifications.settings.requests import NotificationsSettings, ReceiveSettings
+from pacifica.notifications.settings import Network, NotificationsSettings, ReceiveSettings
 
 _MAX_NAME = 255
 # Policy looks users up unquoted: `a&b` would be read as user `a`. A comma joins repeated headers.

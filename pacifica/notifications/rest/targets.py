@@ -14,7 +14,7 @@ from pacifica.notifications.delivery import (
 )
 from pacifica.notifications.errors import InvalidInput
 from pacifica.notifications.rest.errors import ApiError
-from pacifica.notifications.settings.workers import DeliverySettings
+from pacifica.notifications.settings import DeliverySettings
 from pacifica.notifications.subscriptions import delivery_rules, literal_address
 from pacifica.notifications.transport import Resolver, Transport, TransportBusy, TransportClosed
 

@@ -6,6 +6,13 @@ sets. A field with a plain default is a constant, which only code can replace.
 
 from dataclasses import dataclass, field, fields
 
+from pacifica.notifications.settings.deliveries import (
+    DeliverySettings,
+    HoldingSettings,
+    MatchingSettings,
+    PolicySettings,
+    RecoverySettings,
+)
 from pacifica.notifications.settings.keys import Key, Network
 from pacifica.notifications.settings.requests import (
     EventMatchSettings,
@@ -14,17 +21,29 @@ from pacifica.notifications.settings.requests import (
     SecuritySettings,
     WebSettings,
 )
-from pacifica.notifications.settings.workers import (
-    CelerySettings,
-    DatabaseSettings,
-    DeliverySettings,
-    HoldingSettings,
-    MatchingSettings,
-    PolicySettings,
-    RecoverySettings,
-)
+from pacifica.notifications.settings.servers import CelerySettings, DatabaseSettings
 
-__all__ = ["KEYS", "POLICY_TURNS", "SECTIONS", "Key", "Network", "Settings", "keys_of"]
+__all__ = [
+    "KEYS",
+    "POLICY_TURNS",
+    "SECTIONS",
+    "CelerySettings",
+    "DatabaseSettings",
+    "DeliverySettings",
+    "EventMatchSettings",
+    "HoldingSettings",
+    "Key",
+    "MatchingSettings",
+    "Network",
+    "NotificationsSettings",
+    "PolicySettings",
+    "ReceiveSettings",
+    "RecoverySettings",
+    "SecuritySettings",
+    "Settings",
+    "WebSettings",
+    "keys_of",
+]
 
 
 @dataclass(frozen=True)

@@ -10,24 +10,53 @@ from urllib.parse import urlsplit
 Network: TypeAlias = IPv4Network | IPv6Network
 
 
+_SCHEME = "[A-Za-z][A-Za-z0-9+.-]*://"
+# Scheme, whether there is a user, host with port and path, and whether there is a query. No part
+# that is shown has a place for a credential.
+_SHOWN_URL = re.compile(
+    rf"({_SCHEME})([^/?#]*@)?"
+    r"((?:(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)?(?:/[^\s?#@:;=&]*)?)"
+    r"(\?[^@]*)?"
+)
+
+
+def without_credentials(url: str) -> str:
+    """Return a URL, or what was meant to be one, with asterisks for all that may be secret.
+
+    The user, the password and the query are not shown; nor is anything else than the scheme of a
+    URL whose parts cannot be told for sure.
+    """
+    if found := _SHOWN_URL.fullmatch(url):
+        scheme, user, place, query = found.groups()
+        return f"{scheme}{'***@' if user else ''}{place}{'?***' if query else ''}"
+    scheme = re.match(_SCHEME, url)
+    return f"{scheme[0] if scheme else ''}***" if url else ""
+
+
 @dataclass(frozen=True)
 class Kind:
     """What a value must be: `accepts` says it in words, `read` converts or raises ValueError.
 
-    A `secret` value is not repeated in errors.
+    `show` returns the value as an error may repeat it.
     """
 
     accepts: str
     read: Callable[[str], Any]
-    secret: bool = False
+    show: Callable[[str], str] = str
+
+
+def _hidden(_text: str) -> str:
+    return "***"
 
 
 def _database_url(text: str) -> str:
     parts = urlsplit(text)
     engine = parts.scheme.removesuffix("+pool")
-    # With two slashes, a file's name would be a host's.
-    misplaced = engine in ("sqlite", "sqliteext") and parts.netloc
+    # With two slashes, a file's name would be a host's. A path with "@" is half of a password.
+    misplaced = parts.netloc if engine in ("sqlite", "sqliteext") else "@" in parts.path
     if engine not in _ENGINES or misplaced or not parts.path.strip("/"):
+        raise ValueError(text)
+    if not re.match(_SCHEME, text):
         raise ValueError(text)
     _ = parts.port  # raises ValueError for what is not one
     return text
@@ -114,14 +143,17 @@ _ENGINES = ("sqlite", "sqliteext", "postgres", "postgresql", "mysql")
 TEXT = Kind("any text, or nothing", str)
 NAME = Kind("a header name of letters, digits and hyphens", _header_name)
 ORIGIN = Kind("a DNS name of letters, digits, hyphens and dots, or nothing", _origin)
-HTTP_URL = Kind("an http or https URL with a host", _http_url)
+HTTP_URL = Kind("an http or https URL with a host", _http_url, without_credentials)
 BROKER_URL = Kind(
-    "a URL that Celery knows, such as amqp://, redis:// or filesystem://", _broker_url
+    "a URL that Celery knows, such as amqp://, redis:// or filesystem://",
+    _broker_url,
+    without_credentials,
 )
 DATABASE_URL = Kind(
     f"a {', '.join(_ENGINES[:-1])} or {_ENGINES[-1]} URL (also with +pool) with a database's name, "
     "such as sqliteext:///db.sqlite3 or postgresql://user@host/name",
     _database_url,
+    without_credentials,
 )
 SECONDS = Kind("a number of seconds, 0 or more", _at_least(float, 0))
 COUNT = Kind("a whole number, 1 or more", _at_least(int, 1))
@@ -132,12 +164,12 @@ NETWORKS = Kind(
     "or nothing",
     _networks,
 )
-SECRET = Kind("any text, or nothing", str, secret=True)
-TOKENS = Kind("ASCII words with blanks between them, or nothing", _words, secret=True)
+SECRET = Kind("any text, or nothing", str, _hidden)
+TOKENS = Kind("ASCII words with blanks between them, or nothing", _words, _hidden)
 FERNET_KEYS = Kind(
     "keys of 32 bytes in URL-safe Base64, with blanks between them, or nothing",
     _fernet_keys,
-    secret=True,
+    _hidden,
 )
 WAITS = Kind("numbers of seconds, each 0 or more, with blanks between them", _waits)
 
@@ -174,5 +206,5 @@ def setting(
     that may hold a secret stays out of the `repr`.
     """
     form = Form(kind, str(default), meaning, environment, section)
-    shows_secrets = kind.secret or kind in (BROKER_URL, DATABASE_URL)
-    return field(default=kind.read(form.default), metadata={"form": form}, repr=not shows_secrets)
+    may_be_secret = kind.show is not str
+    return field(default=kind.read(form.default), metadata={"form": form}, repr=not may_be_secret)

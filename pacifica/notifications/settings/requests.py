@@ -51,14 +51,11 @@ class NotificationsSettings:
     proxy_secret: str = setting(
         SECRET,
         "",
-        "What the proxy must send in proxy_secret_header for its user header to count. Empty: no "
-        "such header is needed.",
+        "What the proxy must send in the header Pacifica-Proxy-Secret for its user header to "
+        "count. Empty: no such header is needed.",
     )
-    proxy_secret_header: str = setting(
-        NAME,
-        "Pacifica-Proxy-Secret",
-        "The request header in which the proxy sends proxy_secret.",
-    )
+    #: The request header in which the proxy sends `proxy_secret`.
+    proxy_secret_header: str = "Pacifica-Proxy-Secret"  # noqa: S105 the name of a header
 
 
 @dataclass(frozen=True)

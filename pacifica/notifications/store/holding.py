@@ -16,7 +16,7 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.delivery import next_probe
 from pacifica.notifications.flow import Delivery, State
 from pacifica.notifications.orm import DB, EventLogMatch, EventMatch, Recovery, reading, writing
-from pacifica.notifications.settings.workers import RecoverySettings
+from pacifica.notifications.settings import RecoverySettings
 from pacifica.notifications.store.revisions import advance_revision
 
 UNDER_WAY = (State.MATCHED, State.ALLOWED)

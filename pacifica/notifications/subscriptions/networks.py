@@ -12,8 +12,7 @@ from ipaddress import (
 )
 from typing import TypeAlias
 
-from pacifica.notifications.settings import Network
-from pacifica.notifications.settings.workers import DeliverySettings
+from pacifica.notifications.settings import DeliverySettings, Network
 
 Address: TypeAlias = IPv4Address | IPv6Address
 

@@ -71,7 +71,7 @@ def test_write_waits_while_another_program_writes(database: str) -> None:
 def test_write_is_given_up_when_another_program_writes_too_long(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DATABASE_BUSY_TIMEOUT", "0.1")
+    monkeypatch.setenv("DATABASE_STATEMENT_TIMEOUT", "1")
     DB.unbind()
     with writing_program(database):
         began = time.monotonic()

@@ -1,11 +1,9 @@
-"""The settings of workers: the broker, the database, matching, Policy and deliveries."""
+"""The settings of an event's way to its targets: matching, Policy, deliveries and holding."""
 
 from dataclasses import dataclass
 
 from pacifica.notifications.settings.keys import (
-    BROKER_URL,
     COUNT,
-    DATABASE_URL,
     FLAG,
     NETWORKS,
     ORIGIN,
@@ -21,87 +19,6 @@ _DENIED = (
     "0.0.0.0/8 169.254.0.0/16 224.0.0.0/4 255.255.255.255/32 100.100.100.200/32 168.63.129.16/32 "
     "192.0.0.192/32 ::/128 fe80::/10 ff00::/8 fd00:ec2::254/128 fd20:ce::254/128"
 )
-
-
-@dataclass(frozen=True)
-class CelerySettings:
-    """`[celery]`: the message broker, and how workers share their work."""
-
-    broker_url: str = setting(
-        BROKER_URL,
-        "pyamqp://",
-        "Celery's message broker; `filesystem:///some/folder` needs no server.",
-        environment="BROKER_URL",
-    )
-    backend_url: str = setting(
-        BROKER_URL,
-        "rpc://",
-        "Celery's result backend; no task of this service stores a result.",
-        environment="BACKEND_URL",
-    )
-    publish_timeout: float = setting(
-        SECONDS, 1, "How long sending a message to the broker may take (seconds)."
-    )
-    publish_pause: float = setting(
-        SECONDS,
-        5,
-        "How long no message is sent after the broker has failed (seconds). The sweep finds what "
-        "was not sent.",
-    )
-    sweep_interval: float = setting(
-        SECONDS,
-        1,
-        "How often a worker looks for work that is due: retries, and what lost messages or killed "
-        "workers left behind (seconds).",
-    )
-    lease: float = setting(
-        SECONDS,
-        60,
-        "How long work belongs to the worker that took it (seconds). After that, another worker "
-        "may take it. It must be longer than the time-outs of [policy] and [delivery] together.",
-    )
-    max_lease: float = setting(
-        SECONDS,
-        600,
-        "The longest lease of an event whose dispatch keeps ending with its worker (seconds). Its "
-        "lease doubles each time.",
-    )
-    #: After a message about new events, the next one collects events for so many seconds.
-    publish_gather: float = 0.02
-    #: So many new events of a web server's process wait for their message; the sweep finds others.
-    publish_queue: int = 10_000
-    #: A web server that ends takes so many seconds to send the messages that are left.
-    publish_flush: float = 2.0
-    #: One sweep nudges so many events, and so many deliveries.
-    sweep_limit: int = 1000
-    #: One task matches or authorises so many events, of so many bytes together.
-    event_batch: int = 50
-    event_batch_bytes: int = 16 * 2**20
-
-
-@dataclass(frozen=True)
-class DatabaseSettings:
-    """`[database]`: where the database is, and how long it may take."""
-
-    peewee_url: str = setting(
-        DATABASE_URL,
-        "sqliteext:///db.sqlite3",
-        "The database, as a peewee URL.",
-        environment="PEEWEE_URL",
-    )
-    connect_attempts: int = setting(
-        COUNT, 10, "How often a program that starts tries to reach the database."
-    )
-    connect_wait: float = setting(SECONDS, 20, "How long it waits between two tries (seconds).")
-    connect_timeout: int = setting(
-        COUNT, 3, "How long one try to connect to a database server may take (seconds)."
-    )
-    statement_timeout: int = setting(
-        COUNT, 4, "How long one SQL statement may take (seconds). Migrations are exempt."
-    )
-    busy_timeout: float = setting(
-        SECONDS, 4, "SQLite: how long a writer waits for another one (seconds)."
-    )
 
 
 @dataclass(frozen=True)
@@ -125,10 +42,10 @@ class PolicySettings:
     connect_timeout: float = setting(
         SECONDS, 3, "How long connecting to Policy may take (seconds)."
     )
-    read_timeout: float = setting(SECONDS, 10, "How long Policy may be silent (seconds).")
     timeout: float = setting(
         SECONDS, 10, "How long one answer of Policy may take in all (seconds)."
     )
+    read_timeout: float = setting(SECONDS, 10, "How long Policy may be silent (seconds).")
     retry_first: float = setting(
         SECONDS,
         1,
@@ -150,17 +67,12 @@ class DeliverySettings:
     connect_timeout: float = setting(
         SECONDS, 3, "How long connecting to a target may take (seconds)."
     )
+    timeout: float = setting(SECONDS, 10, "How long one delivery may take in all (seconds).")
     read_timeout: float = setting(
         SECONDS,
         10,
         "How long a target that has the event may be silent (seconds). It matters where it is "
         "less than timeout.",
-    )
-    timeout: float = setting(SECONDS, 10, "How long one delivery may take in all (seconds).")
-    response_bytes: int = setting(
-        COUNT,
-        16 * 2**10,
-        "How much of an answer of a target or of Policy is read and kept (bytes).",
     )
     attempts: int = setting(
         COUNT, 4, "How often a delivery is tried before its subscription is disabled."
@@ -168,9 +80,9 @@ class DeliverySettings:
     retry_first: float = setting(
         SECONDS,
         0.5,
-        "The longest first wait before a delivery is tried again (seconds). It doubles each time.",
+        "The longest first wait before a delivery is tried again (seconds). It doubles each time, "
+        "up to a minute.",
     )
-    retry_max: float = setting(SECONDS, 60, "The longest of these waits (seconds).")
     horizon: float = setting(
         SECONDS,
         5,
@@ -238,6 +150,10 @@ class DeliverySettings:
         "The DNS name under which the service asks targets to agree, and sends events. Empty: the "
         "name of its machine.",
     )
+    #: Of a response of a target or of Policy, so many bytes are read and kept.
+    response_bytes: int = 16 * 2**10
+    #: The wait before a retry does not grow past so many seconds.
+    retry_max: float = 60.0
     #: A retry may take so many seconds at least, though less is left of the horizon.
     retry_timeout: float = 1.0
     #: One task sends so many deliveries, and waits so many seconds when too much is under way.
