@@ -6,6 +6,9 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
+import cherrypy
+from cherrypy.lib.httputil import parse_query_string
+
 from pacifica.notifications.jsontext import read_json
 from pacifica.notifications.rest import listing
 from pacifica.notifications.rest.admission import get_remote_user, require_proxy
@@ -51,12 +54,11 @@ class EventMatch:
         return None
 
     @answering_errors
-    def GET(  # noqa: N802 CherryPy dispatches on it
-        self, event_uuid: str | None = None, **parameters: str
-    ) -> bytes | Iterator[bytes]:
+    def GET(self, event_uuid: str | None = None) -> bytes | Iterator[bytes]:  # noqa: N802
         """Return one subscription, or all of the caller's or a page of them, oldest first."""
         user = get_remote_user()
         if event_uuid is None:
+            parameters = parse_query_string(cherrypy.request.query_string)
             return listing.page(user, parameters) if parameters else listing.complete(user)
         return encode_text(shown(_found(subscriptions.one_of_user(user, _uuid(event_uuid)))))
 

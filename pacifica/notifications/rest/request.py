@@ -51,3 +51,4 @@ def require_known(methods: Mapping[int, tuple[str, ...]], parameters: Collection
     if unknown := request.params.keys() - known:
         what = f"only {' and '.join(known)} are known" if known else "none are known"
         raise ApiError(400, f"the query parameter {min(unknown)!a} is not known here: {what}")
+    request.params = {}  # CherryPy would pass them to the handler
