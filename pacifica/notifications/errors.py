@@ -17,6 +17,18 @@ class InvalidInput(NotificationsError):
         self.problems = problems
 
 
+class TooManyValues(InvalidInput):
+    """A JSON text has more than `max_values` values."""
+
+    def __init__(self, max_values: int) -> None:
+        super().__init__(("body", f"must not have more than {max_values} JSON values"))
+        self.max_values = max_values
+
+
+class EventUnsendable(NotificationsError):
+    """An event cannot take the form in which a subscription would be sent it."""
+
+
 class BatchTooLong(NotificationsError):
     """A batch has more than `max_events` events."""
 

@@ -19,7 +19,7 @@ class State(StrEnum):
     DENIED = "denied"  # its user may not see the event
     DROPPED = "dropped"  # its subscription was deleted
     EXPIRED = "expired"  # was held for too long, or together with too many others
-    FAILED = "failed"  # was given up by a version that did not hold deliveries
+    FAILED = "failed"  # was given up: the event, not the subscription, is the reason
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Outcome:
     `error` is given exactly if it disables the subscription; then `probe_due` is when the
     subscription is probed, or None if its owner must act. `tried` is false if the target had no
     chance to respond, which does not count as an attempt. `not_before` is until when the target
-    asks for no other request.
+    asks for no other request. `given_up` is true if the event is the reason that it cannot be
+    delivered: it is not tried again, and the subscription stays as it is.
     """
 
     delivery: Delivery
@@ -84,3 +85,4 @@ class Outcome:
     probe_due: datetime | None = None
     tried: bool = True
     not_before: datetime | None = None
+    given_up: bool = False

@@ -10,11 +10,20 @@ import json
 import math
 from typing import Any, NoReturn
 
-from pacifica.notifications.errors import InvalidInput
+from pacifica.notifications.errors import InvalidInput, TooManyValues
+
+#: A JSON text may have so many values: three bytes of text can be a value of 64 bytes in memory.
+#: Pacifica Metadata sends eleven for each file, 110,000 for 10,000 files (2.8 MB).
+MAX_VALUES = 250_000
 
 
 def read_json(body: bytes, max_depth: int) -> Any:
-    """Return the value of a JSON text; raise `InvalidInput` for the field `body`."""
+    """Return the value of a JSON text; raise `InvalidInput` for the field `body`.
+
+    Raises TooManyValues, before anything is built, for more than MAX_VALUES values.
+    """
+    if count_values(body) > MAX_VALUES:
+        raise TooManyValues(MAX_VALUES)
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -33,6 +42,14 @@ def read_json(body: bytes, max_depth: int) -> Any:
     if is_deeper(value, max_depth):
         raise InvalidInput(("body", _TOO_DEEP.format(max_depth)))
     return value
+
+
+def count_values(body: bytes) -> int:
+    """Return how many values a JSON text may have, and no less than it has.
+
+    Commas and brackets in strings count, too: so it takes a millisecond for a megabyte.
+    """
+    return sum(map(body.count, _BEFORE_VALUES))
 
 
 def write_json(value: Any) -> str:
@@ -55,6 +72,8 @@ def is_deeper(value: Any, max_depth: int) -> bool:
     return bool(level)
 
 
+# Each value but the first follows one of these, in an object with its name between.
+_BEFORE_VALUES = (b",", b"[", b"{")
 _TOO_DEEP = "is nested more than {} deep"
 
 

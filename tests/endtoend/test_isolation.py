@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
+from pacifica.notifications.events import HOPS_HEADER
 from tests.support import servers
 from tests.support.deployments import EVENT, USER, deployments
 from tests.support.isolation import GIVEN_UP, Healthy, Isolation, healthy_in, isolation_on
-from tests.support.servers import RawServer, RecordingServer, eventually
+from tests.support.servers import AnswerTriple, RawServer, Received, RecordingServer, eventually
 
 EMBEDDED = deployments("sqlite-filesystem")
 MAX_HOPS = 3
@@ -177,6 +179,28 @@ def test_chain_ends_when_a_target_is_the_receive_of_the_service(
     events = isolation.rows("SELECT count(*) FROM eventlog")[0][0] - before
     assert events == 1 + MAX_HOPS
     assert len(healthy.requests) == events
+
+
+def test_subscription_stays_enabled_when_a_sender_says_that_its_events_went_round(
+    isolation: Isolation, healthy: Healthy
+) -> None:
+    def chained_service(request: Received) -> AnswerTriple:
+        # It does not know the delivery as its own.
+        if int(request.headers[HOPS_HEADER]) > MAX_HOPS:
+            return 508, {}, b'{"own_delivery": false}'
+        return 200, {}, b""
+
+    with RecordingServer(chained_service) as target:
+        chained = isolation.subscribe(target.url)
+        headers = {"Content-Type": "application/json", HOPS_HEADER: str(MAX_HOPS)}
+        url = f"http://127.0.0.1:{isolation.service.port}/receive"
+        for _ in range(5):
+            assert requests.post(url, EVENT, headers=headers, timeout=10).status_code == 200
+        given_up = "SELECT count(*) FROM eventlogmatch WHERE state = 'failed'"
+        eventually(lambda: isolation.rows(given_up) == [(5,)])
+        healthy.gets()
+        target.wait_for(6)
+        assert isolation.error(chained) == ""
 
 
 # Events

@@ -32,6 +32,8 @@ EnvironmentIn = Callable[[Path], dict[str, str]]
         "a.b-c_d",
         "a@b.example",
         "a+b;c:d",
+        # Their UTF-8 ends in a byte that is a blank in Latin-1.
+        *("Zoà", "JosÅ", "ठ", "Šà", "victim\u00a0"),
     ],
 )
 def test_name_is_taken_when_policy_can_look_it_up(service: Service, name: str) -> None:
@@ -52,6 +54,14 @@ def test_name_is_refused_when_another_one_could_be_read(service: Service, charac
     [
         *(b"", b"   ", b"a" * 256, "é".encode() * 256, "é".encode("latin-1"), b"\xff"),
         *(b"a\x00b", b"\x01", b"a\tb", b"a\x7f", b"a\r b", "a\x85b".encode(), b"a\x1b[2J"),
+        *(
+            b"victim\xa0",
+            b"\xa0victim",
+            b"victim\x85",
+            b"victim\x85 \t",
+            b"victim\x1f",
+            b"victim\xc2",
+        ),
         # What RFC 2047 would read as `alice`, and what it could not read at all.
         *(b"=?utf-8?q?alice?=", b"=?nonsense?q?alice?="),
     ],

@@ -207,3 +207,21 @@ def test_user_is_never_another_one_when_a_client_adds_a_header_beside_that_of_th
             answer = exchange(secretive, raw_get("/eventmatch", GIVEN, *headers))
             assert answer.status in (200, 400, 403), (headers, answer)
             assert json.loads(answer.body or b"[]") == [] or answer.status > 200, headers
+
+
+@pytest.mark.parametrize("name", ["Zoà", "JosÅ", "ठ", "victim\u00a0", " \tvictim à\t "])
+def test_user_is_named_by_all_bytes_of_the_header_when_they_end_like_a_blank(
+    secretive: int, name: str
+) -> None:
+    header = b"Http-Remote-User: " + name.encode()
+    body = json.dumps(SUBSCRIPTION).encode()
+    created = exchange(secretive, request("POST", "/eventmatch", header, GIVEN, body=body))
+    assert (created.status, json.loads(created.body)["user"]) == (200, name.strip(" \t"))
+
+
+@pytest.mark.parametrize("value", [b"victim\xa0", b"\xa0victim", b"victim\x85", b"victim\xc3"])
+def test_user_is_refused_when_a_byte_like_a_blank_is_around_another_name(
+    secretive: int, value: bytes
+) -> None:
+    answer = exchange(secretive, raw_get("/eventmatch", b"Http-Remote-User: " + value, GIVEN))
+    assert_error(answer, 400, "UTF-8")

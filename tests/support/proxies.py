@@ -28,18 +28,24 @@ http {{
 {documented}
     server {{
         listen 127.0.0.1:{port} backlog=2048;
+{locations}
+    }}
+}}
+"""
+_ANY_PATH = """
         location / {{
             proxy_pass {behind};
             proxy_set_header Http-Remote-User $http_http_remote_user;
         }}
-    }}
-}}
 """
+_LOCATION = re.compile(r"^   location /eventmatch \{\n(?:   .*\n)+?   \}$", re.MULTILINE)
 
 
 @contextmanager
-def nginx_in_front(behind: str, folder: Path, port: int) -> Iterator[Program]:
-    """Run nginx for the block, which begins when what is behind it answers through it."""
+def nginx_in_front(
+    behind: str, folder: Path, port: int, locations: str = _ANY_PATH
+) -> Iterator[Program]:
+    """Run nginx for the block, which begins when it listens; by default it passes on all."""
     nginx = nginx_path()
     assert nginx is not None
     folder.mkdir()
@@ -50,7 +56,7 @@ def nginx_in_front(behind: str, folder: Path, port: int) -> Iterator[Program]:
             folder=folder,
             documented=documented(),
             port=port,
-            behind=behind,
+            locations=locations.format(behind=behind) if locations is _ANY_PATH else locations,
         )
     )
     options = ["-e", "stderr", "-p", str(folder), "-c", str(file)]
@@ -70,6 +76,12 @@ def documented() -> str:
     found = re.search(r"^   client_header_timeout .*?;$(?=\n\n)", page, re.MULTILINE | re.DOTALL)
     assert found is not None
     return found[0]
+
+
+def documented_locations() -> dict[str, str]:
+    """Return the blocks that the documentation gives for /eventmatch, by how they pass it on."""
+    found = _LOCATION.findall(_PAGE.read_text(encoding="utf-8"))
+    return {"uwsgi" if "uwsgi_pass" in block else "proxy": block for block in found}
 
 
 def _is_listening(port: int) -> bool:

@@ -12,10 +12,12 @@ _ADDRESS = "127.0.0.1:8070"
 
 
 @contextmanager
-def uwsgi_server(environment: Mapping[str, str], folder: Path, port: int) -> Iterator[Program]:
-    """Run uWSGI for the block, which begins when all its processes serve."""
+def uwsgi_server(
+    environment: Mapping[str, str], folder: Path, port: int, *more: str
+) -> Iterator[Program]:
+    """Run uWSGI, with `more` options, for the block, which begins when all its processes serve."""
     command = shlex.split(_documented().replace(_ADDRESS, f"127.0.0.1:{port}"))
-    with Program([BIN / command[0], *command[1:]], environment, folder) as program:
+    with Program([BIN / command[0], *command[1:], *more], environment, folder) as program:
         program.wait_for_line("spawned uWSGI worker 2")
         yield program
 

@@ -1,14 +1,21 @@
 """JSON is read strictly and within bounds, and written in ASCII."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacifica.notifications.errors import InvalidInput
-from pacifica.notifications.jsontext import is_deeper, read_json, write_json
+from pacifica.notifications.errors import InvalidInput, TooManyValues
+from pacifica.notifications.jsontext import (
+    MAX_VALUES,
+    count_values,
+    is_deeper,
+    read_json,
+    write_json,
+)
 
 values = st.recursive(
     st.none()
@@ -121,3 +128,31 @@ def test_read_json_accepts_unusual_but_strict_json(body: bytes, value: Any) -> N
 def test_write_json_refuses_what_json_cannot_express() -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json([float("nan")])
+
+
+def number_of_values(value: Any) -> int:
+    if not isinstance(value, dict | list):
+        return 1
+    children = value.values() if isinstance(value, dict) else value
+    return 1 + sum(map(number_of_values, children))
+
+
+@given(values)
+def test_count_values_is_never_less_than_what_is_built(value: Any) -> None:
+    assert count_values(write_json(value).encode()) >= number_of_values(value) - 1
+
+
+@pytest.mark.parametrize("item", [b"0", b"[]", b"{}", b"[[", b'{"a":'])
+def test_read_json_refuses_too_many_values_before_it_builds_any(item: bytes) -> None:
+    body = b"[" + b",".join([item] * (MAX_VALUES + 1)) + b"]"
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooManyValues, match="250000"):
+            read_json(body, 100)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_read_json_reads_as_many_values_as_are_allowed() -> None:
+    assert len(read_json(b"[" + b"0," * (MAX_VALUES - 1) + b"0]", 100)) == MAX_VALUES

@@ -7,6 +7,8 @@ its subscription. `handshake` asks a target, before it gets events, whether it a
 
 from pacifica.notifications.delivery.handshake import objection, origin, permission_request
 from pacifica.notifications.delivery.outcome import (
+    OWN_DELIVERY,
+    given_up,
     outcome,
     postponed,
     recorded_response,
@@ -24,8 +26,10 @@ from pacifica.notifications.delivery.retries import jittered_wait, next_probe
 __all__ = [
     "ATTEMPT_HEADER",
     "DELIVERY_HEADER",
+    "OWN_DELIVERY",
     "authorization",
     "delivery_request",
+    "given_up",
     "jittered_wait",
     "next_probe",
     "objection",

@@ -1,6 +1,8 @@
 """What a target's response means for a delivery and its subscription."""
 
+import json
 from datetime import datetime, timedelta
+from typing import Final
 from urllib.parse import urlsplit
 
 from pacifica.notifications.delivery.retries import (
@@ -15,6 +17,8 @@ from pacifica.notifications.transport import Response, SendFailure
 
 # After these a target may recover by itself (RFC 9110, 8470 and 6585), but not after another 4xx.
 _TRANSIENT = frozenset({408, 425, 429})
+#: The member of a 508 of `/receive` that tells that the delivery is one of that service.
+OWN_DELIVERY: Final = "own_delivery"
 # The event came back to a service that it came through, and would again (RFC 5842, section 7.2).
 _LOOP_DETECTED = 508
 # What the owner of a subscription may not know of a status.
@@ -33,6 +37,10 @@ def outcome(
       the subscription is disabled and probed on a slow schedule; a probe is not tried again. A
       Retry-After header of the target overrides our own waits (HTTP webhook, section 2.2); one
       that asks for more than `max_retry_after` disables the subscription at once.
+    - 508: the event came through too many services. The delivery is given up, and the subscription
+      stays as it is: any sender can say how many services an event came through. Where the target
+      is a service's `/receive` that knows the delivery as its own, the subscription is a loop by
+      itself, and is disabled.
     - Any other status, and a target that the network rules do not permit: the subscription is
       disabled, and its owner must act.
     """
@@ -44,6 +52,8 @@ def outcome(
     if isinstance(result, SendFailure) and result.ours:
         later = now + timedelta(seconds=max(settings.delivery.busy_wait, result.retry_in))
         return Outcome(delivery, False, later, status, body, tried=False)
+    if isinstance(result, Response) and result.status == _LOOP_DETECTED and not _is_loop(result):
+        return Outcome(delivery, False, None, status, body, given_up=True)
     if not _is_transient(result):
         error = _error(delivery, result, now, body)
         return Outcome(delivery, False, now, status, body, error)
@@ -69,6 +79,14 @@ def unsendable(delivery: Delivery, reason: str, now: datetime) -> Outcome:
     return Outcome(delivery, False, now, "", reason, f"cannot be delivered: {reason}")
 
 
+def given_up(delivery: Delivery, reason: str) -> Outcome:
+    """Return the outcome of a delivery that its event, and not its subscription, makes impossible.
+
+    That is true of this event alone, which its sender chose.
+    """
+    return Outcome(delivery, False, None, "", f"cannot be delivered: {reason}", given_up=True)
+
+
 def recorded_response(result: Response | SendFailure) -> tuple[str, str]:
     """Return the status and the body to record; without a response, "" and the reason.
 
@@ -83,6 +101,15 @@ def single_line(text: str) -> str:
     """Return the beginning of a text on one line, in printable characters only."""
     line = "".join(c if c.isprintable() else " " for c in text[: 4 * _MAX_LINE_LENGTH])
     return " ".join(line.split())[:_MAX_LINE_LENGTH]
+
+
+def _is_loop(result: Response) -> bool:
+    """Tell whether a 508 says that the delivery is one of the service that it was sent to."""
+    try:
+        document = json.loads(result.body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and document.get(OWN_DELIVERY) is True
 
 
 def _is_transient(result: Response | SendFailure) -> bool:

@@ -30,8 +30,8 @@ def delivery_request(
 ) -> Request:
     """Return the request of a delivery, in the format that its subscription asks for.
 
-    Raises ValueError for a target URL or auth that cannot be used, and for extensions that the
-    event's version does not allow.
+    Raises ValueError for a target URL or auth that cannot be used, and EventUnsendable for an event
+    whose version does not allow the subscription's extensions.
     """
     subscription = delivery.subscription
     message = event.message(subscription.specversion, subscription.mode, subscription.extensions)

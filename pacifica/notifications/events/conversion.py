@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from string import digits
 from typing import Any
 
-from pacifica.notifications.errors import InvalidInput
+from pacifica.notifications.errors import EventUnsendable, InvalidInput
 from pacifica.notifications.events.attributes import (
     DATA_MEMBERS,
     OPTIONAL_0_1,
@@ -90,7 +90,7 @@ def with_extensions(
 ) -> Mapping[str, Any]:
     """Return an event with the extensions of a subscription, which override its own.
 
-    The merge is shallow. Raises ValueError for an extension that the event's version does not
+    The merge is shallow. Raises EventUnsendable for an extension that the event's version does not
     allow.
     """
     if not extensions:
@@ -100,7 +100,9 @@ def with_extensions(
         merged = {**own, **extensions} if isinstance(own, dict) else dict(extensions)
         return {**event, "extensions": merged}
     for name, problem in extension_problems(extensions, version):
-        raise ValueError(f"its extension {printable_name(name)} {problem} (CloudEvents {version})")
+        raise EventUnsendable(
+            f"its extension {printable_name(name)} {problem} (CloudEvents {version})"
+        )
     return {**event, **extensions}
 
 

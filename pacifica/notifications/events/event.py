@@ -60,7 +60,7 @@ class Event:
         An empty `version` means the event's own. An object that names no version is sent as it
         is, and an event that binary mode cannot carry is sent in structured mode. `extensions` are
         those of a subscription, which override the event's own; without them, all requests share
-        one message. Raises ValueError for extensions that the version does not allow.
+        one message. Raises EventUnsendable for extensions that the version does not allow.
         """
         if extensions:
             return self._build_message(version, mode, extensions)

@@ -294,7 +294,7 @@ def _add_revisions(tables: Tables) -> None:
     )
     tables.drop_defaults("eventmatch", "holding", "revision", "probes", "specversion", "mode")
     tables.add_indexes("eventmatch", "revision", "held_due")
-    tables.add_index("eventmatch", "user", "deleted")
+    tables.add_index("eventmatch", "user", "deleted", "created", "uuid")
 
 
 def _add_states(tables: Tables) -> None:

@@ -85,9 +85,9 @@ class EventMatch(BaseModel):
     """A subscription: which events (`jsonpath`) go to which `target_url`, for which `user`."""
 
     class Meta:
-        """Let a user's subscriptions be counted without the deleted ones."""
+        """Let a user's subscriptions be counted and listed without the deleted ones."""
 
-        indexes = ((("user", "deleted"), False),)
+        indexes = ((("user", "deleted", "created", "uuid"), False),)
 
     uuid = peewee.UUIDField(primary_key=True, default=uuid4)
     name = peewee.CharField(255, index=True)

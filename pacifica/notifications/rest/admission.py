@@ -32,15 +32,12 @@ def get_remote_user() -> str:
         if not settings.default_user:
             raise ApiError(401, f"the header {header} is required")
         return settings.default_user
-    if _REFUSED.intersection(value):
-        refused = " ".join(sorted(_REFUSED))
-        raise ApiError(400, f"the header {header} must be given once and not have any of {refused}")
     name = _decoded(value)
-    if name is None or not 0 < len(name) <= _MAX_NAME or any(category(c) == "Cc" for c in name):
+    if name is None or not 0 < len(name) <= _MAX_NAME or any(map(_is_refused, name)):
         raise ApiError(
             400,
-            f"the header {header} must be 1 to {_MAX_NAME} characters in UTF-8, none of them "
-            "a control character",
+            f"the header {header} must be given once, with 1 to {_MAX_NAME} characters in UTF-8, "
+            f"none of them a control character or any of {' '.join(sorted(_REFUSED))}",
         )
     return name
 
@@ -92,6 +89,10 @@ def comes_from(networks: Iterable[Network], environ: Mapping[str, Any]) -> bool:
     return any(address in network for network in networks)
 
 
+def _is_refused(character: str) -> bool:
+    return character in _REFUSED or category(character) == "Cc"
+
+
 def _decoded(value: str) -> str | None:
     """Return a header's text; WSGI hands over its bytes as Latin-1 (PEP 3333)."""
     try:
@@ -129,9 +130,9 @@ def _require_rate() -> None:
 
 
 def _has_token(tokens: Sequence[str], environ: Mapping[str, Any]) -> bool:
-    given = environ.get("HTTP_AUTHORIZATION", "").strip()
+    given = environ.get("HTTP_AUTHORIZATION", "").strip(" \t")
     if given[: len(_BEARER)].lower() != _BEARER:
         return False
-    token = given[len(_BEARER) :].strip().encode("latin-1", "replace")
+    token = given[len(_BEARER) :].strip(" \t").encode("latin-1", "replace")
     # Every token is compared, so that the time taken does not tell which one it is.
     return sum(compare_digest(token, each.encode()) for each in tokens) > 0

@@ -1,14 +1,18 @@
 """Reads request bodies within bounds, compressed ones included."""
 
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import cherrypy
 
 from pacifica.notifications.errors import InvalidInput
 from pacifica.notifications.events import EVENT_MEDIA_TYPE, charset, media_type
+from pacifica.notifications.jsontext import count_values
 from pacifica.notifications.rest.errors import ApiError
+from pacifica.notifications.rest.limits import BoundedLock
+from pacifica.notifications.settings.requests import ReceiveSettings
 
 #: The content types of one JSON object.
 JSON_TYPES = ("application/json", EVENT_MEDIA_TYPE)
@@ -24,27 +28,39 @@ _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 _LITTLE = 64 * 2**10
 
 
-def read_body(most: int) -> bytes:
-    """Return a body of JSON; answers 413 past `most` bytes, and 415 for another type or coding."""
+def read_body(max_size: int) -> bytes:
+    """Return a body of JSON; refuse one that is too large (413), another type or coding (415)."""
     require_type(JSON_TYPES)
     if _coding():
         raise ApiError(415, "the body must not be compressed", headers=close_unread())
-    return _read_all(most)
+    return _read_all(max_size)
 
 
-def read_event_body(most: int) -> bytes:
-    """Return a body as it was before gzip; answers 413 past `most` bytes, 415 for other codings."""
+@contextmanager
+def event_body(limits: ReceiveSettings, large_bodies: BoundedLock) -> Iterator[bytes]:
+    """Give the body of an event, as it was before gzip, to a block that parses it.
+
+    Refuses a body that is too large (413), a coding other than gzip (415), and a large body while
+    many others are being read (503).
+    """
     coding = _coding()
     if coding and coding not in _GZIP:
         headers = {"Accept-Encoding": "gzip", **close_unread()}
         raise ApiError(415, "the content coding must be gzip, or none", headers=headers)
-    body = _read_all(most)
-    if not coding:
-        return body
-    plain = inflated(body, most)
-    if plain is None:
-        raise _too_large(most)
-    return plain
+    received = _read_all(limits.max_body)
+    body = inflated(received, min(limits.small_body, limits.max_body)) if coding else received
+    small = body is not None and is_small(body, limits)
+    with nullcontext() if small else large_bodies.held():
+        if body is None:
+            body = inflated(received, limits.max_body)
+        if body is None:
+            raise _too_large(limits.max_body)
+        yield body
+
+
+def is_small(body: bytes, limits: ReceiveSettings) -> bool:
+    """Tell whether a body takes so little to parse that any number of threads may at once."""
+    return len(body) <= limits.small_body and count_values(body) <= limits.small_values
 
 
 def content_type() -> str:
@@ -53,7 +69,7 @@ def content_type() -> str:
 
 
 def require_type(allowed: Collection[str]) -> None:
-    """Answer 415 to a content type that is none of those, or in a charset other than UTF-8."""
+    """Refuse a content type that is none of those, or a charset other than UTF-8 (415)."""
     given = content_type()
     if not given:
         return
@@ -65,13 +81,13 @@ def require_type(allowed: Collection[str]) -> None:
 
 
 def require_utf8(content_type: str) -> None:
-    """Answer 415 to a charset of JSON other than UTF-8."""
+    """Refuse a charset of JSON other than UTF-8 (415)."""
     if charset(content_type) not in CHARSETS:
         raise ApiError(415, "the charset must be utf-8", headers=close_unread())
 
 
 def close_unread() -> dict[str, str]:
-    """Return the headers of an answer to who sent a body that is not read."""
+    """Return the headers of a response to a request whose body is not read."""
     if cherrypy.request.wsgi_environ.get("wsgi.input_terminated"):
         return {}  # the server has read it, or will not take the rest for a request
     length = cherrypy.request.headers.get("Content-Length", "")
@@ -82,7 +98,7 @@ def close_unread() -> dict[str, str]:
 
 
 def read_exactly(stream: Any, length: int) -> bytes:
-    """Return a body of a known length; answers 400 where it ends before."""
+    """Return a body of a known length; refuse one that ends before (400)."""
     body = _read(stream, length)
     if len(body) < length:
         raise ApiError(400, "the body is shorter than its Content-Length")
@@ -94,25 +110,25 @@ def _coding() -> str:
     return "" if coding == "identity" else coding
 
 
-def _read_all(most: int) -> bytes:
+def _read_all(max_size: int) -> bytes:
     length = cherrypy.request.headers.get("Content-Length", "")
-    if length.isdecimal() and int(length) > most:
-        raise _too_large(most)
+    if length.isdecimal() and int(length) > max_size:
+        raise _too_large(max_size)
     if length.isdecimal():
         return read_exactly(cherrypy.request.rfile, int(length))
-    body = _read_chunks(most + 1)
-    if len(body) > most:
-        raise _too_large(most)
+    body = _read_chunks(max_size + 1)
+    if len(body) > max_size:
+        raise _too_large(max_size)
     return body
 
 
-def _read_chunks(most: int) -> bytes:
-    """Read up to `most` bytes of a chunked body; without a length, any other body is empty."""
+def _read_chunks(max_size: int) -> bytes:
+    """Read up to `max_size` bytes of a chunked body; without a length, any other body is empty."""
     if "chunked" not in cherrypy.request.headers.get("Transfer-Encoding", "").lower():
         return b""
     if not cherrypy.request.wsgi_environ.get("wsgi.input_terminated"):
         raise ApiError(411, "this server takes no chunked bodies; send a Content-Length")
-    return _read(cherrypy.request.rfile, most)
+    return _read(cherrypy.request.rfile, max_size)
 
 
 def _read(stream: Any, wanted: int) -> bytes:
@@ -126,40 +142,40 @@ def _read(stream: Any, wanted: int) -> bytes:
     return b"".join(parts)
 
 
-def _too_large(most: int) -> ApiError:
+def _too_large(max_size: int) -> ApiError:
     return ApiError(
         413,
-        f"the body must not be larger than {most} bytes",
+        f"the body must not be larger than {max_size} bytes",
         headers=close_unread(),
     )
 
 
-def inflated(body: bytes, most: int) -> bytes | None:
-    """Return what a gzip file holds (RFC 1952); None where that is more than `most` bytes.
+def inflated(body: bytes, max_size: int) -> bytes | None:
+    """Return what a gzip file holds (RFC 1952); None where that is more than `max_size` bytes.
 
     No more than that is ever made. Raises InvalidInput for what is broken, or has too many members.
     """
     parts: list[bytes] = []
-    left = most + 1
+    left = max_size + 1
     members = 0
     decoder = None
     for start in range(0, len(body), _CHUNK):
-        waiting = body[start : start + _CHUNK]
-        while waiting:
+        pending = body[start : start + _CHUNK]
+        while pending:
             if decoder is None:
                 members += 1
                 if members > _MAX_MEMBERS:
                     raise InvalidInput(("body", f"has more than {_MAX_MEMBERS} members of gzip"))
                 decoder = zlib.decompressobj(_GZIP_FORMAT)
             try:
-                part = decoder.decompress(waiting, left)
+                part = decoder.decompress(pending, left)
             except zlib.error as error:
                 raise InvalidInput(("body", "is not gzip, or is broken")) from error
             parts.append(part)
             left -= len(part)
             if left <= 0:
                 return None
-            waiting = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
+            pending = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
             if decoder.eof:
                 decoder = None
     if decoder is not None or not members:

@@ -5,7 +5,7 @@ import threading
 import cherrypy
 
 from pacifica.notifications.app import App
-from pacifica.notifications.rest.limits import RateLimiter
+from pacifica.notifications.rest.limits import BoundedLock, RateLimiter
 from pacifica.notifications.rest.targets import TargetChecks
 from pacifica.notifications.settings import Settings
 
@@ -25,6 +25,7 @@ class Context:
         self._app: App | None = None
         self.rates: RateLimiter
         self.targets: TargetChecks
+        self.large_bodies: BoundedLock
         if app is not None:
             self._use(app)
 
@@ -47,6 +48,8 @@ class Context:
         limits = app.settings.eventmatch
         self.rates = RateLimiter(limits.rate, limits.burst, limits.rate_users)
         self.targets = TargetChecks(app.settings.delivery, app.to_targets)
+        receive = app.settings.receive
+        self.large_bodies = BoundedLock(receive.parse_waiting, receive.parse_wait)
         self._app = app
 
 

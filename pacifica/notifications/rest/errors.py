@@ -14,6 +14,7 @@ from pacifica.notifications.errors import (
     StoreUnavailable,
     TooLarge,
     TooManySubscriptions,
+    TooManyValues,
 )
 
 P = ParamSpec("P")
@@ -83,11 +84,11 @@ def api_error(error: Exception) -> ApiError | None:
     """Return an error as the API answers it: 400, 403, 413 or 503; None for an unexpected one."""
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, TooLarge | BatchTooLong | TooManyValues):
+        return ApiError(413, str(error))
     if isinstance(error, InvalidInput):
         fields = [{"field": field, "reason": reason} for field, reason in error.problems]
         return ApiError(400, str(error), fields=fields)
-    if isinstance(error, TooLarge | BatchTooLong):
-        return ApiError(413, str(error))
     if isinstance(error, TooManySubscriptions):
         return ApiError(403, str(error))
     if isinstance(error, StoreUnavailable):

@@ -1,21 +1,26 @@
 """`/eventmatch`: a caller's own subscriptions, and how each wants its events delivered."""
 
 import re
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
+import cherrypy
+from cherrypy.lib.httputil import parse_query_string
+
 from pacifica.notifications.jsontext import read_json
+from pacifica.notifications.rest import listing
 from pacifica.notifications.rest.admission import get_remote_user, require_proxy
 from pacifica.notifications.rest.body import read_body
 from pacifica.notifications.rest.context import KEY, Context, context
 from pacifica.notifications.rest.errors import ApiError, answering_errors, encode_text
+from pacifica.notifications.rest.listing import shown
 from pacifica.notifications.rest.request import require_known
 from pacifica.notifications.store import subscriptions
 from pacifica.notifications.subscriptions import (
     SUBSCRIPTION_SCHEMA,
     delivery_format_changes,
-    masked,
     new_subscription,
     subscription_changes,
     unmasked,
@@ -38,7 +43,7 @@ class EventMatch:
         self._cp_config = {
             KEY: shared or Context(),
             "hooks.on_start_resource": require_proxy,
-            "hooks.before_handler": partial(require_known, _METHODS),
+            "hooks.before_handler": partial(require_known, _METHODS, listing.PARAMETERS),
         }
 
     def _cp_dispatch(self, vpath: list[str]) -> "DeliveryFormat | None":
@@ -49,12 +54,13 @@ class EventMatch:
         return None
 
     @answering_errors
-    def GET(self, event_uuid: str | None = None) -> bytes:  # noqa: N802 CherryPy dispatches on it
-        """Return one subscription, or all of the caller's, oldest first."""
+    def GET(self, event_uuid: str | None = None) -> bytes | Iterator[bytes]:  # noqa: N802
+        """Return one subscription, or all of the caller's or a page of them, oldest first."""
         user = get_remote_user()
         if event_uuid is None:
-            return encode_text([_shown(each) for each in subscriptions.of_user(user)])
-        return encode_text(_shown(_found(subscriptions.one_of_user(user, _uuid(event_uuid)))))
+            parameters = parse_query_string(cherrypy.request.query_string)
+            return listing.page(user, parameters) if parameters else listing.complete(user)
+        return encode_text(shown(_found(subscriptions.one_of_user(user, _uuid(event_uuid)))))
 
     @answering_errors
     def POST(self) -> bytes:  # noqa: N802
@@ -62,7 +68,7 @@ class EventMatch:
         user, limits = get_remote_user(), context().settings.eventmatch
         columns = new_subscription(_unmasked(_body(), {}), user, limits.jsonpath_max_length)
         context().targets.require(columns["target_url"], columns["auth"], user)
-        return encode_text(_shown(subscriptions.create(columns, limits.max_subscriptions)))
+        return encode_text(shown(subscriptions.create(columns, limits.max_subscriptions)))
 
     @answering_errors
     def PUT(self, event_uuid: str) -> bytes:  # noqa: N802
@@ -75,7 +81,7 @@ class EventMatch:
             if "target_url" in (changed := changes(stored)):
                 auth = changed.get("auth", stored["auth"])
                 context().targets.require(changed["target_url"], auth, user)
-        return encode_text(_shown(_found(subscriptions.update(user, uuid, changes))))
+        return encode_text(shown(_found(subscriptions.update(user, uuid, changes))))
 
     @answering_errors
     def DELETE(self, event_uuid: str) -> bytes:  # noqa: N802
@@ -139,7 +145,3 @@ def _changes(stored: dict[str, Any], body: Any) -> dict[str, Any]:
 def _unmasked(body: Any, stored: dict[str, Any]) -> Any:
     """Return a body with the stored secrets in place of the masks that its sender has read."""
     return unmasked(body, stored) if context().settings.security.mask_auth else body
-
-
-def _shown(subscription: dict[str, Any]) -> dict[str, Any]:
-    return masked(subscription) if context().settings.security.mask_auth else subscription

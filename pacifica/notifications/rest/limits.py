@@ -1,10 +1,15 @@
-"""A rate limit for each user: a bucket of requests that fills up at a steady rate."""
+"""What a process takes on: so many requests of each user, and one large body at a time."""
 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from pacifica.notifications.rest.errors import ApiError
+
+_RETRY_AFTER = 2
 
 
 @dataclass(frozen=True)
@@ -58,3 +63,42 @@ class RateLimiter:
         if bucket is None:
             return float(self._burst)
         return min(self._burst, bucket.left + (now - bucket.moment) * self._rate)
+
+
+class BoundedLock:
+    """A lock that a few threads wait for, each for a bounded time; others are sent away.
+
+    So there are always threads left that answer other requests.
+    """
+
+    def __init__(self, max_waiting: int, max_wait: float) -> None:
+        self._max_wait = max_wait
+        self._lock = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(max_waiting)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock for the block; raises ApiError (503) where that is not possible in time."""
+        if not self._lock.acquire(blocking=False):
+            self._wait()
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _wait(self) -> None:
+        if not self._waiting.acquire(blocking=False):
+            raise _busy()
+        try:
+            if not self._lock.acquire(timeout=self._max_wait):
+                raise _busy()
+        finally:
+            self._waiting.release()
+
+
+def _busy() -> ApiError:
+    return ApiError(
+        503,
+        "many large bodies are being read; try again later",
+        headers={"Retry-After": str(_RETRY_AFTER)},
+    )

@@ -6,6 +6,7 @@ CherryPy's WSGI pipeline that costs a third of CherryPy's own way. Any other one
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import lru_cache, partial
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,7 @@ import cherrypy
 from cherrypy.lib import httputil
 
 from pacifica.notifications.app import App
+from pacifica.notifications.delivery import DELIVERY_HEADER, OWN_DELIVERY
 from pacifica.notifications.events import (
     BATCH_MEDIA_TYPE,
     BINARY_MODE_HEADERS,
@@ -33,7 +35,8 @@ from pacifica.notifications.rest.admission import may_send, require_sender
 from pacifica.notifications.rest.body import (
     JSON_TYPES,
     content_type,
-    read_event_body,
+    event_body,
+    is_small,
     read_exactly,
     require_type,
     require_utf8,
@@ -48,6 +51,7 @@ from pacifica.notifications.rest.errors import (
 )
 from pacifica.notifications.rest.request import require_known
 from pacifica.notifications.store import deduplication
+from pacifica.notifications.store.deliveries import is_under_way
 from pacifica.notifications.store.events import record_batch
 
 Environ = dict[str, Any]
@@ -89,9 +93,8 @@ class ReceiveEvent:
         app, multithread = context().app, cherrypy.request.multithread
         hops = _hops(app)
         if media_type(content_type()) == BATCH_MEDIA_TYPE:
-            return encode_text(
-                [str(uuid) for uuid in _store_all(app, _batch(app, hops), multithread)]
-            )
+            events = _batch(app, hops)
+            return encode_text([str(uuid) for uuid in _store_all(app, events, multithread)])
         return encode_text(str(_store(app, _event(app, hops), multithread)))
 
 
@@ -115,7 +118,9 @@ class ReceiveFastPath:
         try:
             body = read_exactly(environ["wsgi.input"], int(environ["CONTENT_LENGTH"]))
             strict = environ["CONTENT_TYPE"] == EVENT_MEDIA_TYPE
-            event = parse_event(body, app.settings.receive.max_depth, require_version=strict)
+            limits, large_bodies = app.settings.receive, self._context.large_bodies
+            with nullcontext() if is_small(body, limits) else large_bodies.held():
+                event = parse_event(body, limits.max_depth, require_version=strict)
             status, answer = "200 OK", str(_store(app, event, environ["wsgi.multithread"])).encode()
             headers: dict[str, str] = {}
         except Exception as error:  # noqa: BLE001 the edge of a request: each error is an answer
@@ -134,8 +139,8 @@ class ReceiveFastPath:
             request=f"POST /receive {environ['SERVER_PROTOCOL']}",
             status=status,
             size=size,
-            referer=environ.get("HTTP_REFERER", "").strip(),
-            agent=environ.get("HTTP_USER_AGENT", "").strip(),
+            referer=environ.get("HTTP_REFERER", "").strip(" \t"),
+            agent=environ.get("HTTP_USER_AGENT", "").strip(" \t"),
         )
 
 
@@ -182,19 +187,20 @@ def _event(app: App, hops: int) -> Event:
     }
     if BINARY_MODE_HEADERS.isdisjoint(headers) or declared.lower().startswith(_CLOUDEVENTS):
         require_type(JSON_TYPES)
-        body = read_event_body(limits.max_body)
         strict = media_type(declared) == EVENT_MEDIA_TYPE
-        return parse_event(body, limits.max_depth, hops, require_version=strict)
+        with event_body(limits, context().large_bodies) as body:
+            return parse_event(body, limits.max_depth, hops, require_version=strict)
     if is_json_type(declared):
         require_utf8(declared)
-    body = read_event_body(limits.max_body)
-    return parse_binary(headers, declared, body, limits.max_depth, hops)
+    with event_body(limits, context().large_bodies) as body:
+        return parse_binary(headers, declared, body, limits.max_depth, hops)
 
 
 def _batch(app: App, hops: int) -> list[Event]:
     limits = app.settings.receive
     require_type((BATCH_MEDIA_TYPE,))
-    return parse_batch(read_event_body(limits.max_body), limits.max_depth, limits.max_batch, hops)
+    with event_body(limits, context().large_bodies) as body:
+        return parse_batch(body, limits.max_depth, limits.max_batch, hops)
 
 
 def _hops(app: App) -> int:
@@ -204,10 +210,18 @@ def _hops(app: App) -> int:
         raise ApiError(400, f"the header {HOPS_HEADER} must be a whole number, given once")
     hops, max_hops = int(value[:9]), app.settings.receive.max_hops
     if hops > max_hops:
-        raise ApiError(
-            508, f"{HOPS_HEADER} is more than {max_hops}: the event goes round and round", hops=hops
-        )
+        reason = f"{HOPS_HEADER} is more than {max_hops}: the event goes round and round"
+        members: dict[str, Any] = {"hops": hops, OWN_DELIVERY: _is_own_delivery()}
+        raise ApiError(508, reason, None, **members)
     return hops
+
+
+def _is_own_delivery() -> bool:
+    """Tell whether the request is a delivery of this service: only its target knows the id."""
+    try:
+        return is_under_way(UUID(cherrypy.request.headers.get(DELIVERY_HEADER, "")))
+    except ValueError:
+        return False
 
 
 def _is_plain(app: App, environ: Environ) -> bool:

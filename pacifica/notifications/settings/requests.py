@@ -106,7 +106,10 @@ class WebSettings:
 class ReceiveSettings:
     """`[receive]`: which events are accepted, and from whom."""
 
-    max_body: int = setting(COUNT, 64 * 2**20, "The largest body that /receive reads (bytes).")
+    # Metadata sends 2.8 MB for 10,000 files.
+    max_body: int = setting(
+        COUNT, 8 * 2**20, "The largest body that /receive takes, also once inflated (bytes)."
+    )
     max_hops: int = setting(
         COUNT,
         3,
@@ -132,6 +135,13 @@ class ReceiveSettings:
         "The addresses that may send events without a token. Empty: all of them where there is no "
         "token, and none where there is one.",
     )
+    #: A body of more bytes than that once inflated, or of more values, is large: a process
+    #: inflates and parses one of them at a time. So many threads wait for that, each for so many
+    #: seconds; others are sent away (503).
+    small_body: int = 2**18
+    small_values: int = 5000
+    parse_waiting: int = 4
+    parse_wait: float = 2
     #: The JSON of an event may be nested so deep.
     max_depth: int = 100
     #: One transaction stores so many events that arrive together, of so many bytes; a larger event

@@ -10,7 +10,14 @@ from functools import partial
 from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.delivery import delivery_request, outcome, postponed, unsendable
+from pacifica.notifications.delivery import (
+    delivery_request,
+    given_up,
+    outcome,
+    postponed,
+    unsendable,
+)
+from pacifica.notifications.errors import EventUnsendable
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery
 from pacifica.notifications.settings import Settings
@@ -79,6 +86,9 @@ class Deliverer:
                     delivery, events[delivery.event], utcnow(), self._settings
                 )
                 sent.append(self._send(delivery, request))
+            except EventUnsendable as error:
+                _LOG.warning("delivery %s is given up: %s", delivery.uuid, error)
+                self._recorder.put(given_up(delivery, str(error)))
             except (ValueError, RecursionError) as error:
                 self._recorder.put(unsendable(delivery, str(error), utcnow()))
             except (TransportBusy, TransportClosed) as error:

@@ -20,6 +20,7 @@ from pacifica.notifications.store.holding import (
     probe_arrived,
     probe_failed,
     probe_from,
+    probe_was_given_up,
     probe_was_ruled,
 )
 from pacifica.notifications.store.revisions import read_subscriptions
@@ -143,6 +144,18 @@ def record_outcomes(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.error is not None:
             _fail(outcome, outcome.error)
+        elif outcome.given_up and outcome.delivery.probe:
+            probe_was_given_up(outcome.delivery)
+
+
+@reading
+def is_under_way(uuid: UUID) -> bool:
+    """Tell whether a worker may be sending a delivery of this service now."""
+    return (
+        EventLogMatch.select(EventLogMatch.uuid)
+        .where(EventLogMatch.uuid == uuid, EventLogMatch.leased > utcnow())
+        .exists()
+    )
 
 
 def _fail(outcome: Outcome, error: str) -> None:
@@ -252,7 +265,9 @@ def _record_failures(outcomes: Sequence[Outcome], now: datetime) -> None:
         EventLogMatch.uuid.in_([each.delivery.uuid for each in outcomes]),
         EventLogMatch.leased == delivery.leased,
     )
+    ended: dict[str, Any] = {"state": State.FAILED} if outcome.given_up else {}
     EventLogMatch.update(
+        **ended,
         due=max(filter(None, (each.due for each in outcomes)), default=None),
         leased=None,
         attempts=delivery.attempts if outcome.tried else delivery.attempts - 1,

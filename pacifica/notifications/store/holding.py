@@ -161,8 +161,17 @@ def probe_was_ruled(probe: Delivery, *, allowed: bool) -> None:
     if row.disabled is None:
         row.release_at(utcnow())
     elif not allowed:
-        row.probe_at(utcnow(), max(row.probes - 1, 1))
+        _probe_next(row)
     row.save()
+
+
+@writing
+def probe_was_given_up(probe: Delivery) -> None:
+    """Probe a disabled subscription with its next delivery, as this one tells nothing of it."""
+    row = _probed_by(probe)
+    if row is not None:
+        _probe_next(row)
+        row.save()
 
 
 @writing
@@ -200,6 +209,10 @@ def expire(max_held: int, max_age: float) -> int:
             limit = min(held - max_held - start, _ROWS_PER_EXPIRY)
             expired += _expire(_oldest_held(subscription, limit))
     return expired
+
+
+def _probe_next(row: EventMatch) -> None:
+    row.probe_at(utcnow(), max(row.probes - 1, 1))
 
 
 def _release(subscription: UUID, limit: int, now: datetime) -> list[UUID]:

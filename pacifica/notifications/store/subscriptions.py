@@ -1,6 +1,8 @@
 """What owners do with their subscriptions in the database."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -30,11 +32,35 @@ def create(columns: dict[str, Any], max_per_user: int | None = None) -> dict[str
     return _create(columns, max_per_user, safe_revision)
 
 
+@dataclass(frozen=True)
+class Position:
+    """The place of a subscription among those of its user, oldest first."""
+
+    created: datetime
+    uuid: UUID
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some of a user's subscriptions, and the position of the last; None: no others follow."""
+
+    subscriptions: list[dict[str, Any]]
+    last: Position | None
+
+
 @reading
-def of_user(user: str) -> list[dict[str, Any]]:
-    """Return a user's subscriptions, oldest first."""
-    rows = EventMatch.select().where(*_owned_by(user)).order_by(EventMatch.created, EventMatch.uuid)
-    return [row.to_hash() for row in rows if row.user == user]
+def page_of_user(user: str, limit: int, after: Position | None = None) -> Page:
+    """Return up to `limit` of a user's subscriptions, oldest first, from a position on."""
+    query = EventMatch.select().where(*_owned_by(user))
+    if after is not None:
+        # MariaDB finds the first row by an index for this, and not for a comparison of pairs.
+        query = query.where(
+            EventMatch.created >= after.created,
+            (EventMatch.created > after.created) | (EventMatch.uuid > after.uuid),
+        )
+    rows = list(query.order_by(EventMatch.created, EventMatch.uuid).limit(limit + 1))
+    last = Position(rows[limit - 1].created, rows[limit - 1].uuid) if len(rows) > limit else None
+    return Page([row.to_hash() for row in rows[:limit] if row.user == user], last)
 
 
 @reading
@@ -180,7 +206,7 @@ def _has(user: str, count: int) -> bool:
     """Tell whether a user has so many subscriptions or more; reads only as much of their index."""
     # MariaDB would rather merge two other indexes, which takes several times as long.
     mysql = isinstance(DB.bound(), peewee.MySQLDatabase)
-    index = "FORCE INDEX (eventmatch_user_deleted)" if mysql else ""
+    index = "FORCE INDEX (eventmatch_user_deleted_created_uuid)" if mysql else ""
     is_users = f"{DB.param} = {DB.quote[0]}user{DB.quote[1]}"
     sql = f"SELECT 1 FROM eventmatch {index} WHERE {is_users} AND deleted IS NULL"  # noqa: S608 no value
     return bool(DB.execute_sql(f"{sql} LIMIT 1 OFFSET {count - 1}", (user,)).fetchall())

@@ -10,7 +10,7 @@ from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from standardwebhooks import Webhook
 
 from pacifica.notifications.store import subscriptions
-from tests.integration.stages.flow import EVENT, Flow, answering, enable, match_of, row
+from tests.integration.stages.flow import EVENT, Flow, answering, match_of, row
 from tests.support.servers import AnswerTriple, Received
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -91,23 +91,23 @@ def test_policy_gets_the_0_1_form_whatever_the_target_wants(flow: Flow) -> None:
     assert (document["eventType"], document["data"]) == (EVENT_1_0["type"], EVENT_1_0["data"])
 
 
-def test_subscription_is_disabled_when_the_events_version_has_no_such_extension(
+def test_delivery_alone_is_given_up_when_the_events_version_has_no_such_extension(
     flow: Flow,
 ) -> None:
     subscription = flow.subscribe(extensions={"Color": "red"})
+    before = row(subscription)
     event = flow.receive(EVENT_1_0)
     flow.run()
     assert flow.target.requests == []
-    assert row(subscription).error == (
+    match = match_of(event)
+    assert (match.state, match.target_body) == (
+        "failed",
         "cannot be delivered: its extension Color must be lower-case letters and digits "
-        "(CloudEvents 1.0)"
+        "(CloudEvents 1.0)",
     )
-    assert match_of(event).state == "held"
-    changed = {"extensions": {"color": "green"}}
-    subscriptions.update("alice", subscription, lambda _stored: changed)
-    enable(subscription)
-    flow.go_on(event)
-    assert match_of(event).state == "delivered"
+    after = row(subscription)
+    assert (after.disabled, after.error, after.revision) == (None, None, before.revision)
+    assert json.loads(sent(flow, EVENT).body)["extensions"]["Color"] == "red"
 
 
 def test_delivery_under_way_has_the_new_format(flow: Flow) -> None:

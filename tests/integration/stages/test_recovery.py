@@ -151,7 +151,7 @@ def test_probes_end_when_their_horizon_is_reached(make_flow: Callable[..., Flow]
     assert match_of(event).state == "delivered"
 
 
-@pytest.mark.parametrize("status", [404, 308, 508])
+@pytest.mark.parametrize("status", [404, 308])
 def test_probes_end_when_the_target_refuses_for_good(flow: Flow, status: int) -> None:
     flow.target.answer = answering(503)
     subscription = flow.subscribe()
@@ -165,7 +165,7 @@ def test_probes_end_when_the_target_refuses_for_good(flow: Flow, status: int) ->
     assert match_of(event).state == "held"
 
 
-@pytest.mark.parametrize("status", [404, 308, 508])
+@pytest.mark.parametrize("status", [404, 308])
 def test_nothing_is_probed_when_the_target_refused_for_good_at_first(
     flow: Flow, status: int
 ) -> None:
@@ -174,6 +174,44 @@ def test_nothing_is_probed_when_the_target_refused_for_good_at_first(
     flow.send()
     assert row(subscription).disabled is not None
     assert row(subscription).held_due is None
+
+
+def test_delivery_alone_is_given_up_when_its_target_says_that_it_came_through_too_many_services(
+    flow: Flow,
+) -> None:
+    flow.target.answer = answering(508, b'{"own_delivery": false}')
+    subscription = flow.subscribe()
+    events = [flow.send() for _ in range(3)]
+    assert [match_of(each).state for each in events] == ["failed"] * 3
+    assert {match_of(each).target_status for each in events} == {"508"}
+    assert (row(subscription).disabled, row(subscription).error) == (None, None)
+    flow.target.answer = answering(200)
+    assert match_of(flow.send()).state == "delivered"
+
+
+def test_subscription_is_disabled_when_its_target_says_that_its_own_delivery_came_back(
+    flow: Flow,
+) -> None:
+    flow.target.answer = answering(508, b'{"own_delivery": true}')
+    subscription = flow.subscribe()
+    event = flow.send()
+    assert row(subscription).disabled is not None
+    assert row(subscription).held_due is None
+    assert match_of(event).state == "held"
+
+
+def test_next_one_is_probed_when_the_probe_came_through_too_many_services(flow: Flow) -> None:
+    flow.target.answer = answering(503)
+    subscription = flow.subscribe()
+    first, second = flow.send(), flow.send()
+    flow.target.answer = answering(508)
+    probe(flow, first)
+    assert (match_of(first).state, match_of(second).state) == ("failed", "held")
+    assert row(subscription).disabled is not None
+    flow.target.answer = answering(200)
+    probe(flow, second)
+    assert match_of(second).state == "delivered"
+    assert row(subscription).disabled is None
 
 
 def test_next_one_is_probed_at_once_when_policy_denies_the_probe(flow: Flow) -> None:

@@ -104,7 +104,7 @@ def test_creating_is_refused_when_a_user_has_as_many_as_allowed(
     with pytest.raises(TooManySubscriptions, match="3"):
         create("alice", 3)
     assert current_revision() == before
-    assert len(subscriptions.of_user("alice")) == 3
+    assert len(subscriptions.page_of_user("alice", 100).subscriptions) == 3
     create("bob", 3)
     assert subscriptions.delete("alice", mine[0])
     create("alice", 3)
@@ -126,4 +126,4 @@ def test_no_more_are_created_than_allowed_when_many_come_at_once(
 
     with ThreadPoolExecutor(6) as threads:
         assert sum(threads.map(created, range(24))) == 5
-    assert len(subscriptions.of_user("alice")) == 5
+    assert len(subscriptions.page_of_user("alice", 100).subscriptions) == 5

@@ -86,7 +86,7 @@ def test_auth_is_encrypted_where_it_is_stored_and_plain_where_it_is_read(databas
     found = read_subscriptions([uuid])[uuid].value
     assert found is not None
     assert found.auth == AUTH
-    assert subscriptions.of_user("alice")[0]["auth"] == AUTH
+    assert subscriptions.page_of_user("alice", 100).subscriptions[0]["auth"] == AUTH
 
 
 def test_auth_stays_plain_when_there_is_none(database: str) -> None:
@@ -131,7 +131,7 @@ def test_nothing_is_read_sent_or_disabled_when_the_key_is_not_configured(
     for keys in ((), (NEW,)):
         configure(*keys)
         for call in (
-            lambda: subscriptions.of_user("alice"),
+            lambda: subscriptions.page_of_user("alice", 100).subscriptions,
             lambda: subscriptions.update("alice", uuid, lambda _stored: {"name": "changed"}),
             lambda: deliveries.claim_allowed(sent, LEASE, 10),
             require_safe,

@@ -1,6 +1,7 @@
 """Subscriptions on every engine: their revisions, and whose they are."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -79,11 +80,34 @@ def test_revision_stays_when_a_change_fails() -> None:
 @pytest.mark.parametrize("other", ["Alice", "ALICE", "álice", "alice ", "alic"])
 def test_users_with_names_that_look_alike_do_not_see_each_other(other: str) -> None:
     mine, theirs = subscribe("alice"), subscribe(other)
-    assert [each["uuid"] for each in subscriptions.of_user("alice")] == [str(mine)]
-    assert [each["uuid"] for each in subscriptions.of_user(other)] == [str(theirs)]
+    assert [each["uuid"] for each in subscriptions.page_of_user("alice", 100).subscriptions] == [
+        str(mine)
+    ]
+    assert [each["uuid"] for each in subscriptions.page_of_user(other, 100).subscriptions] == [
+        str(theirs)
+    ]
     assert subscriptions.one_of_user(other, mine) is None
     assert subscriptions.update(other, mine, lambda _stored: {"name": "taken"}) is None
     assert not subscriptions.delete(other, mine)
     stored = subscriptions.one_of_user("alice", mine)
     assert stored is not None
     assert stored["name"] == "n"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
+def test_pages_together_have_each_subscription_once_oldest_first(limit: int) -> None:
+    moments = [utcnow() - timedelta(days=days) for days in (3, 1, 1, 1, 2, 1, 4)]
+    uuids = [subscribe("alice") for _ in moments]
+    for uuid, moment in zip(uuids, moments, strict=True):
+        EventMatch.update(created=moment).where(EventMatch.uuid == uuid).execute()
+    subscribe("bob")
+    assert subscriptions.delete("alice", subscribe("alice"))
+    found, last, pages = [], None, 0
+    while pages == 0 or last is not None:
+        page = subscriptions.page_of_user("alice", limit, last)
+        assert len(page.subscriptions) == min(limit, len(uuids) - len(found))
+        found += page.subscriptions
+        last, pages = page.last, pages + 1
+    assert sorted(each["uuid"] for each in found) == sorted(map(str, uuids))
+    assert [each["created"] for each in found] == sorted(each["created"] for each in found)
+    assert pages == -(-len(uuids) // limit)

@@ -197,7 +197,7 @@ def test_outcome_of_a_probe_is_final_and_leaves_the_schedule(status: int) -> Non
     assert result.probe_due is not None
 
 
-@pytest.mark.parametrize("status", [404, 410, 302, 508])
+@pytest.mark.parametrize("status", [404, 410, 302])
 def test_outcome_does_not_recover_when_the_target_refuses_for_good(status: int) -> None:
     result = ruled(answer(status))
     assert (result.error is not None, result.probe_due) == (True, None)
@@ -257,3 +257,33 @@ def test_outcome_does_not_count_as_an_attempt_when_the_delivery_is_postponed() -
 
 def http_date(moment: datetime) -> str:
     return format_datetime(moment.replace(tzinfo=UTC), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"no json",
+        b'{"own_delivery": false}',
+        b'{"own_delivery": "yes"}',
+        b"[" * 9999,
+    ],
+)
+@pytest.mark.parametrize("probe", [False, True])
+def test_outcome_gives_up_the_delivery_alone_when_the_event_came_through_too_many_services(
+    body: bytes, probe: bool
+) -> None:
+    result = outcome(replace(delivery(), probe=probe), answer(508, body), NOW, SETTINGS)
+    assert (result.given_up, result.delivered, result.error, result.due) == (
+        True,
+        False,
+        None,
+        None,
+    )
+
+
+def test_outcome_disables_when_a_service_says_that_its_own_delivery_came_back() -> None:
+    result = ruled(answer(508, b'{"own_delivery": true}'))
+    assert (result.given_up, result.error is not None, result.probe_due) == (False, True, None)

@@ -17,6 +17,7 @@ from pacifica.notifications.delivery import (
     authorization,
     delivery_request,
 )
+from pacifica.notifications.errors import EventUnsendable
 from pacifica.notifications.events import HOPS_HEADER, Event, parse_event
 from pacifica.notifications.flow import Delivery
 from pacifica.notifications.settings import Settings
@@ -80,7 +81,7 @@ def test_request_has_the_format_that_the_subscription_asks_for(
 
 def test_request_is_refused_when_the_events_version_does_not_allow_an_extension() -> None:
     event = parse_event(b'{"specversion": "1.0", "type": "t", "source": "s", "id": "i"}', 10)
-    with pytest.raises(ValueError, match="its extension Color must be lower-case"):
+    with pytest.raises(EventUnsendable, match="its extension Color must be lower-case"):
         delivery_request(delivery(extensions={"Color": "red"}), event, NOW, SETTINGS)
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pacifica.notifications.errors import EventUnsendable
 from pacifica.notifications.events.attributes import VERSIONS, attribute_problems
 from pacifica.notifications.events.conversion import convert, with_extensions
 from pacifica.notifications.events.structured import structured_event
@@ -339,12 +340,12 @@ def test_extensions_of_a_subscription_are_attributes_when_the_version_is_later(
 def test_extension_of_a_subscription_is_refused_when_it_would_be_an_attribute_or_data(
     version: str, name: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"its extension {name} .*CloudEvents {version}"):
+    with pytest.raises(EventUnsendable, match=f"its extension {name} .*CloudEvents {version}"):
         with_extensions(EVENTS[version], version, {"fine": 1, name: "x"})
 
 
 def test_extension_of_a_subscription_is_refused_when_1_0_does_not_allow_its_type() -> None:
-    with pytest.raises(ValueError, match="its extension x must be a string"):
+    with pytest.raises(EventUnsendable, match="its extension x must be a string"):
         with_extensions(EVENT_1_0, "1.0", {"x": {"deep": 1}})
 
 

@@ -1,4 +1,4 @@
-"""How many requests a user may send: a bucket that fills up at a steady rate."""
+"""How many requests a user may send, and how many threads wait for a lock."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacifica.notifications.rest.limits import RateLimiter
+from pacifica.notifications.rest.errors import ApiError
+from pacifica.notifications.rest.limits import BoundedLock, RateLimiter
 from tests.support.clocks import Clock
+from tests.support.servers import eventually
 
 
 @pytest.fixture
@@ -99,3 +101,39 @@ def test_who_waits_as_told_is_let_through(
     rates.retry_after(user)
     clock.now += rates.retry_after(user) * (1 + 1e-9)
     assert rates.retry_after(user) == 0
+
+
+def test_lock_sends_threads_away_when_enough_wait_and_when_they_waited_long_enough() -> None:
+    lock = BoundedLock(max_waiting=2, max_wait=0.5)
+
+    def refusal() -> str | None:
+        try:
+            with lock.held():
+                return None
+        except ApiError as error:
+            return error.headers["Retry-After"]
+
+    with ThreadPoolExecutor(2) as threads:
+        with lock.held():
+            waiting = [threads.submit(refusal) for _ in range(2)]
+            eventually(lambda: refusal() is not None)
+            assert not any(each.done() for each in waiting)
+            assert [each.result() for each in waiting] == ["2", "2"]
+        assert refusal() is None
+
+
+def test_lock_is_passed_on_when_its_holder_ends_or_fails() -> None:
+    lock = BoundedLock(max_waiting=8, max_wait=10)
+    held: list[int] = []
+
+    def hold(number: int) -> None:
+        with lock.held():
+            held.append(number)
+            assert len(held) == 1
+            held.clear()
+            raise LookupError
+
+    with ThreadPoolExecutor(8) as threads:
+        for each in [threads.submit(hold, number) for number in range(8)]:
+            with pytest.raises(LookupError):
+                each.result()

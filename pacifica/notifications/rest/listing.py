@@ -1,0 +1,91 @@
+"""The list of a caller's subscriptions: all of them in one answer, or in pages.
+
+However many there are, a few hundred are in memory at a time.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+import cherrypy
+
+from pacifica.notifications.errors import InvalidInput
+from pacifica.notifications.rest.context import context
+from pacifica.notifications.rest.errors import encode_text
+from pacifica.notifications.store.subscriptions import Page, Position, page_of_user
+from pacifica.notifications.subscriptions import masked
+
+#: The query parameters by which a page is asked for.
+PARAMETERS = ("limit", "cursor")
+_MAX_LIMIT = 200
+# So many subscriptions are read at a time where all are asked for.
+_PORTION = 200
+# The time in microseconds and the id of the last subscription of a page.
+_CURSOR = re.compile("[0-9]{1,16}-[0-9a-f]{32}")
+_EPOCH = datetime(1970, 1, 1)
+
+
+def complete(user: str) -> bytes | Iterator[bytes]:
+    """Return a JSON array of all subscriptions of a user; a long one is made as it is sent."""
+    first = page_of_user(user, _PORTION)
+    if first.last is None:
+        return _array(first)
+    cherrypy.response.stream = True
+    return _portions(user, first)
+
+
+def page(user: str, parameters: Mapping[str, Any]) -> bytes:
+    """Return a JSON array of some subscriptions of a user, and link to the next ones.
+
+    Raises InvalidInput for a limit or a cursor that cannot be used.
+    """
+    limit = _limit(parameters.get("limit", str(_MAX_LIMIT)))
+    after = _position(parameters["cursor"]) if "cursor" in parameters else None
+    found = page_of_user(user, limit, after)
+    if found.last is not None:
+        query = urlencode({"limit": limit, "cursor": _cursor(found.last)})
+        cherrypy.response.headers["Link"] = f'</eventmatch?{query}>; rel="next"'
+    return _array(found)
+
+
+def shown(subscription: dict[str, Any]) -> dict[str, Any]:
+    """Return a subscription as its owner is shown it."""
+    return masked(subscription) if context().settings.security.mask_auth else subscription
+
+
+def _portions(user: str, found: Page) -> Iterator[bytes]:
+    opening = b"["
+    while True:
+        if found.subscriptions:
+            yield opening + _array(found)[1:-1]
+            opening = b", "
+        if found.last is None:
+            break
+        found = page_of_user(user, _PORTION, found.last)
+    yield b"]" if opening == b", " else b"[]"
+
+
+def _array(found: Page) -> bytes:
+    return encode_text([shown(each) for each in found.subscriptions])
+
+
+def _limit(text: Any) -> int:
+    if isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < 9:
+        limit = int(text)
+        if 1 <= limit <= _MAX_LIMIT:
+            return limit
+    raise InvalidInput(("limit", f"must be a whole number from 1 to {_MAX_LIMIT}, given once"))
+
+
+def _cursor(last: Position) -> str:
+    return f"{(last.created - _EPOCH) // timedelta(microseconds=1)}-{last.uuid.hex}"
+
+
+def _position(cursor: Any) -> Position:
+    if not (isinstance(cursor, str) and _CURSOR.fullmatch(cursor)):
+        raise InvalidInput(("cursor", "must be one of those that this service gives, given once"))
+    microseconds, _, uuid = cursor.partition("-")
+    return Position(_EPOCH + timedelta(microseconds=int(microseconds)), UUID(uuid))
