@@ -23,7 +23,7 @@ PROJECT = "pacifica-notifications"
 IGNORED = Path(__file__).parent.parent / ".ci" / "ignored-vulnerabilities.txt"
 _OF_TOOLS = frozenset({"docs", "test"})
 #: How long the audit may take, and one of its requests (seconds).
-_PATIENCE = 60
+_TIMEOUT = 60
 _ANSWERS_WITHIN = 10
 
 
@@ -95,10 +95,10 @@ def audit(versions: Mapping[str, str], reasons: Mapping[str, str]) -> Audit:
         ]
         try:
             ended = subprocess.run(
-                command, capture_output=True, text=True, timeout=_PATIENCE, check=False
+                command, capture_output=True, text=True, timeout=_TIMEOUT, check=False
             )
         except subprocess.TimeoutExpired:
-            return Audit(True, (f"skipped: no answer within {_PATIENCE} s",))
+            return Audit(True, (f"skipped: no answer within {_TIMEOUT} s",))
     try:
         report = json.loads(ended.stdout)
     except ValueError:

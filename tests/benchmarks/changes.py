@@ -25,7 +25,7 @@ _COLUMNS = {
 }
 _USER = "user0"
 _ALWAYS = "/0"
-_PATIENCE = 10.0
+_TIMEOUT = 10.0
 _WARM_UP = 10
 _PROCESSES = 2
 
@@ -91,9 +91,9 @@ def reached(site: Site, path: str) -> float | None:
     post(site.service.port, EVENT, 1)
     arrived: dict[str, float] = {}
     count = 0
-    while path not in arrived and time.time() - began < _PATIENCE:
+    while path not in arrived and time.time() - began < _TIMEOUT:
         count += 1
-        arrived = {each: moment for moment, each in target.wait_for(count, _PATIENCE, start)}
+        arrived = {each: moment for moment, each in target.wait_for(count, _TIMEOUT, start)}
     time.sleep(random.uniform(0.05, 0.15))  # noqa: S311 so that no poll is met in step
     return 1000 * (arrived[path] - began) if path in arrived else None
 

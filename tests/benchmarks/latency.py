@@ -24,7 +24,7 @@ from tests.benchmarks.services import (
 )
 
 _COLUMNS = {"median": "p50 ms", "p99": "p99 ms", "most": "longest ms", "lost": "not in 10 s"}
-_PATIENCE = 10.0
+_TIMEOUT = 10.0
 _WARM_UP = 10
 
 
@@ -71,7 +71,7 @@ def spaced(site: Site, count: int, pause: float) -> dict[str, float]:
         start = target.size()
         began = time.time()
         post(site.service.port, EVENT, 1)
-        arrived = target.wait_for(1, _PATIENCE, start)
+        arrived = target.wait_for(1, _TIMEOUT, start)
         if not arrived:
             lost += 1
         elif number >= _WARM_UP:

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests.support.deployments import Service
-from tests.support.processes import BIN, PATIENCE, Program, descendants, is_alive
+from tests.support.processes import BIN, TIMEOUT, Program, descendants, is_alive
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 #: Names of processes beside the worker whose work is part of a delivery.
@@ -61,7 +61,7 @@ def logged_worker(
     options += ["--loglevel", "INFO", "--logfile", str(log)]
     options += ["--without-mingle", "--without-gossip"]
     with Program([*command, *options], environment, folder) as program:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not (log.exists() and " ready." in log.read_text(errors="replace")):
             if time.monotonic() > deadline or not is_alive(program.pid):
                 raise SystemExit(f"a worker does not start:\n{program.output[-2000:]}")
@@ -71,7 +71,7 @@ def logged_worker(
 
 def await_answer(program: Program, port: int) -> None:
     """Wait until a program answers on its port."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline and is_alive(program.pid):
         try:
             with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:

@@ -32,7 +32,7 @@ from tests.support.processes import Program
 _ROOT = Path(__file__).parents[2]
 _COLUMNS = {"a_second": "requests/s", "median": "p50 ms", "p99": "p99 ms"}
 _MOST_REQUESTS = 50_000
-_PATIENCE = 30.0
+_TIMEOUT = 30.0
 _BEST = "uWSGI 2x8, PostgreSQL + Redis"
 _OLD = f"{OLD}, own server, the same *"
 _DURABILITY = ("fsync", "synchronous_commit")
@@ -90,9 +90,9 @@ def answered(
         command = [sys.executable, "-m", "tests.benchmarks.receive"]
         command += ["--client", str(site.service.port)]
         command += ["--seconds", str(args.seconds), "--rate", str(args.rate)]
-        patience = 10 * args.seconds + _PATIENCE
+        timeout = 10 * args.seconds + _TIMEOUT
         result = subprocess.run(
-            command, cwd=_ROOT, check=True, capture_output=True, timeout=patience
+            command, cwd=_ROOT, check=True, capture_output=True, timeout=timeout
         )
         return {**json.loads(result.stdout), "stored": stored(site) - before}
 

@@ -21,14 +21,14 @@ from tests.support.uwsgi import uwsgi_server
 
 CLIENTS = 200
 #: Seconds that a client waits for an answer before it gives up.
-PATIENCE = 30
+TIMEOUT = 30
 
 
 class Client:
     """A user with a subscription of their own, on one connection that is kept or one each time."""
 
     def __init__(self, port: int, number: int, *, keeps: bool) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
         self._keeps = keeps
         self.name = f"client_{number}"
 
@@ -110,7 +110,7 @@ def test_everybody_is_answered_right_when_200_clients_work_at_once(busy: Busy) -
 
     def visit(number: int) -> None:
         with closing(Client(busy.service.port, number, keeps=number % 2 == 0)) as client:
-            together.wait(PATIENCE)
+            together.wait(TIMEOUT)
             client.work(busy.target.url)
 
     with ThreadPoolExecutor(CLIENTS) as clients:

@@ -56,7 +56,7 @@ def variables(pacifica: Pacifica) -> dict[str, str]:
 def test_text_that_arrives_comes_back_in_upper_case_as_a_transaction_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port, door = free_port(), free_port()
+    port, endpoint_port = free_port(), free_port()
     with (
         RecordingServer() as watcher,
         running(tmp_path, f"http://127.0.0.1:{port}/receive") as pacifica,
@@ -73,7 +73,7 @@ def test_text_that_arrives_comes_back_in_upper_case_as_a_transaction_of_its_own(
             assert zipping.wait() == 0, zipping.output
         command = [
             *(COMMAND, "consumer.zip", "--producer", f"http://127.0.0.1:{port}", "--user", NAME),
-            *("--port", str(door), "--cart", pacifica.cart, "--ingest", pacifica.ingest),
+            *("--port", str(endpoint_port), "--cart", pacifica.cart, "--ingest", pacifica.ingest),
             *("--policy", pacifica.policy),
         ]
         with Program(command, {}, tmp_path) as consumer:

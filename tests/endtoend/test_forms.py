@@ -72,8 +72,8 @@ def test_event_of_1_0_arrives_in_both_modes_when_it_came_in_either(
     with RecordingServer() as target:
         for mode in MODES:
             uuid = service.subscribe(f"{target.url}/{mode}", auth=auth)
-            wish = json.dumps({"mode": mode}).encode()
-            assert service.call("PUT", f"/eventmatch/{uuid}/delivery", wish)[0] == 200
+            wanted = json.dumps({"mode": mode}).encode()
+            assert service.call("PUT", f"/eventmatch/{uuid}/delivery", wanted)[0] == 200
         event = receive(service, came)
         received = target.wait_for(2, timeout=20)
         eventually(lambda: service.command("eventget", event).count(": delivered") == 2, 10)

@@ -176,7 +176,7 @@ def subscriptions(draw: st.DrawFn) -> Any:
     return whole
 
 
-WISHES = VALUES | _changed(
+FORMATS = VALUES | _changed(
     [{}, {"specversion": None}, {"specversion": "1.0", "mode": "binary"}],
     ["specversion", "mode", "uuid"],
 )

@@ -178,7 +178,7 @@ TARGETS: tuple[Target, ...] = (
     Target("batch", inputs.BATCH_BODIES, _batch),
     Target("new subscription", inputs.subscriptions(), _new),
     Target("changes", inputs.subscriptions(), _changes),
-    Target("delivery", inputs.WISHES, _delivery_format),
+    Target("delivery", inputs.FORMATS, _delivery_format),
     Target("jsonpath text", st.tuples(inputs.JSONPATHS, values), _jsonpath),
     Target("jsonpath grammar", st.tuples(jsonpaths, values), _jsonpath),
     Target("archive", inputs.ARCHIVES, only_extracted),

@@ -12,7 +12,7 @@ def test_target_does_not_crash_whatever_it_is_fed(target: Target) -> None:
     report = feed(target)
     assert report.crashes == []
     assert report.inputs >= 300
-    # What is all refused at the door tries nothing behind it.
+    # Inputs that validation refuses test nothing else.
     assert report.taken >= 10
 
 

@@ -22,7 +22,7 @@ def subscription(service: Service, user: str) -> dict[str, Any]:
     return service.create(user)
 
 
-def test_get_answers_each_events_own_version_when_nothing_was_wished(
+def test_get_answers_each_events_own_version_when_no_format_was_chosen(
     service: Service, user: str, subscription: dict[str, Any]
 ) -> None:
     response = service.call("GET", path_of(subscription), user)
@@ -42,17 +42,17 @@ def test_head_answers_as_get_without_body(
 
 @pytest.mark.parametrize("specversion", [None, "0.1", "0.3", "1.0"])
 @pytest.mark.parametrize("mode", ["structured", "binary"])
-def test_put_answers_and_keeps_the_wish(
+def test_put_answers_and_keeps_the_format(
     service: Service,
     user: str,
     subscription: dict[str, Any],
     specversion: str | None,
     mode: str,
 ) -> None:
-    wish = {"specversion": specversion, "mode": mode}
-    response = service.call("PUT", path_of(subscription), user, wish)
-    assert (response.status_code, response.json()) == (200, wish)
-    assert service.call("GET", path_of(subscription), user).json() == wish
+    wanted = {"specversion": specversion, "mode": mode}
+    response = service.call("PUT", path_of(subscription), user, wanted)
+    assert (response.status_code, response.json()) == (200, wanted)
+    assert service.call("GET", path_of(subscription), user).json() == wanted
 
 
 def test_put_keeps_what_its_body_does_not_name(
@@ -76,14 +76,14 @@ def test_put_touches_the_subscription_and_changes_nothing_else_of_it(
     assert {**after, "updated": subscription["updated"]} == subscription
 
 
-def test_wish_stays_when_the_subscription_is_changed(
+def test_format_stays_when_the_subscription_is_changed(
     service: Service, user: str, subscription: dict[str, Any]
 ) -> None:
     service.call("PUT", path_of(subscription), user, {"specversion": "1.0", "mode": "binary"})
     path = f"/eventmatch/{subscription['uuid']}"
     assert service.call("PUT", path, user, {"name": "other"}).status_code == 200
-    wish = service.call("GET", path_of(subscription), user).json()
-    assert wish == {"specversion": "1.0", "mode": "binary"}
+    wanted = service.call("GET", path_of(subscription), user).json()
+    assert wanted == {"specversion": "1.0", "mode": "binary"}
 
 
 @pytest.mark.parametrize(
@@ -120,11 +120,11 @@ def test_put_is_400_when_the_version_does_not_allow_the_subscriptions_extensions
     assert fields == ["extensions.Color", "extensions.id"]
     assert service.call("GET", path_of(subscription), user).json() == DEFAULT
     for other in ("0.1", None):
-        wish = {"specversion": other}
-        assert service.call("PUT", path_of(subscription), user, wish).status_code == 200
+        wanted = {"specversion": other}
+        assert service.call("PUT", path_of(subscription), user, wanted).status_code == 200
 
 
-def test_extensions_are_400_when_the_version_that_is_wished_does_not_allow_them(
+def test_extensions_are_400_when_the_version_that_is_chosen_does_not_allow_them(
     service: Service, user: str, subscription: dict[str, Any]
 ) -> None:
     service.call("PUT", path_of(subscription), user, {"specversion": "1.0"})

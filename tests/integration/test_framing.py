@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.integration.webservice import PATIENCE, Service, assert_error, exchange, raw_get
+from tests.integration.webservice import TIMEOUT, Service, assert_error, exchange, raw_get
 
 POST = b"POST /receive HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 #: What would be answered too where the server took it for a request of its own.
@@ -17,7 +17,7 @@ SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 
 def answers(port: int, sent: bytes) -> bytes:
     """Send bytes and return all that comes back until the server hangs up."""
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as connection:
         connection.sendall(sent)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
@@ -272,7 +272,7 @@ def test_server_never_fails_whatever_bytes_come(
 ) -> None:
     for place, piece in pieces:
         sent = sent[:place] + piece + sent[place:]
-    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=TIMEOUT) as connection:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))

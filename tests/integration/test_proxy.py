@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.webservice import (
-    PATIENCE,
     SUBSCRIPTION,
+    TIMEOUT,
     Raw,
     assert_error,
     raw_get,
@@ -84,7 +84,7 @@ def secretive(port_of: Callable[..., int]) -> int:
 
 def exchange(port: int, request: bytes) -> Raw:
     """Send bytes and read one answer: uWSGI keeps the connection for seconds after it."""
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as connection:
         connection.sendall(request)
         method = request.partition(b" ")[0].decode()
         with closing(http.client.HTTPResponse(connection, method=method)) as response:

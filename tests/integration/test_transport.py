@@ -31,12 +31,12 @@ from tests.support.servers import RawServer, Received, RecordingServer
 
 SILENT = Limits(read_timeout=0.3)
 SHORT = Limits(connect_timeout=0.3, total_timeout=0.4, response_bytes=1000)
-PATIENCE = 5.0
+TIMEOUT = 5.0
 
 
 @pytest.fixture
 def transport() -> Iterator[Transport]:
-    with Transport(Limits(connect_timeout=2.0, total_timeout=PATIENCE)) as transport:
+    with Transport(Limits(connect_timeout=2.0, total_timeout=TIMEOUT)) as transport:
         yield transport
 
 
@@ -57,7 +57,7 @@ def post(url: str, body: bytes = b"{}", *headers: tuple[str, str]) -> Request:
 
 
 def outcome(transport: Transport, request: Request) -> SendResult:
-    return transport.submit(request).result(PATIENCE)
+    return transport.submit(request).result(TIMEOUT)
 
 
 def answer(transport: Transport, request: Request) -> Response:
@@ -75,7 +75,7 @@ def no_answer(transport: Transport, request: Request) -> SendFailure:
 def warm_up(transport: Transport, target: RecordingServer) -> None:
     """Have a server answer until it may have as many in flight as the limits allow."""
     futures = [transport.submit(post(target.url)) for _ in range(20)]
-    assert all(isinstance(future.result(PATIENCE), Response) for future in futures)
+    assert all(isinstance(future.result(TIMEOUT), Response) for future in futures)
 
 
 # What is sent
@@ -99,7 +99,7 @@ def test_submit_gives_status_and_body_of_the_answer(
     result = answer(transport, post(target.url))
     assert (result.status, result.body, result.truncated) == (418, b"\0teapot\xff", False)
     assert result.retry_after is None
-    assert 0 < result.seconds < PATIENCE
+    assert 0 < result.seconds < TIMEOUT
 
 
 def test_submit_adds_no_content_type_or_user_agent_of_its_own(
@@ -223,7 +223,7 @@ def test_answer_has_no_retry_after_when_only_an_interim_answer_had_it(transport:
         servers.read_request(connection)
         connection.sendall(b"HTTP/1.1 103 Early Hints\r\nRetry-After: 9\r\n\r\n")
         connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
-        over.wait(PATIENCE)
+        over.wait(TIMEOUT)
 
     with RawServer(interim) as server:
         result = answer(transport, post(server.url))
@@ -308,7 +308,7 @@ def test_read_timeout_spares_a_request_that_goes_on_being_taken() -> None:
 
 def test_read_timeout_does_not_end_what_waits_for_its_connection() -> None:
     limits = replace(SILENT, connect_timeout=0.7)
-    silent = RawServer(lambda _, over: bool(over.wait(PATIENCE)))
+    silent = RawServer(lambda _, over: bool(over.wait(TIMEOUT)))
     with silent as server, Transport(limits) as transport:
         result = no_answer(transport, post(server.url.replace("http:", "https:")))
     assert result.reason == "no connection within 0.7 s"
@@ -318,14 +318,14 @@ def test_request_takes_no_longer_than_its_own_timeout(transport: Transport) -> N
     with RawServer(servers.hanging) as server:
         result = no_answer(transport, replace(post(server.url), timeout=0.2))
         assert (result.reason, result.seconds < 1) == ("no answer within 0.2 s", True)
-        longer = replace(post(server.url), timeout=PATIENCE)
+        longer = replace(post(server.url), timeout=TIMEOUT)
         with Transport(SHORT) as short:
             assert no_answer(short, longer).reason == "no answer within 0.4 s"
 
 
 def test_submit_gives_no_connection_within_the_connect_timeout_when_tls_hangs() -> None:
-    limits = Limits(connect_timeout=0.3, total_timeout=PATIENCE)
-    silent = RawServer(lambda _, over: bool(over.wait(PATIENCE)))
+    limits = Limits(connect_timeout=0.3, total_timeout=TIMEOUT)
+    silent = RawServer(lambda _, over: bool(over.wait(TIMEOUT)))
     with silent as server, Transport(limits) as transport:
         result = no_answer(transport, post(server.url.replace("http:", "https:")))
     assert result.reason == "no connection within 0.3 s"
@@ -442,7 +442,7 @@ def test_submit_connects_afresh_when_the_server_closed_the_kept_connection(
     with RawServer(once) as server:
         for _ in range(3):
             assert answer(transport, post(server.url)).body == b"ok"
-            assert closed.acquire(timeout=PATIENCE)
+            assert closed.acquire(timeout=TIMEOUT)
         assert server.connections == 3
 
 
@@ -450,7 +450,7 @@ def test_submit_answers_all_when_hundreds_are_in_flight_at_once(target: Recordin
     together = threading.Barrier(200)
 
     def meet(_: Received) -> tuple[int, dict[str, str], bytes]:
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT)
         return 200, {}, b""
 
     limits = Limits(connections_per_host=200, connections=400)
@@ -458,7 +458,7 @@ def test_submit_answers_all_when_hundreds_are_in_flight_at_once(target: Recordin
         warm_up(transport, target)
         target.answer = meet
         futures = [transport.submit(post(target.url, b"%d" % n)) for n in range(600)]
-        outcomes = [future.result(PATIENCE) for future in futures]
+        outcomes = [future.result(TIMEOUT) for future in futures]
     assert {result.status for result in outcomes if isinstance(result, Response)} == {200}
     received = target.requests[-600:]
     assert sorted(int(request.body) for request in received) == list(range(600))
@@ -480,7 +480,7 @@ class Gauge:
             self.most = max(self.most, self._running)
             if self._running == self._full:
                 self._reached.set()
-        self._reached.wait(PATIENCE)
+        self._reached.wait(TIMEOUT)
         time.sleep(0.02)  # for one too many to arrive
         with self._lock:
             self._running -= 1
@@ -494,7 +494,7 @@ def test_submit_has_as_many_in_flight_to_a_host_as_the_limits_allow_and_no_more(
         warm_up(transport, target)
         target.answer = gauge = Gauge(3)
         futures = [transport.submit(post(target.url)) for _ in range(20)]
-        assert all(isinstance(future.result(PATIENCE), Response) for future in futures)
+        assert all(isinstance(future.result(TIMEOUT), Response) for future in futures)
     assert gauge.most == 3
 
 
@@ -504,7 +504,7 @@ def test_submit_has_as_many_in_flight_in_all_as_the_limits_allow_and_no_more() -
         transport = stack.enter_context(Transport(Limits(connections=5)))
         targets = [stack.enter_context(RecordingServer(gauge)) for _ in range(8)]
         futures = [transport.submit(post(target.url)) for target in targets for _ in range(3)]
-        assert all(isinstance(future.result(PATIENCE), Response) for future in futures)
+        assert all(isinstance(future.result(TIMEOUT), Response) for future in futures)
     assert gauge.most == 5
 
 
@@ -523,7 +523,7 @@ def test_total_timeout_does_not_count_the_waiting_for_a_turn(target: RecordingSe
     target.answer = lambda _: (200, {}, b"x"[target.over.wait(0.15) :])
     with Transport(Limits(total_timeout=0.5, connections_per_host=1)) as transport:
         futures = [transport.submit(post(target.url)) for _ in range(6)]
-        outcomes = [future.result(PATIENCE) for future in futures]
+        outcomes = [future.result(TIMEOUT) for future in futures]
     assert all(isinstance(result, Response) for result in outcomes), outcomes
 
 
@@ -543,7 +543,7 @@ def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     def getaddrinfo(name: str, *_: Any, **__: Any) -> list[Any]:
         asked.append(name)
         if name.endswith("slow.test"):
-            over.wait(PATIENCE)
+            over.wait(TIMEOUT)
         return addresses("127.0.0.1")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
@@ -551,7 +551,7 @@ def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     over.set()
     for thread in threading.enumerate():
         if thread.name == "lookup":
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
 
 
 def test_submit_connects_to_the_address_that_the_name_has(
@@ -576,7 +576,7 @@ def test_submit_serves_other_names_when_lookups_hang(
     with Transport(Limits(connect_timeout=0.3)) as transport:
         stuck = [transport.submit(post(f"http://{n % 20}.slow.test/")) for n in range(200)]
         assert answer(transport, post(f"http://target.test:{target.port}/")).status == 200
-        reasons = {future.result(PATIENCE) for future in stuck}
+        reasons = {future.result(TIMEOUT) for future in stuck}
     assert reasons == {SendFailure("host not found within 0.3 s", 0.0)}
     assert len(slow_names) == 21  # each name once
 
@@ -588,7 +588,7 @@ def test_request_waits_no_longer_for_a_name_than_its_own_timeout(transport: Tran
         replace(post("http://1.slow.test/"), timeout=0.1),
     )
     futures = [transport.submit(each) for each in (patient, hurried)]
-    reasons = [future.result(PATIENCE) for future in futures]
+    reasons = [future.result(TIMEOUT) for future in futures]
     assert reasons == [SendFailure(f"host not found within {s} s", 0.0) for s in (2, 0.1)]
 
 
@@ -601,7 +601,7 @@ def test_submit_uses_what_a_name_was_when_looking_it_up_again_hangs(
     def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
         if not found:
             again.set()
-            over.wait(PATIENCE)
+            over.wait(TIMEOUT)
             return addresses("127.0.0.1")
         return found.pop()
 
@@ -609,7 +609,7 @@ def test_submit_uses_what_a_name_was_when_looking_it_up_again_hangs(
     with Transport(Limits(connect_timeout=0.3, dns_fresh=0)) as transport:
         for _ in range(3):
             assert answer(transport, post(f"http://target.test:{target.port}/")).status == 200
-        assert again.wait(PATIENCE)
+        assert again.wait(TIMEOUT)
         over.set()
 
 
@@ -671,7 +671,7 @@ def test_host_has_room_in_the_queue_again_when_those_that_waited_for_it_were_can
     target: RecordingServer,
 ) -> None:
     go = threading.Event()
-    target.answer = lambda _: (200, {}, b"x"[go.wait(PATIENCE) :])
+    target.answer = lambda _: (200, {}, b"x"[go.wait(TIMEOUT) :])
     with Transport(Limits(queue=10)) as transport:
         first = transport.submit(post(target.url))
         target.wait_for(1)
@@ -681,20 +681,20 @@ def test_host_has_room_in_the_queue_again_when_those_that_waited_for_it_were_can
             future.cancel()
         last = transport.submit(post(target.url))
         go.set()
-        assert isinstance(last.result(PATIENCE), Response)
+        assert isinstance(last.result(TIMEOUT), Response)
     assert isinstance(first.result(0), Response)
 
 
 def test_cancelled_request_is_not_sent_when_its_turn_comes(target: RecordingServer) -> None:
     go = threading.Event()
-    target.answer = lambda _: (200, {}, b"x"[go.wait(PATIENCE) :])
+    target.answer = lambda _: (200, {}, b"x"[go.wait(TIMEOUT) :])
     with Transport(Limits(connections_per_host=1)) as transport:
         first, second, third = (transport.submit(post(f"{target.url}/{n}")) for n in range(3))
         target.wait_for(1)
         assert second.cancel()
         go.set()
-        assert isinstance(third.result(PATIENCE), Response)
-        done = concurrent.futures.wait([first, second, third], PATIENCE).done
+        assert isinstance(third.result(TIMEOUT), Response)
+        done = concurrent.futures.wait([first, second, third], TIMEOUT).done
     assert len(done) == 3
     assert [received.path for received in target.requests] == ["/0", "/2"]
 
@@ -716,8 +716,8 @@ def test_close_waits_no_longer_than_needed_when_all_is_answered_in_its_grace(
     transport = Transport(Limits(connections_per_host=2))
     futures = [transport.submit(post(target.url)) for _ in range(20)]
     began = time.monotonic()
-    transport.close(grace=PATIENCE)
-    assert time.monotonic() - began < PATIENCE / 2
+    transport.close(grace=TIMEOUT)
+    assert time.monotonic() - began < TIMEOUT / 2
     assert all(isinstance(future.result(0), Response) for future in futures)
 
 
@@ -753,7 +753,7 @@ def test_pending_requests_get_no_answer_of_ours_when_the_thread_fails(
         with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
             patch.setattr(pycurl, "CurlMulti", Failing)
             futures = [transport.submit(post(target.url)) for _ in range(20)]
-            outcomes = {future.result(PATIENCE) for future in futures}
+            outcomes = {future.result(TIMEOUT) for future in futures}
         assert outcomes == {SendFailure("transport failed", 0.0, ours=True)}
         assert "as nobody expects" in caplog.text
         assert answer(transport, post(target.url)).status == 200

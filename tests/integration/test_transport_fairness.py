@@ -25,7 +25,7 @@ from pacifica.notifications.transport import (
 from tests.support import servers
 from tests.support.servers import RawServer, Received, RecordingServer
 
-PATIENCE = 5.0
+TIMEOUT = 5.0
 SOON = 1.0
 ROOT = Path(__file__).parents[2]
 
@@ -85,7 +85,7 @@ def is_answered(transport: Transport, url: str, timeout: float = SOON) -> bool:
 
 def widen(transport: Transport, url: str, count: int = 50) -> None:
     """Have a host answer until it may have as many in flight as any."""
-    outcomes = [future.result(PATIENCE) for future in submitted(transport, url, count)]
+    outcomes = [future.result(TIMEOUT) for future in submitted(transport, url, count)]
     assert all(isinstance(outcome, Response) for outcome in outcomes)
 
 
@@ -120,7 +120,7 @@ def test_new_host_is_answered_soon_when_those_that_hang_have_done_so_before(
     limits = Limits(connections=16, connect_timeout=2, total_timeout=2)
     with silent_hosts(20) as silent, Transport(limits) as transport:
         first = [future for url in silent for future in submitted(transport, url, 10)[:1]]
-        assert not wait(first, PATIENCE).not_done
+        assert not wait(first, TIMEOUT).not_done
         assert is_answered(transport, target.url)
 
 
@@ -161,8 +161,8 @@ def test_request_is_accepted_when_one_host_has_more_waiting_than_its_part_of_the
 def test_host_has_one_in_flight_until_it_has_answered() -> None:
     with RawServer(servers.hanging) as hanging, Transport(Limits(total_timeout=0.3)) as transport:
         first, second, *_ = submitted(transport, hanging.url, 20)
-        assert isinstance(first.result(PATIENCE), SendFailure)
-        assert isinstance(second.result(PATIENCE), SendFailure)
+        assert isinstance(first.result(TIMEOUT), SendFailure)
+        assert isinstance(second.result(TIMEOUT), SendFailure)
         assert hanging.connections <= 3
 
 
@@ -172,7 +172,7 @@ def test_host_has_its_share_in_flight_at_once_when_it_answered_before(
     together = threading.Barrier(16)
 
     def meet(_: Received) -> tuple[int, dict[str, str], bytes]:
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT)
         return 200, {}, b""
 
     with Transport(Limits(connections_per_host=16)) as transport:
@@ -185,7 +185,7 @@ def test_host_has_its_share_in_flight_when_its_answers_take_long(target: Recordi
     together = threading.Barrier(8)
 
     def meet_slowly(_: Received) -> tuple[int, dict[str, str], bytes]:
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT)
         return 200, {}, b""
 
     limits = Limits(connections_per_host=8, prompt=0.0)
@@ -202,7 +202,7 @@ def test_host_has_one_in_flight_again_when_it_gave_no_answer(target: RecordingSe
         widen(transport, target.url)
         gate.shut()
         began = time.monotonic()
-        assert not wait(submitted(transport, target.url, 8), PATIENCE).not_done
+        assert not wait(submitted(transport, target.url, 8), TIMEOUT).not_done
     # Four together, then one after the other.
     assert time.monotonic() - began >= 5 * 0.3
 
@@ -294,7 +294,7 @@ def test_new_flow_of_the_same_user_is_answered_soon_when_those_that_hang_have_do
     limits = replace(OF_A_HOST, total_timeout=1.0)
     with Transport(limits) as transport:
         first = [in_flow(transport, target.url, "one", f"hang{number}") for number in range(28)]
-        assert not wait(first, PATIENCE).not_done
+        assert not wait(first, TIMEOUT).not_done
         for number in range(28):
             in_flow(transport, target.url, "one", f"hang{number}")
         assert flow_is_answered(transport, target.url, "one", "new", timeout=0.5)
@@ -326,7 +326,7 @@ def test_users_take_turns_when_one_of_them_has_more_flows(target: RecordingServe
         target.wait_for(2)
         last = in_flow(transport, target.url, "few", "few")
         gate.open()
-        assert isinstance(last.result(PATIENCE), Response)
+        assert isinstance(last.result(TIMEOUT), Response)
         paths = [received.path for received in target.wait_for(21)]
     assert "/few" in paths[:5]
 
@@ -349,7 +349,7 @@ def test_flow_has_its_share_in_flight_when_it_answered_before(target: RecordingS
 
     def meet(_: Received) -> tuple[int, dict[str, str], bytes]:
         assert running.acquire(blocking=False), "more than four"
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT)
         running.release()
         return 200, {}, b""
 
@@ -358,7 +358,7 @@ def test_flow_has_its_share_in_flight_when_it_answered_before(target: RecordingS
             assert flow_is_answered(transport, target.url, "one", "flow")
         target.answer = meet
         futures = [in_flow(transport, target.url, "one", "flow") for _ in range(8)]
-        assert all(isinstance(future.result(PATIENCE), Response) for future in futures)
+        assert all(isinstance(future.result(TIMEOUT), Response) for future in futures)
 
 
 def test_requests_wait_when_others_of_their_host_have_more_waiting_than_its_part_of_the_queue(
@@ -372,12 +372,12 @@ def test_requests_wait_when_others_of_their_host_have_more_waiting_than_its_part
         ]
         servers.eventually(lambda: any(future.done() for future in stuck))
         answer = target.answer
-        target.answer = lambda received: (gate.wait(PATIENCE), answer(received))[1]
+        target.answer = lambda received: (gate.wait(TIMEOUT), answer(received))[1]
         mine = [in_flow(transport, target.url, "one", "mine") for _ in range(5)]
         other = [in_flow(transport, target.url, "other", "other") for _ in range(20)]
         target.wait_for(5 + 2)  # one of each flow
         gate.set()
-        results = [future.result(PATIENCE) for future in (*mine, *other)]
+        results = [future.result(TIMEOUT) for future in (*mine, *other)]
     assert all(isinstance(result, Response) for result in results), results
 
 
@@ -388,7 +388,7 @@ def test_refusal_says_how_long_the_requests_of_a_hanging_flow_wait(
     limits = replace(OF_A_HOST, queue=40, total_timeout=0.5)
     with Transport(limits) as transport:
         assert isinstance(
-            in_flow(transport, target.url, "one", "hang").result(PATIENCE), SendFailure
+            in_flow(transport, target.url, "one", "hang").result(TIMEOUT), SendFailure
         )
         stuck = [in_flow(transport, target.url, "one", "hang") for _ in range(30)]
         servers.eventually(lambda: any(future.done() for future in stuck))
@@ -406,10 +406,10 @@ def test_request_with_a_timeout_of_its_own_goes_before_those_of_its_flow_that_wa
         futures = [in_flow(transport, target.url, "one", "flow") for _ in range(4)]
         target.wait_for(1)
         key = FlowKey("one", "flow")
-        again = Request("POST", f"{target.url}/again", (), b"", PATIENCE, key)
+        again = Request("POST", f"{target.url}/again", (), b"", TIMEOUT, key)
         futures.append(transport.submit(again))
         gate.open()
-        assert not wait(futures, PATIENCE).not_done
+        assert not wait(futures, TIMEOUT).not_done
     assert [received.path for received in target.requests].index("/again") == 1
 
 

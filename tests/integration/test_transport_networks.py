@@ -26,8 +26,8 @@ from pacifica.notifications.transport import (
 from tests.support import servers
 from tests.support.servers import RawServer, RecordingServer, eventually, free_port
 
-PATIENCE = 5.0
-LIMITS = Limits(connect_timeout=2.0, total_timeout=PATIENCE)
+TIMEOUT = 5.0
+LIMITS = Limits(connect_timeout=2.0, total_timeout=TIMEOUT)
 # Servers of tests are at 127.0.0.1; nobody listens at 127.0.0.9.
 DENY_SERVER = Rules(deny=(ip_network("127.0.0.1/32"),))
 DENY_OTHER = Rules(deny=(ip_network("127.0.0.9/32"), ip_network("::1/128")))
@@ -75,7 +75,7 @@ def found_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 
 def outcome(transport: Transport, url: str, method: str = "POST") -> SendResult:
-    return transport.submit(Request(method, url, ())).result(PATIENCE)
+    return transport.submit(Request(method, url, ())).result(TIMEOUT)
 
 
 def answered(transport: Transport, url: str, method: str = "POST") -> Response:
@@ -398,7 +398,7 @@ def test_answer_has_no_allowed_origin_when_only_an_interim_answer_had_it() -> No
         servers.read_request(connection)
         connection.sendall(b"HTTP/1.1 103 Early Hints\r\nWebHook-Allowed-Origin: *\r\n\r\n")
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        over.wait(PATIENCE)
+        over.wait(TIMEOUT)
 
     with RawServer(interim) as server, Transport(LIMITS) as transport:
         assert answered(transport, server.url, "OPTIONS").allowed_origin is None
@@ -414,7 +414,7 @@ def test_request_is_refused_when_options_has_a_body() -> None:
 
 def test_find_gives_the_allowed_addresses_of_a_name(found_at: Callable[..., list[str]]) -> None:
     found_at(("127.0.0.1", "127.0.0.9"))
-    found = Resolver(1, DENY_SERVER).resolve("target.test", PATIENCE)
+    found = Resolver(1, DENY_SERVER).resolve("target.test", TIMEOUT)
     assert found is not None
     assert (found.addresses, found.refusal) == (("127.0.0.9",), None)
 
@@ -423,7 +423,7 @@ def test_find_gives_the_rule_when_no_address_is_allowed(
     found_at: Callable[..., list[str]],
 ) -> None:
     found_at(("127.0.0.1",))
-    found = Resolver(1, DENY_SERVER).resolve("target.test", PATIENCE)
+    found = Resolver(1, DENY_SERVER).resolve("target.test", TIMEOUT)
     assert found is not None
     assert (found.addresses, found.refusal) == ((), REFUSED)
 
@@ -435,7 +435,7 @@ def test_find_starts_no_more_threads_than_it_may_when_resolver_hang(
 
     def hang(name: str, *_: Any, **__: Any) -> list[Any]:
         asked.append(name)
-        over.wait(PATIENCE)
+        over.wait(TIMEOUT)
         raise OSError
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
@@ -443,4 +443,4 @@ def test_find_starts_no_more_threads_than_it_may_when_resolver_hang(
     assert [resolver.resolve(f"{n}.test", 0.01) for n in range(5)] == [None] * 5
     assert asked == ["0.test", "1.test"]
     over.set()
-    eventually(lambda: resolver.resolve("2.test", PATIENCE) is not None)
+    eventually(lambda: resolver.resolve("2.test", TIMEOUT) is not None)

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.integration.webservice import PATIENCE, Service, assert_error, exchange, raw_get, running
+from tests.integration.webservice import TIMEOUT, Service, assert_error, exchange, raw_get, running
 from tests.support.servers import eventually
 
 HEAD = b"POST /receive HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -54,7 +54,7 @@ def connected() -> Iterator[ExitStack]:
 
 
 def connect(service: Service, connected: ExitStack, sent: bytes = b"") -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE)
+    connection = socket.create_connection(("127.0.0.1", service.port), timeout=TIMEOUT)
     connected.enter_context(connection)
     connection.sendall(sent)
     return connection
@@ -259,7 +259,7 @@ def test_clients_that_read_no_answer_hold_nobody_and_little(
     for _ in range(12):  # together far more than may be held
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         client.connect(("127.0.0.1", small.port))
         connected.enter_context(client)
         client.sendall(raw_get("/eventmatch", b"Http-Remote-User: greedy"))

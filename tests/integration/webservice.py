@@ -14,7 +14,7 @@ import requests
 from tests.support.processes import Program, web_server
 from tests.support.servers import free_port
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 SUBSCRIPTION = {"name": "mine", "jsonpath": "$.data", "target_url": "http://target.example/hook"}
 
 
@@ -43,7 +43,7 @@ class Service:
             options["data"] = body if isinstance(body, bytes) else json.dumps(body).encode()
             headers.setdefault("Content-Type", "application/json")
         return self.session.request(
-            method, self.url + path, headers=headers, timeout=PATIENCE, **options
+            method, self.url + path, headers=headers, timeout=TIMEOUT, **options
         )
 
     def create(self, user: str, **changed: Any) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def running(environment: Mapping[str, str], folder: Path) -> Iterator[Service]:
 
 def exchange(port: int, request: bytes) -> Raw:
     """Send bytes over a connection of its own and read until the server closes it."""
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as connection:
         connection.sendall(request)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 from pacifica.notifications.consumer.wheel import build_wheel
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "consumers" / "example"
-PATIENCE = 60
+TIMEOUT = 60
 
 
 def installed(folder: Path) -> Path:
@@ -17,5 +17,5 @@ def installed(folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     command += ["--disable-pip-version-check", "--find-links", str(wheels)]
     command += ["--target", str(modules), "pacifica-notifications-consumer"]
-    subprocess.run(command, check=True, timeout=PATIENCE)
+    subprocess.run(command, check=True, timeout=TIMEOUT)
     return modules

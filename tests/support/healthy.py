@@ -12,7 +12,7 @@ from tests.support.load import event
 
 #: Seconds that a client rests after each answer.
 _REST = 0.02
-_PATIENCE = 15
+_TIMEOUT = 15
 _CALLS: tuple[tuple[str, str], ...] = (("POST", "/receive"), ("GET", "/eventmatch"))
 
 
@@ -34,7 +34,7 @@ class Healthy:
             threading.Thread(target=self._work, args=(keeps,)) for keeps in (True, False)
         ]
 
-    def answered(self, count: int, timeout: float = _PATIENCE) -> None:
+    def answered(self, count: int, timeout: float = _TIMEOUT) -> None:
         """Wait until so many requests are answered."""
         with self._counted:
             assert self._counted.wait_for(lambda: len(self.times) >= count, timeout)
@@ -60,7 +60,7 @@ class Healthy:
 
     def _work(self, keeps: bool) -> None:
         number = 0
-        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=_PATIENCE)) as one:
+        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=_TIMEOUT)) as one:
             while not self._over.wait(_REST) and (
                 self._ends is None or time.monotonic() < self._ends
             ):

@@ -27,7 +27,7 @@ _REST = 0.5
 #: Seconds within which all have come.
 _COMING = 1.5
 #: Seconds after which a client that is answered nothing begins again.
-_PATIENCE = 90
+_TIMEOUT = 90
 #: What CherryPy's `server.max_request_header_size` is.
 LIMIT = 64 * 1024
 # What is chosen differs from run to run no more than it must.
@@ -94,7 +94,7 @@ async def greedy(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Ask for a long list, again and again, and read nothing."""
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     writer.write((_LIST % OWNER.encode()) * 20)
-    await asyncio.sleep(_PATIENCE)
+    await asyncio.sleep(_TIMEOUT)
 
 
 async def large_head(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -234,7 +234,7 @@ async def _answer(
     try:
         first = b""
         with suppress(OSError, ValueError, TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TIMEOUT):
                 first = await reader.readline()
                 while await reader.read(4096):
                     pass

@@ -12,7 +12,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 #: Seconds within which the link's thread does what it is told, and a server takes a connection.
-PATIENCE = 5
+TIMEOUT = 5
 #: Bytes that are on their way in one direction of a conversation, at most.
 CHUNK = 65536
 BACKLOG = 128
@@ -69,7 +69,7 @@ class Link:
         trace: TracebackType | None,
     ) -> None:
         self._order(self._end)
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)
         for each in (self._claim, self._bell, self._rope, self._selector):
             each.close()
 
@@ -77,7 +77,7 @@ class Link:
         done = threading.Event()
         self._orders.put((action, done))
         self._rope.send(b"!")
-        if not done.wait(PATIENCE):
+        if not done.wait(TIMEOUT):
             raise TimeoutError(f"the link at port {self.port} does not do what it is told")
 
     # What follows runs in the link's own thread.
@@ -132,7 +132,7 @@ class Link:
     def _accept(self) -> None:
         client, _ = self._listener.accept()
         try:
-            server = socket.create_connection(self._server, PATIENCE)
+            server = socket.create_connection(self._server, TIMEOUT)
         except OSError:
             _reset(client)
             return

@@ -18,8 +18,8 @@ PRODUCERS = 3
 #: Seconds that a producer rests after each answer: more at once would wait for the workers.
 REST = 0.25
 #: Seconds after which a producer takes a request for unanswered; more than any promise.
-PATIENCE = 15
-_JOIN = PATIENCE + 5
+TIMEOUT = 15
+_JOIN = TIMEOUT + 5
 _NUMBERS = itertools.count(1)
 
 
@@ -76,7 +76,7 @@ def post(port: int, number: int) -> Posted:
     """Post one event, on a connection of its own, and never again."""
     began = time.monotonic()
     try:
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as client:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)) as client:
             client.request("POST", "/receive", event(number), {"Content-Type": "application/json"})
             response = client.getresponse()
             response.read()

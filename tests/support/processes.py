@@ -13,7 +13,7 @@ from typing import Self
 from uuid import uuid4
 
 BIN = Path(sys.executable).parent
-PATIENCE = 30.0
+TIMEOUT = 30.0
 #: What tells a service's process about this machine's own set-up, and must not reach a test's.
 _OURS = re.compile(
     r"(POLICY|DELIVERY|CELERY|DATABASE|RECEIVE|EVENTMATCH|MATCHING|NOTIFICATIONS|RECOVERY|HOLDING"
@@ -54,7 +54,7 @@ class Program:
         with self._changed:
             return "\n".join(self.lines)
 
-    def wait_for_line(self, part: str, timeout: float = PATIENCE) -> str:
+    def wait_for_line(self, part: str, timeout: float = TIMEOUT) -> str:
         """Return the first line that has `part` in it; fail when there is none in time."""
         with self._changed:
             self._changed.wait_for(lambda: self._ended or self._line(part) is not None, timeout)
@@ -63,7 +63,7 @@ class Program:
             raise AssertionError(f"no line with {part!r} within {timeout:g} s:\n{self.output}")
         return line
 
-    def wait(self, timeout: float = PATIENCE) -> int:
+    def wait(self, timeout: float = TIMEOUT) -> int:
         """Return the exit status; fail when the process has not ended in time."""
         try:
             status = self._process.wait(timeout)
@@ -90,8 +90,8 @@ class Program:
         for pid in started:  # what has a group of its own
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self._process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        self._process.wait(TIMEOUT)
+        self._reader.join(TIMEOUT)
         if self._process.stdout is not None:
             self._process.stdout.close()
 

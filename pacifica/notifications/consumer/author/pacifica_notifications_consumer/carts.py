@@ -38,7 +38,7 @@ class Cart:
 @contextmanager
 def filled(records: Sequence[FileRecord], configured: Configured) -> Iterator[Cart]:
     """Give a cart of the files once it is ready, and delete it at the end."""
-    deadline = Deadline(configured.patience)
+    deadline = Deadline(configured.timeout)
     with Service("Cart", configured) as service:
         api = CartAPI(cart_api_url=configured.cart, session=service)
         try:

@@ -14,10 +14,10 @@ _VISIBLE = re.compile("[!-~]+")
 
 @dataclass(frozen=True)
 class Configured:
-    """What the environment says; times are seconds.
+    """What the environment says; times are in seconds.
 
-    `patience` is for waiting on one cart or ingest in all, `read_timeout` for how long nothing
-    may come of an answer, `poll` for the wait between two looks at how far a service is.
+    `timeout` bounds the wait for one cart or ingest, `read_timeout` how long a service may be
+    silent, and `poll` is the time between two requests for the state of a cart or ingest.
     """
 
     cart: str
@@ -25,7 +25,7 @@ class Configured:
     policy: str
     user: str | None
     authorization: str | None = field(repr=False)
-    patience: float
+    timeout: float
     connect_timeout: float
     read_timeout: float
     poll: float
@@ -39,7 +39,7 @@ def configured(environment: Mapping[str, str] = os.environ) -> Configured:
         policy=_url(environment, "PACIFICA_POLICY_URL", "http://127.0.0.1:8181"),
         user=_header(environment, "PACIFICA_USER"),
         authorization=_header(environment, "PACIFICA_AUTHORIZATION"),
-        patience=_seconds(environment, "PACIFICA_TRANSFER_TIMEOUT", 3600),
+        timeout=_seconds(environment, "PACIFICA_TRANSFER_TIMEOUT", 3600),
         connect_timeout=_seconds(environment, "PACIFICA_CONNECT_TIMEOUT", 10),
         read_timeout=_seconds(environment, "PACIFICA_READ_TIMEOUT", 60),
         poll=_seconds(environment, "PACIFICA_POLL", 1),

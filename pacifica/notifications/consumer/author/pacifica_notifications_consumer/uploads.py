@@ -92,7 +92,7 @@ def _ingested(bundle: IO[bytes], size: int, settings: Configured) -> int:
         wait_for(
             lambda: _is_finished(client, service, number),
             settings.poll,
-            Deadline(settings.patience),
+            Deadline(settings.timeout),
             lambda: (
                 "Ingest",
                 f"finish transaction {number}; at last it answered {service.answer}",
