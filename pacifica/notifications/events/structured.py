@@ -16,7 +16,7 @@ from pacifica.notifications.events.attributes import (
 )
 from pacifica.notifications.events.http_binding import EVENT_MEDIA_TYPE, Message
 from pacifica.notifications.events.schemas import EVENT_SCHEMA_0_1
-from pacifica.notifications.schema import Schema
+from pacifica.notifications.validation import Schema
 
 _SCHEMA = Schema(EVENT_SCHEMA_0_1)
 _MAX_PROBLEMS = 20

@@ -15,8 +15,8 @@ from pacifica.notifications.orm.models import (
     EventLogMatch,
     EventMatch,
     FirstEvent,
+    HeldAction,
     Lock,
-    Recovery,
     insert_rows,
 )
 from pacifica.notifications.orm.reencryption import decrypt_all, encrypt_all
@@ -40,10 +40,10 @@ __all__ = [
     "EventLogMatch",
     "EventMatch",
     "FirstEvent",
+    "HeldAction",
     "Lock",
     "NotificationSystem",
     "OrmSync",
-    "Recovery",
     "check_safe",
     "decrypt_all",
     "encrypt_all",

@@ -48,11 +48,11 @@ class SecretField(LongTextField):
             return value
 
 
-class Recovery(Enum):
+class HeldAction(Enum):
     """What is done for a subscription when its `held_due` comes."""
 
-    RELEASING = auto()  # held deliveries go on, some at a time
-    PROBING = auto()  # one held delivery is tried; the others follow when it arrives
+    RELEASE = auto()  # held deliveries go on, some at a time
+    PROBE = auto()  # one held delivery is tried; the others follow when it arrives
 
 
 class BaseModel(peewee.Model):
@@ -108,7 +108,7 @@ class EventMatch(BaseModel):
     held_due = peewee.DateTimeField(null=True, index=True)
     # The held delivery that is tried on behalf of all.
     probe = peewee.UUIDField(null=True)
-    # The number of the probe that is due at `held_due`, from 1; 0 while releasing (see `recovery`).
+    # The number of the probe that is due at `held_due`, from 1; 0 for a release (see `held_action`).
     probes = peewee.IntegerField(default=0)
     # The version of CloudEvents in which events are sent; empty: each event's own.
     specversion = peewee.CharField(8, default="")
@@ -117,9 +117,9 @@ class EventMatch(BaseModel):
     revision = peewee.BigIntegerField(default=0, index=True)
 
     @property
-    def recovery(self) -> Recovery:
+    def held_action(self) -> HeldAction:
         """Whether held deliveries are released or probed when they are due."""
-        return Recovery.PROBING if self.probes else Recovery.RELEASING
+        return HeldAction.PROBE if self.probes else HeldAction.RELEASE
 
     def release_at(self, due: datetime | None) -> None:
         """Set that held deliveries are released from a time on; None: nothing is to be done."""

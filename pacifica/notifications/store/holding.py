@@ -2,7 +2,7 @@
 
 While a subscription is disabled by an error, or Policy gives no verdict on its user's deliveries,
 they are held. When `held_due` comes, some of what is held is released, or the oldest is tried as a
-probe that tells whether the others can follow (see EventMatch.recovery).
+probe that tells whether the others can follow (see EventMatch.held_action).
 """
 
 from collections.abc import Collection, Sequence
@@ -15,7 +15,7 @@ import peewee
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.delivery import next_probe
 from pacifica.notifications.flow import Delivery, State
-from pacifica.notifications.orm import DB, EventLogMatch, EventMatch, Recovery, reading, writing
+from pacifica.notifications.orm import DB, EventLogMatch, EventMatch, HeldAction, reading, writing
 from pacifica.notifications.settings import RecoverySettings
 from pacifica.notifications.store.revisions import advance_revision
 
@@ -114,7 +114,7 @@ def release_or_probe(subscription: UUID, batch: int, recovery: RecoverySettings)
         return
     if row.deleted is not None:
         row.held_due = None
-    elif row.recovery is Recovery.RELEASING:
+    elif row.held_action is HeldAction.RELEASE:
         released = _release(subscription, batch, now)
         row.held_due = now if len(released) == batch else None
     else:
@@ -128,7 +128,7 @@ def probe_from(subscription: UUID, due: datetime) -> None:
     row = select_for_update(EventMatch.uuid == subscription)
     if row is None or row.disabled is not None or row.deleted is not None:
         return
-    if row.recovery is Recovery.RELEASING:
+    if row.held_action is HeldAction.RELEASE:
         row.probe_at(due)
         row.save()
 

@@ -11,8 +11,8 @@ from uuid import UUID
 from pacifica.notifications.errors import ExpressionError, InvalidInput
 from pacifica.notifications.events import STRUCTURED, extension_problems, printable_name
 from pacifica.notifications.jsonpath import parse
-from pacifica.notifications.schema import Schema
 from pacifica.notifications.subscriptions.schemas import DELIVERY_FORMAT_SCHEMA, SUBSCRIPTION_SCHEMA
+from pacifica.notifications.validation import Schema
 
 SUBSCRIPTION_VERSION = "v0.1"
 REQUIRED_FIELDS = ("name", "jsonpath", "target_url")

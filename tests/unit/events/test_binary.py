@@ -220,10 +220,6 @@ def test_header_is_named_when_it_is_absent(absent: str) -> None:
     assert fields(headers) == [f"ce-{absent}"]
 
 
-def test_header_is_refused_when_it_was_given_twice() -> None:
-    assert reasons({**HEADERS, "id": "a\0a"}) == "ce-id: must be given once"
-
-
 @pytest.mark.parametrize("content_type", ["json", "a/b\0a/b", "text/plain\nx", "a/é", ";", ","])
 def test_content_type_is_named_when_it_is_malformed(content_type: str) -> None:
     assert fields(HEADERS, content_type, b"x") == ["Content-Type"]

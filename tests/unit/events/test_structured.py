@@ -15,7 +15,7 @@ from pacifica.notifications.events.schemas import (
     EVENT_SCHEMA_1_0,
 )
 from pacifica.notifications.events.structured import structured_batch, structured_event
-from pacifica.notifications.schema import Schema
+from pacifica.notifications.validation import Schema
 
 EVENT = {"specversion": "1.0", "id": "i", "source": "s", "type": "t"}
 OF_0_1 = {"cloudEventsVersion": "0.1", "eventType": "t", "source": "s", "eventID": "i"}
