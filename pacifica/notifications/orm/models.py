@@ -108,7 +108,7 @@ class EventMatch(BaseModel):
     held_due = peewee.DateTimeField(null=True, index=True)
     # The held delivery that is tried on behalf of all.
     probe = peewee.UUIDField(null=True)
-    # The number of the probe that is due at `held_due`, from 1; 0 for a release (see `held_action`).
+    # The number of the probe that is due at `held_due`, from 1; 0: see `held_action`.
     probes = peewee.IntegerField(default=0)
     # The version of CloudEvents in which events are sent; empty: each event's own.
     specversion = peewee.CharField(8, default="")
