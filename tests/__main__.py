@@ -20,9 +20,12 @@ ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 PYTHON = [sys.executable, "-m"]
 #: Tests mostly wait for the programs that they start: more of them run than there are processors.
-PROCESSES = "4"
+PROCESSES = "6"
 #: Seconds after which a check, or one run of pytest, is stopped and counts as failed.
 CHECK_TIMEOUT, TESTS_TIMEOUT = 600, 2400
+
+# Else the processes that begin with the long tests would have many others left at the end.
+_SMALL_CHUNKS = ("--maxschedchunk", "4")
 
 TIERS = {
     "unit": "functions and objects in one process, without servers",
@@ -94,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _test(tiers: Sequence[str]) -> list[Result]:
-    parallel = _pytest(" ".join(tiers), tiers, "-n", PROCESSES, "-m", "not timing")
+    parallel = _pytest(" ".join(tiers), tiers, "-n", PROCESSES, *_SMALL_CHUNKS, "-m", "not timing")
     return [parallel, _pytest("timing", tiers, "-m", "timing")]
 
 

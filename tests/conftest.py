@@ -11,10 +11,19 @@ from tests.support import databases
 _TIERS = Path(__file__).parent
 
 
+#: Those whose tests take longest come first, so that none of them is waited for alone at the end.
+_ORDER = ("faults", "endtoend", "service", "integration", "fuzz", "unit")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the name of its folder, such as `unit`."""
+    """Mark each test with the name of its folder, such as `unit`, and sort the tests by folder."""
     for item in items:
-        item.add_marker(item.path.relative_to(_TIERS).parts[0])
+        item.add_marker(_tier(item))
+    items.sort(key=lambda item: _ORDER.index(_tier(item)))
+
+
+def _tier(item: pytest.Item) -> str:
+    return item.path.relative_to(_TIERS).parts[0]
 
 
 @pytest.fixture(params=databases.ENGINES)

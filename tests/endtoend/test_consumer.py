@@ -85,8 +85,8 @@ def test_steps_are_told_in_their_order(consumer: Site) -> None:
         "start the job queue",
         "start the endpoint",
         "subscribe",
+        f"GET / shows the runs to who has the bearer token in {consumer.work / 'status-token'}",
         "ready: notifications are taken",
-        f"GET / shows the runs with the bearer token in {consumer.work / 'status-token'}",
     ]
 
 

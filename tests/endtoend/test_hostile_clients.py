@@ -17,6 +17,8 @@ from tests.support.uwsgi import uwsgi_server
 SECONDS = 8
 #: What the server says to them: that they were slow, large or malformed.
 ANSWERS = {"200", "400", "408", "414", "431", "hung up"}
+# Beside other tests, what is measured is their processor time.
+pytestmark = pytest.mark.timing
 #: Short ones, so that all of them are met within the test.
 BOUNDS = {"WEB_HEADER_TIMEOUT": "3", "WEB_BODY_TIMEOUT": "4"}
 #: Seconds; the attackers take much of the machine that all this runs on.

@@ -29,6 +29,10 @@ OWNERS: dict[str, Callable[[int], str]] = {
 NUMBERS = count()
 
 
+# Beside other tests, what is measured is their processor time.
+pytestmark = pytest.mark.timing
+
+
 @pytest.fixture(scope="module", params=deployments("sqlite-filesystem"))
 def service(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

@@ -658,7 +658,7 @@ def test_answers_are_json_when_request_is_not_even_http(service: Service) -> Non
     ):
         assert_error(exchange(service.port, request), 400)
     assert_error(exchange(service.port, b"GET / HTTP/9.9\r\nHost: x\r\n\r\n"), 505)
-    assert_error(exchange(service.port, raw_get("/eventmatch", b"X: " + b"a" * 70_000)), 413)
+    assert_error(exchange(service.port, raw_get("/eventmatch", b"X: " + b"a" * 70_000)), 431)
     chunked = raw_get("/eventmatch", b"Transfer-Encoding: gzip")
     assert_error(exchange(service.port, chunked), 501)
 

@@ -60,7 +60,9 @@ def test_event_of_escaped_characters_is_refused_when_its_statement_is_too_large(
 def test_receive_answers_413_and_goes_on_when_an_event_is_too_large(
     max_size: int, database: str, tmp_path: Path
 ) -> None:
-    service = Service(tmp_path, free_port(), environment_of(tmp_path, database))
+    # More than the database takes, so that the database refuses the event.
+    bound = {"RECEIVE_MAX_BODY": str(2 * max_size)}
+    service = Service(tmp_path, free_port(), environment_of(tmp_path, database, **bound))
     with service.web_server() as program:
         for _ in range(2):
             status, answer = service.call("POST", "/receive", b'{"data": "%s"}' % (b"x" * max_size))

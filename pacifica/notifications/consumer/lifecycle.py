@@ -149,8 +149,8 @@ class Consumer:
             endpoint.start(served, options.host, options.port)
         with step(self._say, "subscribe"):
             self._subscribe(program.jsonpath, token)
+        self._say(f"GET / shows the runs to who has the bearer token in {work.status_token}")
         self._say(f"ready: notifications are taken at {options.public_url}")
-        self._say(f"GET / shows the runs with the bearer token in {work.status_token}")
 
     def watch(self, stopped: Callable[[float], bool]) -> None:
         """Have what waits run until `stopped`, which waits so many seconds, says so.

@@ -6,7 +6,11 @@ from collections import Counter
 
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import ChunkedReceiver
-from waitress.utilities import BadRequest, RequestHeaderFieldsTooLarge
+from waitress.utilities import (
+    BadRequest,
+    RequestEntityTooLarge,
+    RequestHeaderFieldsTooLarge,
+)
 
 _MAX_HEADERS = 200
 # waitress copies such a line whenever more of it arrives.
@@ -15,7 +19,7 @@ _REQUEST_LINE = re.compile(
     rb"[!#$%&'*+.^_`|~0-9A-Z-]+ "
     rb"(?:/(?!/)[^\x00-\x20\x7f#]*"
     rb"|(?i:https?)://[^\x00-\x20\x7f/?#@]+(?:[/?][^\x00-\x20\x7f#]*)?"
-    rb"|\*) HTTP/1\.[01]\r\n"
+    rb"|\*) HTTP/([0-9])\.[0-9]\r\n"
 )
 # A folded line, and a header that does not name one coding.
 _MALFORMED = re.compile(rb"\r\n[ \t]|\r\ntransfer-encoding:(?:[ \t]*\r|[^\r]*,)", re.IGNORECASE)
@@ -30,6 +34,13 @@ class UriTooLong(BadRequest):
 
     code = 414
     reason = "URI Too Long"
+
+
+class HttpVersionNotSupported(BadRequest):
+    """The request is not in HTTP/1."""
+
+    code = 505
+    reason = "HTTP Version Not Supported"
 
 
 class RequestTimeout(BadRequest):
@@ -57,6 +68,9 @@ class Parser(HTTPRequestParser):
             b"\r\n" not in (before + data)[: self.adj.max_request_header_size]
         ):
             self.error = UriTooLong("the request line is too long")
+        if isinstance(self.error, RequestEntityTooLarge):
+            bound = self.adj.max_request_body_size - 1
+            self.error = RequestEntityTooLarge(f"the body must not be larger than {bound} bytes")
         if body is None and self.headers_finished:
             self.began = time.monotonic()
         is_chunked = isinstance(body, ChunkedReceiver)
@@ -72,8 +86,12 @@ class Parser(HTTPRequestParser):
         if len(names) > _MAX_HEADERS:
             self.error = RequestHeaderFieldsTooLarge(f"there are more than {_MAX_HEADERS} headers")
             return
-        if not _REQUEST_LINE.match(header_plus) or _MALFORMED.search(header_plus):
+        line = _REQUEST_LINE.match(header_plus)
+        if line is None or _MALFORMED.search(header_plus):
             raise ParsingError("the request line or a header is malformed")
+        if line[1] != b"1":
+            self.error = HttpVersionNotSupported("the version of HTTP must be 1.0 or 1.1")
+            return
         if len(set(names)) < len(names):
             _require_once(names)
         try:
