@@ -25,6 +25,9 @@ from tests.support import brokers, databases
 from tests.support.processes import Program
 from tests.support.servers import free_port
 
+if sys.platform != "win32":
+    import fcntl
+
 VARIABLE = "TEST_PACIFICA_PEERS"
 #: What runs on Python 3.11 together. Metadata imports what peewee 4 has no more, and what it and
 #: Ingest do not say that they need is here, too.
@@ -181,15 +184,20 @@ def _installed(folder: Path) -> Path:
     """Return where the programs are, which are installed if they are not there yet."""
     programs, stamp = folder / "bin", folder / "installed.json"
     wanted = json.dumps([LIBRARIES, SERVICES])
-    if not stamp.exists() or stamp.read_text() != wanted:
-        pip = [programs / "python", "-m", "pip", "install", "--quiet"]
-        for command in (
-            [sys.executable, "-m", "venv", folder],
-            [*pip, *LIBRARIES],
-            [*pip, "--no-deps", *SERVICES],
-        ):
-            subprocess.run(command, check=True, timeout=INSTALLING, env={**os.environ, **ELSEWHERE})
-        stamp.write_text(wanted)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run beside each other
+        if not stamp.exists() or stamp.read_text() != wanted:
+            # What is not imported need not be compiled.
+            pip = [programs / "python", "-m", "pip", "install", "--quiet", "--no-compile"]
+            for command in (
+                [sys.executable, "-m", "virtualenv", "--quiet", folder],
+                [*pip, *LIBRARIES],
+                [*pip, "--no-deps", *SERVICES],
+            ):
+                environment = {**os.environ, **ELSEWHERE}
+                subprocess.run(command, check=True, timeout=INSTALLING, env=environment)
+            stamp.write_text(wanted)
     return programs
 
 
