@@ -19,13 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 PYTHON = [sys.executable, "-m"]
-#: Tests mostly wait for the programs that they start: more of them run than there are processors.
-PROCESSES = "6"
+#: More processes test than there are processors: tests that start programs mostly wait for them.
+PROCESSES, PROCESSES_BESIDE = "3", "2"
 #: Seconds after which a check, or one run of pytest, is stopped and counts as failed.
 CHECK_TIMEOUT, TESTS_TIMEOUT = 600, 2400
-
-# Else the processes that begin with the long tests would have many others left at the end.
-_SMALL_CHUNKS = ("--maxschedchunk", "4")
 
 TIERS = {
     "unit": "functions and objects in one process, without servers",
@@ -35,6 +32,8 @@ TIERS = {
     "faults": "what they run on is killed, stopped and cut off under load",
     "fuzz": "random input, for a short time",
 }
+#: The tiers whose tests start programs. They run beside the others.
+_OF_PROGRAMS = ("service", "endtoend", "faults")
 CHECKS = {
     "format": [*PYTHON, "ruff", "format", "--check", "."],
     "lint": [*PYTHON, "ruff", "check", "."],
@@ -97,8 +96,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _test(tiers: Sequence[str]) -> list[Result]:
-    parallel = _pytest(" ".join(tiers), tiers, "-n", PROCESSES, *_SMALL_CHUNKS, "-m", "not timing")
-    return [parallel, _pytest("timing", tiers, "-m", "timing")]
+    """Run the tests of tiers: those of programs beside the others, and last those of time."""
+    groups = {
+        PROCESSES: [tier for tier in tiers if tier in _OF_PROGRAMS],
+        PROCESSES_BESIDE: [tier for tier in tiers if tier not in _OF_PROGRAMS],
+    }
+    with ThreadPoolExecutor(len(groups)) as beside:
+        running = [
+            beside.submit(_pytest, " ".join(group), group, "-n", processes, "-m", "not timing")
+            for processes, group in groups.items()
+            if group
+        ]
+        results = [each.result() for each in running]
+    return [*results, _pytest("timing", tiers, "-m", "timing")]
 
 
 def _pytest(name: str, tiers: Sequence[str], *options: str) -> Result:

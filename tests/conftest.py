@@ -11,8 +11,8 @@ from tests.support import databases
 _TIERS = Path(__file__).parent
 
 
-#: Those whose tests take longest come first, so that none of them is waited for alone at the end.
-_ORDER = ("faults", "endtoend", "service", "integration", "fuzz", "unit")
+#: The tiers whose tests take longest come first: none of these is to begin last, and be waited for.
+_ORDER = ("faults", "endtoend", "service", "fuzz", "integration", "unit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -24,10 +24,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Matched:
-    """A claimed event, and the subscriptions that it matches."""
+    """A claimed event, and the subscriptions that it matches.
+
+    `failures` are the subscriptions whose expressions it was too large for, each with the reason.
+    """
 
     event: Event
     subscriptions: tuple[UUID, ...]
+    failures: tuple[tuple[UUID, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ from pacifica.notifications.errors import BudgetExceeded, ExpressionError
 #: Steps that one evaluation may take. A step is a visited value, a produced index, a compared
 #: element or an evaluated condition, and takes some tenths of a microsecond.
 DEFAULT_BUDGET = 500_000
+#: Steps that an evaluation may take for each value of the event. An expression that looks at each
+#: value a few times needs fewer, so that no event is too large for it.
+STEPS_PER_VALUE = 8
 
 _CHARACTERS_PER_STEP = 256  # that are copied or compared
 

@@ -11,7 +11,12 @@ from pacifica.notifications.matching.candidates import (
     most_selective,
 )
 from pacifica.notifications.matching.compiler import compile_tree
-from pacifica.notifications.matching.evaluation import DEFAULT_BUDGET, Condition, has_match
+from pacifica.notifications.matching.evaluation import (
+    DEFAULT_BUDGET,
+    STEPS_PER_VALUE,
+    Condition,
+    has_match,
+)
 from pacifica.notifications.matching.hash_index import HashIndexes, IndexPosition
 from pacifica.notifications.matching.parser import MAX_LENGTH, check_length, syntax_tree
 from pacifica.notifications.matching.record_scan import Records
@@ -86,14 +91,15 @@ class SubscriptionIndex:
         elif position is not None:
             self._hash_indexes.remove(position, uuid)
 
-    def match(self, event: Any) -> MatchResult:
+    def match(self, event: Any, values: int = 0) -> MatchResult:
         """Return which subscriptions an event matches; it is what `json.loads` returns.
 
+        `values` is how many values the event has, or more: the budget grows with it.
         If a JSONPath raises or exceeds its budget, this is a failure of each subscription that
         has it, and does not affect the others.
         """
         collector = MatchCollector()
-        records = Records([event], event, self._budget)
+        records = Records([event], event, max(self._budget, STEPS_PER_VALUE * values))
         for candidate in self._candidates.for_event(event):
             candidate.search(records, collector)
         failures = [

@@ -9,6 +9,7 @@ from uuid import UUID
 from pacifica.notifications.errors import NotificationsError
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Matched
+from pacifica.notifications.jsontext import count_values
 from pacifica.notifications.matching import MatchFailure, SubscriptionIndex
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.store.events import claim_events, claim_suspect, unclaim_events
@@ -17,6 +18,8 @@ from pacifica.notifications.store.revisions import changed_since, current_revisi
 
 _LOG = logging.getLogger(__name__)
 _NOTHING_READ = -1
+# That an expression exceeds its budget on an event with more values is the fault of the event.
+_ORDINARY_VALUES = 20_000
 # The part of a batch's lease that matching may take; the rest is for Policy and for recording.
 _MATCHING_SHARE = 0.25
 
@@ -74,23 +77,28 @@ class Dispatcher:
 
     def _matched_or_none(self, event: Event) -> Matched | None:
         try:
-            return Matched(event, self._subscriptions(event))
+            return self._match(event)
         except NotificationsError:
             raise
         except Exception:  # noqa: BLE001 the edge of one event, which must not stop the others
             _LOG.exception("event %s was not dispatched; it is tried again later", event.uuid)
             return None
 
-    def _subscriptions(self, event: Event) -> tuple[UUID, ...]:
+    def _match(self, event: Event) -> Matched:
         try:
             document = event.document()
         except (ValueError, RecursionError):  # older versions cut large events on MySQL
             _LOG.error("event %s is not dispatched: its record is not JSON", event.uuid)
-            return ()
-        result = self._index.match(document)
+            return Matched(event, ())
+        values = count_values(event.encoded)
+        result = self._index.match(document, values)
+        too_large = []
         for failure in result.failures:
-            self._disable(failure, f"on event {event.uuid}: {failure.error}")
-        return result.matched
+            if failure.budget_exceeded and values > _ORDINARY_VALUES:
+                too_large.append((failure.uuid, f"its JSONPath {failure.error}"))
+            else:
+                self._disable(failure, f"on event {event.uuid}: {failure.error}")
+        return Matched(event, result.matched, tuple(too_large))
 
     def _refresh(self) -> None:
         newest = current_revision()

@@ -23,12 +23,15 @@ from pacifica.notifications.store.revisions import SubscriptionCache, current_re
 class DispatchPlan:
     """Deliveries that are not on record yet, with their subscriptions as of a revision.
 
-    `disabled` are pairs of an event and a disabled subscription: Policy is not asked about these.
+    `disabled` are pairs of an event and a disabled subscription, and `failed` of an event and a
+    subscription whose expression it was too large for, with the reason: Policy is not asked about
+    either.
     """
 
     revision: int
     deliveries: list[Delivery]
     disabled: list[tuple[UUID, UUID]]
+    failed: list[tuple[UUID, UUID, str]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ def plan_dispatch(
                 deliveries.append(Delivery(uuid4(), each.event.uuid, 1, subscription.value))
     for uuid in {uuid for _event, uuid in disabled if subscriptions[uuid].value is None}:
         disable_unreadable(uuid)
-    return DispatchPlan(revision, deliveries, disabled)
+    failed = [(each.event.uuid, *failure) for each in matched for failure in each.failures]
+    return DispatchPlan(revision, deliveries, disabled, failed)
 
 
 def record_dispatched(
@@ -76,7 +80,7 @@ def record_dispatched(
     are the caller's for `lease` seconds. Nothing is recorded for an event whose dispatch somebody
     else has ended.
     """
-    dispatched, ended = _record(events, plan.disabled, rulings, lease, max_claimed)
+    dispatched, ended = _record(events, plan, rulings, lease, max_claimed)
     held = [ruling for ruling in rulings if ruling.state is State.HELD]
     record_rulings([ruling for ruling in held if ruling.deliveries[0].event in ended])
     disabled = {subscription for event, subscription in plan.disabled if event in ended}
@@ -90,7 +94,7 @@ def record_dispatched(
 @writing
 def _record(
     events: Collection[UUID],
-    disabled: Iterable[tuple[UUID, UUID]],
+    plan: DispatchPlan,
     rulings: Iterable[Ruling],
     lease: float,
     max_claimed: int,
@@ -112,7 +116,15 @@ def _record(
             elif ruling.state is State.ALLOWED:
                 unclaimed.append(delivery.uuid)
             rows.append(_ruled_row(delivery, ruling, now, leased if is_claimed else None))
-    rows += [_matched_row(uuid4(), event, uuid, now) for event, uuid in disabled if event in ended]
+    rows += [
+        _matched_row(uuid4(), event, uuid, now) for event, uuid in plan.disabled if event in ended
+    ]
+    rows += [
+        _matched_row(uuid4(), event, uuid, now)
+        | {"state": State.FAILED, "due": None, "target_resp_body": reason}
+        for event, uuid, reason in plan.failed
+        if event in ended
+    ]
     insert_rows(EventLogMatch, rows)
     return Dispatched(claimed, unclaimed), ended
 

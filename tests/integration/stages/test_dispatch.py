@@ -24,6 +24,9 @@ from tests.support import databases
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
+#: Looks at all values for each value.
+QUADRATIC = "$..[?($..[?(@.x = 1)])]"
+
 
 def test_dispatch_matches_enabled_subscriptions_only(flow: Flow) -> None:
     matching = flow.subscribe(jsonpath='$.data[*][?(@["value"] = 1234)]')
@@ -83,7 +86,7 @@ def test_dispatch_disables_only_subscription_that_exceeds_the_budget(
     make_flow: Callable[..., Flow],
 ) -> None:
     flow = make_flow(matching_budget=1000)
-    bad, good = flow.subscribe(jsonpath="$..*[?(@.x = 1)]"), flow.subscribe()
+    bad, good = flow.subscribe(jsonpath=QUADRATIC), flow.subscribe()
     event = flow.receive({**EVENT, "data": list(range(10_000))})
     flow.run()
     assert state_of(event, good) == "delivered"
@@ -94,6 +97,39 @@ def test_dispatch_disables_only_subscription_that_exceeds_the_budget(
     changes = {"jsonpath": "$.data", "disabled": None, "error": None}
     subscriptions.update("alice", bad, lambda _stored: changes)
     assert {m.subscription for m in matches(flow.send())} == {bad, good}
+
+
+def test_dispatch_records_the_pair_and_disables_nothing_when_a_large_event_exceeds_the_budget(
+    flow: Flow,
+) -> None:
+    costly, linear = flow.subscribe(jsonpath=QUADRATIC), flow.subscribe()
+    event = flow.receive({**EVENT, "data": [[[0] * 10] * 30] * 100})
+    flow.run()
+    assert state_of(event, linear) == "delivered"
+    assert state_of(event, costly) == "failed"
+    (pair,) = (each for each in matches(event) if each.subscription == costly)
+    assert "steps on this event" in pair.target_body
+    assert row(costly).disabled is row(linear).disabled is None
+    assert state_of(flow.send(), linear) == "delivered"
+
+
+@pytest.mark.parametrize("data", [[0] * 240_000, [{}] * 110_000])
+def test_dispatch_disables_no_ordinary_subscription_however_large_an_event_is(
+    make_flow: Callable[..., Flow], data: list[Any]
+) -> None:
+    flow = make_flow(matching_budget=1000)
+    records = "$.data[*][?(@.destinationTable = 'Files' and @.mimetype = 'text/plain')]"
+    ordinary = [
+        flow.subscribe(jsonpath=records.replace("'", '"')),
+        flow.subscribe(jsonpath=records.replace("'", '"').replace("=", "!=")),
+        flow.subscribe(jsonpath="$.data[*][?(@.size > 1000 or @.subdir = @.name)]"),
+    ]
+    wanting = flow.subscribe()
+    event = flow.receive({**EVENT, "data": data})
+    flow.run()
+    assert [(each.subscription, each.state) for each in matches(event)] == [(wanting, "delivered")]
+    assert [row(uuid).disabled for uuid in ordinary] == [None] * 3
+    assert [row(uuid).error for uuid in ordinary] == [None] * 3
 
 
 def test_dispatch_matches_other_events_when_one_on_record_is_not_json(flow: Flow) -> None:
@@ -136,10 +172,10 @@ def test_event_whose_matching_ends_unexpectedly_does_not_keep_others_of_its_batc
     ids = [flow.receive({**EVENT, "eventID": str(number)}) for number in range(3)]
     match = SubscriptionIndex.match
 
-    def failing(index: SubscriptionIndex, document: Any) -> Any:
+    def failing(index: SubscriptionIndex, document: Any, values: int) -> Any:
         if document["eventID"] == "1":
             raise RuntimeError("a fault of the matcher")
-        return match(index, document)
+        return match(index, document, values)
 
     monkeypatch.setattr(SubscriptionIndex, "match", failing)
     flow.run()
