@@ -352,6 +352,31 @@ def test_submit_gives_no_answer_when_headers_are_more_than_64_kb(
     assert no_answer(transport, post(target.url)).reason == "too many response headers"
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["HTTP/1.1 2000 OK", "HTTP/1.1 20 OK", "HTTP/1.1 200OK", "HTTP/1.1 020 OK", "HTTP/1.1 2x0 OK"],
+)
+def test_answer_does_not_count_when_its_status_line_is_malformed(
+    transport: Transport, line: str
+) -> None:
+    def answer_oddly(connection: socket.socket, _over: threading.Event) -> None:
+        servers.read_request(connection)
+        connection.sendall(f"{line}\r\nContent-Length: 2\r\n\r\nok".encode())
+
+    with RawServer(answer_oddly) as server:
+        assert no_answer(transport, post(server.url)).reason == "not an HTTP answer"
+
+
+@pytest.mark.parametrize("line", ["HTTP/1.1 200", "HTTP/1.0 200 OK", "HTTP/1.1 200 "])
+def test_answer_counts_when_its_status_line_has_no_reason(transport: Transport, line: str) -> None:
+    def answer_briefly(connection: socket.socket, _over: threading.Event) -> None:
+        servers.read_request(connection)
+        connection.sendall(f"{line}\r\nContent-Length: 2\r\n\r\nok".encode())
+
+    with RawServer(answer_briefly) as server:
+        assert answer(transport, post(server.url)).status == 200
+
+
 def test_reason_holds_nothing_of_the_banner_when_the_server_speaks_no_http(
     transport: Transport,
 ) -> None:
