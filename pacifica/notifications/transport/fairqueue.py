@@ -21,6 +21,7 @@ from pacifica.notifications.transport.messages import (
     Response,
     SendFailure,
     SendResult,
+    is_cancelled,
 )
 
 _QUEUE_FULL = "too many requests wait for this host"
@@ -122,7 +123,7 @@ class _Flow:
 
     def drop_cancelled(self) -> int:
         """Forget the waiting requests that were cancelled, and return how many there were."""
-        kept = [each for each in self.waiting if not _is_cancelled(each)]
+        kept = [each for each in self.waiting if not is_cancelled(each)]
         dropped = len(self.waiting) - len(kept)
         self.waiting = deque(kept)
         return dropped
@@ -191,7 +192,7 @@ class FairQueue:
     def add(self, pending: PendingRequest) -> None:
         """Put a request into the queue, or fail it where its flow has its share of the queue."""
         flow = self._flow(pending)
-        while flow.waiting and _is_cancelled(flow.waiting[0]):
+        while flow.waiting and is_cancelled(flow.waiting[0]):
             flow.waiting.popleft()
             self._count_waiting(flow, -1)
         if pending.request.timeout is not None:
@@ -346,8 +347,3 @@ def _remember(idle: OrderedDict[K, V], key: K, value: V, limit: int) -> None:
 
 def _bounds(connections: int) -> tuple[int, ...]:
     return tuple(ceil(connections * part) for part in _PARTS)
-
-
-def _is_cancelled(pending: PendingRequest) -> bool:
-    """Tell whether a request that has not started was cancelled; who waits for it is told."""
-    return pending.future.cancelled() and not pending.future.set_running_or_notify_cancel()
