@@ -269,10 +269,10 @@ def test_known_and_new_flows_are_answered_soon_when_a_user_has_more_flows_that_h
         assert flow_is_answered(transport, target.url, "other", "known")
         for number in range(60):
             in_flow(transport, target.url, "one", f"hang{number}")
-        servers.eventually(lambda: in_flight(target, "/hang") == 28)
+        servers.eventually(lambda: in_flight(target, "/hang") == 26)
         assert flow_is_answered(transport, target.url, "other", "known")
         assert flow_is_answered(transport, target.url, "newcomer", "new")
-        assert in_flight(target, "/hang") == 28
+        assert in_flight(target, "/hang") == 26
 
 
 def test_known_flow_is_answered_soon_when_flows_of_as_many_users_hang_as_may_be_in_flight(
@@ -314,6 +314,55 @@ def test_known_flow_is_answered_soon_when_another_host_has_half_of_all_connectio
         in_flow(transport, target.url, "one", "hang2")
         assert flow_is_answered(transport, target.url, "one", "known")
         assert in_flight(target, "/hang") == 1
+
+
+def test_others_are_answered_soon_when_all_flows_of_a_user_hang_that_were_prompt(
+    target: RecordingServer, newcomer: RecordingServer
+) -> None:
+    with Transport(OF_A_HOST) as transport:
+        for number in range(60):
+            assert flow_is_answered(transport, target.url, "one", f"hang{number}", PATIENCE)
+        sent = len(target.requests)
+        hanging_below("/hang", target)
+        for number in range(60):
+            in_flow(transport, target.url, "one", f"hang{number}")
+        target.wait_for(sent + 26)
+        assert flow_is_answered(transport, target.url, "other", "new")
+        assert flow_is_answered(transport, newcomer.url, "other", "new")
+
+
+def test_others_are_answered_soon_when_more_hosts_of_a_user_hang_than_there_are_connections(
+    target: RecordingServer, newcomer: RecordingServer
+) -> None:
+    limits = Limits(connections=32, connections_per_host=16)
+    with silent_hosts(80) as silent, Transport(limits) as transport:
+        for number, url in enumerate(silent):
+            in_flow(transport, url, f"user{number % 2}", "hang")
+        assert flow_is_answered(transport, target.url, "other", "new")
+        assert flow_is_answered(transport, newcomer.url, "another", "new")
+
+
+def test_all_requests_of_a_user_are_sent_when_it_has_more_than_its_share(
+    target: RecordingServer, newcomer: RecordingServer
+) -> None:
+    limits = Limits(connections=10, connections_per_host=8)
+    with Transport(limits) as transport:
+        futures = [
+            in_flow(transport, server.url, "one", f"flow{number % 20}")
+            for number in range(200)
+            for server in (target, newcomer)
+        ]
+        assert all(isinstance(future.result(PATIENCE), Response) for future in futures)
+
+
+def test_requests_of_others_are_accepted_when_those_of_a_user_to_many_hosts_wait(
+    target: RecordingServer,
+) -> None:
+    with silent_hosts(80) as silent, Transport(Limits(connections=16, queue=40)) as transport:
+        for number, url in enumerate(silent):
+            in_flow(transport, url, "one", "hang")
+            if number % 20 == 0:
+                assert flow_is_answered(transport, target.url, "other", "known")
 
 
 def test_users_take_turns_when_one_of_them_has_more_flows(target: RecordingServer) -> None:
