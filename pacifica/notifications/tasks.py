@@ -27,7 +27,7 @@ from pacifica.notifications.delivery import authorization
 from pacifica.notifications.errors import ConfigError, NotificationsError
 from pacifica.notifications.orm import DB
 from pacifica.notifications.store import deduplication, holding
-from pacifica.notifications.store.claims import take_lock
+from pacifica.notifications.store.claims import recall, take_lock
 from pacifica.notifications.store.deliveries import due_allowed, due_matched
 from pacifica.notifications.store.events import due_events, suspect_events
 from pacifica.notifications.transport import raise_file_limit
@@ -127,6 +127,9 @@ def sweep() -> None:
         expired = holding.expire(settings.holding.max_held, settings.holding.max_age)
         if expired:
             _LOG.warning("%d held deliveries expired: too old, or too many", expired)
+        recalled = recall(settings.max_wait)
+        if recalled:
+            _LOG.warning("%d events and deliveries are due: the clock was put back", recalled)
     if settings.receive.deduplicate:
         deduplication.forget(settings.receive.deduplicate, limit)
     for subscription in holding.due_held(limit):

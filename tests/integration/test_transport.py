@@ -352,6 +352,31 @@ def test_submit_gives_no_answer_when_headers_are_more_than_64_kb(
     assert no_answer(transport, post(target.url)).reason == "too many response headers"
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["HTTP/1.1 2000 OK", "HTTP/1.1 20 OK", "HTTP/1.1 200OK", "HTTP/1.1 020 OK", "HTTP/1.1 2x0 OK"],
+)
+def test_answer_does_not_count_when_its_status_line_is_malformed(
+    transport: Transport, line: str
+) -> None:
+    def answer_oddly(connection: socket.socket, _over: threading.Event) -> None:
+        servers.read_request(connection)
+        connection.sendall(f"{line}\r\nContent-Length: 2\r\n\r\nok".encode())
+
+    with RawServer(answer_oddly) as server:
+        assert no_answer(transport, post(server.url)).reason == "not an HTTP answer"
+
+
+@pytest.mark.parametrize("line", ["HTTP/1.1 200", "HTTP/1.0 200 OK", "HTTP/1.1 200 "])
+def test_answer_counts_when_its_status_line_has_no_reason(transport: Transport, line: str) -> None:
+    def answer_briefly(connection: socket.socket, _over: threading.Event) -> None:
+        servers.read_request(connection)
+        connection.sendall(f"{line}\r\nContent-Length: 2\r\n\r\nok".encode())
+
+    with RawServer(answer_briefly) as server:
+        assert answer(transport, post(server.url)).status == 200
+
+
 def test_reason_holds_nothing_of_the_banner_when_the_server_speaks_no_http(
     transport: Transport,
 ) -> None:
@@ -577,7 +602,7 @@ def test_submit_serves_other_names_when_lookups_hang(
         stuck = [transport.submit(post(f"http://{n % 20}.slow.test/")) for n in range(200)]
         assert answer(transport, post(f"http://target.test:{target.port}/")).status == 200
         reasons = {future.result(TIMEOUT) for future in stuck}
-    assert reasons == {SendFailure("host not found within 0.3 s", 0.0)}
+    assert reasons == {SendFailure("host not found within 0.3 s", 0.3)}
     assert len(slow_names) == 21  # each name once
 
 
@@ -589,7 +614,7 @@ def test_request_waits_no_longer_for_a_name_than_its_own_timeout(transport: Tran
     )
     futures = [transport.submit(each) for each in (patient, hurried)]
     reasons = [future.result(TIMEOUT) for future in futures]
-    assert reasons == [SendFailure(f"host not found within {s} s", 0.0) for s in (2, 0.1)]
+    assert reasons == [SendFailure(f"host not found within {s} s", s) for s in (2, 0.1)]
 
 
 def test_submit_uses_what_a_name_was_when_looking_it_up_again_hangs(

@@ -269,10 +269,10 @@ def test_known_and_new_flows_are_answered_soon_when_a_user_has_more_flows_that_h
         assert flow_is_answered(transport, target.url, "other", "known")
         for number in range(60):
             in_flow(transport, target.url, "one", f"hang{number}")
-        servers.eventually(lambda: in_flight(target, "/hang") == 28)
+        servers.eventually(lambda: in_flight(target, "/hang") == 26)
         assert flow_is_answered(transport, target.url, "other", "known")
         assert flow_is_answered(transport, target.url, "newcomer", "new")
-        assert in_flight(target, "/hang") == 28
+        assert in_flight(target, "/hang") == 26
 
 
 def test_known_flow_is_answered_soon_when_flows_of_as_many_users_hang_as_may_be_in_flight(
@@ -314,6 +314,55 @@ def test_known_flow_is_answered_soon_when_another_host_has_half_of_all_connectio
         in_flow(transport, target.url, "one", "hang2")
         assert flow_is_answered(transport, target.url, "one", "known")
         assert in_flight(target, "/hang") == 1
+
+
+def test_others_are_answered_soon_when_all_flows_of_a_user_hang_that_were_prompt(
+    target: RecordingServer, newcomer: RecordingServer
+) -> None:
+    with Transport(OF_A_HOST) as transport:
+        for number in range(60):
+            assert flow_is_answered(transport, target.url, "one", f"hang{number}", TIMEOUT)
+        sent = len(target.requests)
+        hanging_below("/hang", target)
+        for number in range(60):
+            in_flow(transport, target.url, "one", f"hang{number}")
+        target.wait_for(sent + 26)
+        assert flow_is_answered(transport, target.url, "other", "new")
+        assert flow_is_answered(transport, newcomer.url, "other", "new")
+
+
+def test_others_are_answered_soon_when_more_hosts_of_a_user_hang_than_there_are_connections(
+    target: RecordingServer, newcomer: RecordingServer
+) -> None:
+    limits = Limits(connections=32, connections_per_host=16)
+    with silent_hosts(80) as silent, Transport(limits) as transport:
+        for number, url in enumerate(silent):
+            in_flow(transport, url, f"user{number % 2}", "hang")
+        assert flow_is_answered(transport, target.url, "other", "new")
+        assert flow_is_answered(transport, newcomer.url, "another", "new")
+
+
+def test_all_requests_of_a_user_are_sent_when_it_has_more_than_its_share(
+    target: RecordingServer, newcomer: RecordingServer
+) -> None:
+    limits = Limits(connections=10, connections_per_host=8)
+    with Transport(limits) as transport:
+        futures = [
+            in_flow(transport, server.url, "one", f"flow{number % 20}")
+            for number in range(200)
+            for server in (target, newcomer)
+        ]
+        assert all(isinstance(future.result(TIMEOUT), Response) for future in futures)
+
+
+def test_requests_of_others_are_accepted_when_those_of_a_user_to_many_hosts_wait(
+    target: RecordingServer,
+) -> None:
+    with silent_hosts(80) as silent, Transport(Limits(connections=16, queue=40)) as transport:
+        for number, url in enumerate(silent):
+            in_flow(transport, url, "one", "hang")
+            if number % 10 == 0:
+                assert flow_is_answered(transport, target.url, "other", "known")
 
 
 def test_users_take_turns_when_one_of_them_has_more_flows(target: RecordingServer) -> None:
@@ -427,6 +476,80 @@ def test_kept_connections_are_closed_when_those_in_flight_need_their_sockets() -
         for url in stack.enter_context(silent_hosts(5)):
             submitted(transport, url)
         servers.eventually(lambda: sum(each.open for each in kept) == 3)
+
+
+# Lookups
+
+
+@pytest.fixture
+def silent_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Have names under `silent.test` found when the event is set, and all others at once."""
+    over = threading.Event()
+    known = socket.getaddrinfo
+
+    def getaddrinfo(name: str, *_: object, **__: object) -> object:
+        if name.endswith("silent.test"):
+            over.wait(TIMEOUT)
+        return known("127.0.0.1", 0, type=socket.SOCK_STREAM)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield over
+    over.set()
+
+
+OF_LOOKUPS = Limits(lookups=10, connect_timeout=0.3, queue=400)
+
+
+@pytest.mark.usefixtures("silent_names")
+def test_addresses_and_names_of_others_are_found_soon_when_many_names_of_a_user_have_no_answer(
+    target: RecordingServer,
+) -> None:
+    with Transport(OF_LOOKUPS) as transport:
+        for number in range(90):
+            in_flow(transport, f"http://{number}.silent.test", "one", "hang")
+        named = f"http://target.test:{target.port}"
+        assert flow_is_answered(transport, named, "other", "named")
+        assert flow_is_answered(transport, target.url, "one", "mine")
+
+
+@pytest.mark.usefixtures("silent_names")
+def test_addresses_are_reached_when_no_lookup_is_left(target: RecordingServer) -> None:
+    with Transport(OF_LOOKUPS) as transport:
+        for number in range(90):
+            in_flow(transport, f"http://{number}.silent.test", f"user{number}", "hang")
+        assert flow_is_answered(transport, target.url, "other", "address")
+        assert flow_is_answered(transport, f"http://0x7f.1:{target.port}", "other", "spelled")
+
+
+def test_request_does_not_fail_for_the_time_that_its_lookup_waits(
+    target: RecordingServer, silent_names: threading.Event
+) -> None:
+    with Transport(replace(OF_LOOKUPS, lookups=1)) as transport:
+        first = in_flow(transport, "http://silent.test", "one", "hang")
+        waits = in_flow(transport, f"http://target.test:{target.port}", "other", "named", 0.1)
+        assert isinstance(first.result(TIMEOUT), SendFailure)
+        assert not waits.done()  # though its time-out is shorter
+        silent_names.set()
+        assert isinstance(waits.result(TIMEOUT), Response)
+
+
+@pytest.mark.usefixtures("silent_names")
+def test_request_is_accepted_when_a_user_has_more_waiting_for_lookups_than_its_share(
+    target: RecordingServer,
+) -> None:
+    limits = replace(OF_LOOKUPS, connect_timeout=TIMEOUT)
+    with Transport(limits) as transport:
+        stuck = [
+            in_flow(transport, f"http://{number}.silent.test", "one", "hang")
+            for number in range(399)
+        ]
+        servers.eventually(lambda: any(future.done() for future in stuck))
+        failures = {future.result(0) for future in stuck if future.done()}
+        named = f"http://target.test:{target.port}"
+        assert flow_is_answered(transport, named, "other", "named")
+    assert failures == {
+        SendFailure("too many requests wait for lookups", 0.0, ours=True, retry_in=30.0)
+    }
 
 
 class Conversations:

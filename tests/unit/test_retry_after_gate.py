@@ -4,7 +4,10 @@ from concurrent.futures import Future
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import pytest
+
 from pacifica.notifications.clock import utcnow
+from pacifica.notifications.stages import retryafter
 from pacifica.notifications.stages.retryafter import RetryAfterGate
 from pacifica.notifications.subscriptions import Subscription
 from tests.support.servers import eventually
@@ -38,6 +41,13 @@ def test_gate_is_closed_no_longer_than_its_bound() -> None:
     until = gate.closed_until(subscription(1))
     assert until is not None
     assert in_seconds(4) < until <= in_seconds(5)
+
+
+def test_gate_opens_when_the_clock_was_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = RetryAfterGate(10, 300)
+    gate.close_until(subscription(1), in_seconds(60))
+    monkeypatch.setattr(retryafter, "utcnow", lambda: in_seconds(-3600))
+    assert gate.closed_until(subscription(1)) is None
 
 
 def test_gate_that_closed_first_is_forgotten_when_there_are_too_many() -> None:

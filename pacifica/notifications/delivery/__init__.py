@@ -14,6 +14,7 @@ from pacifica.notifications.delivery.outcome import (
     recorded_response,
     single_line,
     unsendable,
+    without_wait,
 )
 from pacifica.notifications.delivery.request import (
     ATTEMPT_HEADER,
@@ -40,4 +41,5 @@ __all__ = [
     "recorded_response",
     "single_line",
     "unsendable",
+    "without_wait",
 ]

@@ -1,6 +1,7 @@
 """What a target's response means for a delivery and its subscription."""
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
@@ -50,8 +51,9 @@ def outcome(
     if isinstance(result, Response) and 200 <= result.status < 300:
         return Outcome(delivery, True, None, status, body)
     if isinstance(result, SendFailure) and result.ours:
-        later = now + timedelta(seconds=max(settings.delivery.busy_wait, result.retry_in))
-        return Outcome(delivery, False, later, status, body, tried=False)
+        wait = max(settings.delivery.busy_wait, result.retry_in)
+        later = now + timedelta(seconds=wait)
+        return Outcome(without_wait(delivery, wait), False, later, status, body, tried=False)
     if isinstance(result, Response) and result.status == _LOOP_DETECTED and not _is_loop(result):
         return Outcome(delivery, False, None, status, body, given_up=True)
     if not _is_transient(result):
@@ -66,6 +68,13 @@ def outcome(
     if probe_due is not None and not_before is not None:
         probe_due = max(probe_due, not_before)
     return Outcome(delivery, False, now, status, body, error, probe_due, not_before=not_before)
+
+
+def without_wait(delivery: Delivery, seconds: float) -> Delivery:
+    """Return a delivery whose horizon does not count a time for which it waited in this service."""
+    if delivery.failing is None:
+        return delivery
+    return replace(delivery, failing=delivery.failing + timedelta(seconds=max(seconds, 0.0)))
 
 
 def postponed(delivery: Delivery, until: datetime) -> Outcome:

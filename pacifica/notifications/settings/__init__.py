@@ -63,6 +63,17 @@ class Settings:
     recovery: RecoverySettings = field(default_factory=RecoverySettings)
     holding: HoldingSettings = field(default_factory=HoldingSettings)
 
+    @property
+    def max_wait(self) -> float:
+        """The longest time for which an event or delivery that is not held may have to wait."""
+        return max(
+            self.celery.lease,
+            self.celery.max_lease,
+            self.policy.retry_max,
+            self.delivery.retry_max,
+            self.delivery.max_retry_after,
+        )
+
 
 # Where Policy hangs, questions wait for those before them: not for longer than so many time-outs.
 POLICY_TURNS = 2

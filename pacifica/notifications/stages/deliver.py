@@ -3,10 +3,12 @@
 import logging
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
@@ -16,28 +18,30 @@ from pacifica.notifications.delivery import (
     outcome,
     postponed,
     unsendable,
+    without_wait,
 )
 from pacifica.notifications.errors import EventUnsendable
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery
 from pacifica.notifications.settings import Settings
+from pacifica.notifications.stages.inflight import InFlightLimit, UnderWay
 from pacifica.notifications.stages.record import Recorder
 from pacifica.notifications.stages.retryafter import RetryAfterGate
 from pacifica.notifications.store.deliveries import claim_allowed, events_of
 from pacifica.notifications.transport import (
-    Request,
     SendFailure,
     SendResult,
     Transport,
     TransportBusy,
     TransportClosed,
+    address_of,
 )
 
 _LOG = logging.getLogger(__name__)
 _WAITED_TOO_LONG = SendFailure("waited too long for its turn", 0.0, ours=True)
 _TOO_MUCH = SendFailure("too much is under way already", 0.0, ours=True)
-# One user's deliveries may take so many times the bytes that are still free.
-_USER_SHARE = 4
+# Seconds: a target that hung may have recovered after this time.
+_MAX_RETRY_IN = 30.0
 
 
 class Deliverer:
@@ -75,17 +79,14 @@ class Deliverer:
     def send(self, deliveries: Sequence[Delivery], events: Mapping[UUID, Event]) -> None:
         """Send deliveries that this worker has taken; events may have been purged since."""
         sent = []
-        for delivery in deliveries:
+        for delivery in _users_in_turn(deliveries):
             if delivery.event not in events:
                 continue
             if (until := self._gate.closed_until(delivery.subscription)) is not None:
                 self._recorder.put(postponed(delivery, until))
                 continue
             try:
-                request = delivery_request(
-                    delivery, events[delivery.event], utcnow(), self._settings
-                )
-                sent.append(self._send(delivery, request))
+                sent += self._send(delivery, events[delivery.event])
             except EventUnsendable as error:
                 _LOG.warning("delivery %s is given up: %s", delivery.uuid, error)
                 self._recorder.put(given_up(delivery, str(error)))
@@ -112,32 +113,40 @@ class Deliverer:
         leased = delivery.leased or utcnow()
         return (leased - utcnow()).total_seconds() - self._max_seconds
 
-    def _send(self, delivery: Delivery, request: Request) -> Future[SendResult]:
-        user, size = delivery.subscription.user, len(request.body)
-        if not self._in_flight.acquire(user, size):
-            raise TransportBusy(_TOO_MUCH.reason)
+    def _send(self, delivery: Delivery, event: Event) -> list[Future[SendResult]]:
+        """Send a delivery, unless too much is under way; to build its request is work already."""
+        subscription = delivery.subscription
+        address = address_of(subscription.target_url)
+        host = address.host if address is not None else ""
+        under_way = self._in_flight.acquire(subscription.user, host, len(event.text))
+        if under_way is None:
+            retry_in = min(2 * self._in_flight.seconds(subscription.user), _MAX_RETRY_IN)
+            self._settle(delivery, replace(_TOO_MUCH, retry_in=retry_in))
+            return []
         try:
+            request = delivery_request(delivery, event, utcnow(), self._settings)
             future = self._transport.submit(request)
-        except (TransportBusy, TransportClosed):
-            self._in_flight.release(user, size)
+        except Exception:
+            self._in_flight.release(under_way)
             raise
-        self._gate.enter(delivery.subscription, future)
-        future.add_done_callback(partial(self._ended, delivery, size))
-        return future
+        self._gate.enter(subscription, future)
+        future.add_done_callback(partial(self._ended, delivery, under_way))
+        return [future]
 
-    def _ended(self, delivery: Delivery, size: int, future: Future[SendResult]) -> None:
+    def _ended(self, delivery: Delivery, under_way: UnderWay, future: Future[SendResult]) -> None:
         """Have a result recorded; runs in the transport's thread, before it starts others."""
         try:
             self._deadlines.cancel_expired()
             self._gate.exit(delivery.subscription, future)
-            if not future.cancelled():
-                self._settle(delivery, future.result())
-            elif (until := self._gate.closed_until(delivery.subscription)) is not None:
+            result = _WAITED_TOO_LONG if future.cancelled() else future.result()
+            until = self._gate.closed_until(delivery.subscription) if future.cancelled() else None
+            if until is not None:
                 self._recorder.put(postponed(delivery, until))
             else:
-                self._settle(delivery, _WAITED_TOO_LONG)
+                waited = under_way.seconds - result.seconds
+                self._settle(without_wait(delivery, waited), result)
         finally:
-            self._in_flight.release(delivery.subscription.user, size)
+            self._in_flight.release(under_way)
 
     def _settle(self, delivery: Delivery, result: SendResult) -> None:
         ruled = outcome(delivery, result, utcnow(), self._settings)
@@ -157,59 +166,15 @@ class Deliverer:
         self._recorder.put(ruled)
 
 
-class InFlightLimit:
-    """Bounds how many deliveries, of how many bytes in all, are under way at once.
-
-    The deliveries of one user leave a fifth of the bytes to others. How many may wait for a hanging
-    target is up to the transport's queue.
-    """
-
-    def __init__(self, max_count: int, max_bytes: int) -> None:
-        self._max_count = max_count
-        self._max_bytes = max_bytes
-        self._count = 0
-        self._bytes = 0
-        self._bytes_by_user: Counter[str] = Counter()
-        self._changed = threading.Condition()
-
-    def acquire(self, user: str, size: int) -> bool:
-        """Count one more, unless that is too much; one that is alone may be of any size."""
-        with self._changed:
-            if self._count and not (self._fits(size) and self._fits_share(user, size)):
-                return False
-            self._count += 1
-            self._bytes += size
-            self._bytes_by_user[user] += size
-            return True
-
-    def release(self, user: str, size: int) -> None:
-        """Count one less."""
-        with self._changed:
-            self._count -= 1
-            self._bytes -= size
-            self._bytes_by_user[user] -= size
-            if not self._bytes_by_user[user]:
-                del self._bytes_by_user[user]
-            self._changed.notify_all()
-
-    def wait_free(self, timeout: float) -> int:
-        """Return how many more may be under way; 0 when none might in time."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._fits(0), timeout):
-                return 0
-            return self._max_count - self._count
-
-    def wait_empty(self, timeout: float) -> bool:
-        """Wait until nothing is under way; False when something was all the time."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._count, timeout)
-
-    def _fits(self, size: int) -> bool:
-        return self._count < self._max_count and self._bytes + size <= self._max_bytes
-
-    def _fits_share(self, user: str, size: int) -> bool:
-        taken = self._bytes_by_user.get(user, 0)
-        return not taken or taken + size <= _USER_SHARE * (self._max_bytes - self._bytes)
+def _users_in_turn(deliveries: Sequence[Delivery]) -> Iterator[Delivery]:
+    """Give the first delivery of each user, then the second of each, and so on."""
+    turns: defaultdict[str, int] = defaultdict(int)
+    by_turn: defaultdict[int, list[Delivery]] = defaultdict(list)
+    for delivery in deliveries:
+        user = delivery.subscription.user
+        by_turn[turns[user]].append(delivery)
+        turns[user] += 1
+    return chain.from_iterable(by_turn.values())
 
 
 class _StartDeadlines:

@@ -33,7 +33,8 @@ class RetryAfterGate:
         key, now = _key(subscription), utcnow()
         with self._lock:
             until = self._until.get(key)
-            if until is not None and until <= now:
+            # One that is too far ahead is of before the clock was put back.
+            if until is not None and not now < until <= now + self._max_wait:
                 self._until.pop(key)
                 return None
             return until

@@ -7,7 +7,10 @@ from typing import Any
 import peewee
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.orm import DB, Lock, writing
+from pacifica.notifications.orm import DB, EventLog, EventLogMatch, Lock, writing
+
+# Seconds: by so much the clocks of two machines may differ.
+_MAX_SKEW = 60.0
 
 
 def claim(
@@ -43,10 +46,14 @@ def claim(
 
 @writing
 def take_lock(name: str, seconds: float) -> bool:
-    """Take a named lock for some seconds; False while another worker has it."""
+    """Take a named lock for some seconds; False while another worker has it.
+
+    One that expires later than it can was taken before the clock was put back: nobody has it.
+    """
     now = utcnow()
     expires = now + timedelta(seconds=seconds)
-    taken = Lock.update(expires=expires).where(Lock.name == name, Lock.expires <= now).execute()
+    is_free = (Lock.expires <= now) | (Lock.expires > expires + timedelta(seconds=_MAX_SKEW))
+    taken = Lock.update(expires=expires).where(Lock.name == name, is_free).execute()
     if taken or Lock.get_or_none(Lock.name == name):
         return bool(taken)
     try:
@@ -55,3 +62,17 @@ def take_lock(name: str, seconds: float) -> bool:
     except peewee.IntegrityError:  # another worker was first
         return False
     return True
+
+
+@writing
+def recall(max_wait: float) -> int:
+    """Make due what would wait for longer than `max_wait` seconds; return how much that is.
+
+    It was written before the clock was put back, and would wait until the clock is there again.
+    """
+    now = utcnow()
+    latest = now + timedelta(seconds=max_wait + _MAX_SKEW)
+    return sum(
+        int(model.update(due=now).where(model.due > latest).execute())
+        for model in (EventLog, EventLogMatch)
+    )

@@ -21,6 +21,8 @@ from pacifica.notifications.transport.messages import (
     SendResult,
     TransportBusy,
     TransportClosed,
+    address_of,
+    is_within_share,
 )
 
 __all__ = [
@@ -34,5 +36,7 @@ __all__ = [
     "Transport",
     "TransportBusy",
     "TransportClosed",
+    "address_of",
+    "is_within_share",
     "raise_file_limit",
 ]

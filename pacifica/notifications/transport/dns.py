@@ -8,14 +8,25 @@ import itertools
 import socket
 import threading
 import time
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 
 from pacifica.notifications.subscriptions.networks import Rules
-from pacifica.notifications.transport.messages import Limits, PendingRequest
+from pacifica.notifications.transport.messages import (
+    Address,
+    Limits,
+    PendingRequest,
+    SendFailure,
+    is_cancelled,
+    is_within_share,
+)
 
 _MAX_NAMES = 10_000
+_TOO_MANY = "too many requests wait for lookups"
+# Seconds: name servers that do not answer are given up by the system in about this time.
+_RETRY_IN = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +71,8 @@ class DnsCache:
     """Addresses by name: one thread at a time looks each up, and the result is kept for a while.
 
     An old result is used while it is looked up again (RFC 8767): lookups that hang delay no host
-    that was found before.
+    that was found before. A lookup cannot be interrupted, so that names whose servers do not answer
+    keep its thread: each user has a share of the lookups, and of the requests that wait for them.
     """
 
     def __init__(self, limits: Limits, rules: Rules, report: Callable[[Resolution], None]) -> None:
@@ -68,47 +80,59 @@ class DnsCache:
         self._rules = rules
         self._report = report
         self.waiting = 0
+        self._waiting_by_user: Counter[str] = Counter()
         self._known: dict[str, tuple[float, tuple[str, ...]]] = {}  # with the time of the lookup
         self._waiting_for: dict[str, dict[PendingRequest, None]] = {}
-        self._looking: set[str] = set()
+        self._unasked: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()  # names by user
+        self._running: dict[str, str] = {}  # the user for whom each name is looked up
+        self._running_by_user: Counter[str] = Counter()
         self._deadlines: list[tuple[float, int, PendingRequest]] = []  # a heap
         self._sequence = itertools.count()
 
     @property
     def next_deadline(self) -> float | None:
-        """When the next request has waited too long for a name; None while none waits."""
-        return self._deadlines[0][0] if self.waiting else None
+        """When the next request has waited too long for a lookup; None while none waits for one."""
+        return self._deadlines[0][0] if self._deadlines else None
 
     def timeout(self, pending: PendingRequest) -> float:
-        """Return for how many seconds a request may wait for the addresses of its host."""
+        """Return for how many seconds the lookup of a request's host may take."""
         return min(self._limits.connect_timeout, pending.request.timeout or inf)
 
-    def is_known(self, name: str) -> bool:
-        """Tell whether a name needs no lookup first; refresh one in the background that is old."""
-        if not name:
+    def is_known(self, pending: PendingRequest) -> bool:
+        """Tell whether a request needs no lookup first; refresh an old one in the background."""
+        name = pending.address.name
+        if not name or pending.address.literal:
             return True
         if name not in self._known:
             return False
         age = time.monotonic() - self._known[name][0]
         if age > self._limits.dns_fresh:
-            self._look(name)
+            self._look(name, pending.flow_key.user)
         return age <= self._limits.dns_kept
 
-    def addresses(self, name: str) -> tuple[str, ...]:
+    def addresses(self, address: Address) -> tuple[str, ...]:
         """Return what is known, even if it became old while a request was in the queue."""
-        return self._known[name][1] if name in self._known else ()
+        if address.literal:
+            return (address.literal,)
+        return self._known[address.name][1] if address.name in self._known else ()
 
     def add(self, pending: PendingRequest) -> None:
-        """Have a request wait for the addresses of its host."""
-        self.waiting += 1
-        self._waiting_for.setdefault(pending.address.name, {})[pending] = None
-        deadline = time.monotonic() + self.timeout(pending)
-        heapq.heappush(self._deadlines, (deadline, next(self._sequence), pending))
-        self._look(pending.address.name)
+        """Have a request wait for the addresses of its host, or fail it where too many do."""
+        name, user = pending.address.name, pending.flow_key.user
+        # As in the queue for connections, a user may have as many as there is still room for.
+        if self._waiting_by_user[user] > self._limits.queue / 2 - self.waiting:
+            pending.fail(SendFailure(_TOO_MANY, 0.0, ours=True, retry_in=_RETRY_IN))
+            return
+        self._count_waiting(pending, 1)
+        self._waiting_for.setdefault(name, {})[pending] = None
+        if name in self._running:
+            self._set_deadline(pending)
+        else:
+            self._look(name, user)
 
     def learn(self, resolution: Resolution) -> Iterable[PendingRequest]:
         """Store a result and return the requests that waited for it."""
-        self._looking.discard(resolution.name)
+        _count(self._running_by_user, self._running.pop(resolution.name), -1)
         if resolution.addresses:
             if len(self._known) >= _MAX_NAMES:
                 self._known.clear()
@@ -116,39 +140,83 @@ class DnsCache:
         elif resolution.refusal is not None:
             self._known.pop(resolution.name, None)
         requests = self._waiting_for.pop(resolution.name, {})
-        self.waiting -= len(requests)
-        for name in self._waiting_for:
-            if name not in self._looking:
-                self._look(name)
-                break
+        for pending in requests:
+            self._count_waiting(pending, -1)
+        self._start()
         return requests
 
     def pop_expired(self, now: float) -> Iterator[PendingRequest]:
-        """Yield each request that has waited too long, once."""
+        """Yield each request for which a lookup has taken too long, once."""
         while self._deadlines and self._deadlines[0][0] <= now:
             _, _, pending = heapq.heappop(self._deadlines)
-            name = pending.address.name
-            if pending in self._waiting_for.get(name, ()):
-                del self._waiting_for[name][pending]
-                if not self._waiting_for[name]:
-                    del self._waiting_for[name]
-                self.waiting -= 1
+            if self._forget(pending):
                 yield pending
+
+    def drop_cancelled(self) -> None:
+        """Forget all requests that were cancelled while they waited."""
+        for pending in list(self.pending()):
+            if is_cancelled(pending):
+                self._forget(pending)
 
     def pending(self) -> Iterator[PendingRequest]:
         """Yield all requests that wait for a name."""
         for requests in self._waiting_for.values():
             yield from requests
 
-    def _look(self, name: str) -> None:
-        # A lookup cannot be interrupted: its thread lives on after all that waited have given up.
-        if name not in self._looking and len(self._looking) < self._limits.lookups:
-            self._looking.add(name)
-            threading.Thread(
-                target=lambda: self._report(_look_up(name, self._rules)),
-                name="lookup",
-                daemon=True,
-            ).start()
+    def _count_waiting(self, pending: PendingRequest, count: int) -> None:
+        self.waiting += count
+        _count(self._waiting_by_user, pending.flow_key.user, count)
+
+    def _forget(self, pending: PendingRequest) -> bool:
+        """Forget a request; tell whether it waited."""
+        requests = self._waiting_for.get(pending.address.name, {})
+        if pending not in requests:
+            return False
+        del requests[pending]
+        if not requests:
+            del self._waiting_for[pending.address.name]
+        self._count_waiting(pending, -1)
+        return True
+
+    def _set_deadline(self, pending: PendingRequest) -> None:
+        deadline = time.monotonic() + self.timeout(pending)
+        heapq.heappush(self._deadlines, (deadline, next(self._sequence), pending))
+
+    def _look(self, name: str, user: str) -> None:
+        """Have a name looked up for a user, as soon as the user's share permits."""
+        if name not in self._running:
+            self._unasked.setdefault(user, OrderedDict())[name] = None
+            self._start()
+
+    def _start(self) -> None:
+        """Start lookups, first for the users for whom the fewest run."""
+        while self._unasked:
+            user = min(self._unasked, key=self._running_by_user.__getitem__)
+            free = self._limits.lookups - len(self._running)
+            if not is_within_share(self._running_by_user[user], free):
+                return
+            names = self._unasked[user]
+            name, _ = names.popitem(last=False)
+            if not names:
+                del self._unasked[user]
+            if name not in self._running and (name in self._waiting_for or name in self._known):
+                self._start_lookup(name, user)
+
+    def _start_lookup(self, name: str, user: str) -> None:
+        self._running[name] = user
+        _count(self._running_by_user, user, 1)
+        for pending in self._waiting_for.get(name, ()):
+            self._set_deadline(pending)
+        threading.Thread(
+            target=lambda: self._report(_look_up(name, self._rules)), name="lookup", daemon=True
+        ).start()
+
+
+def _count(counter: Counter[str], user: str, count: int) -> None:
+    """Count for a user, and forget users for whom nothing is left."""
+    counter[user] += count
+    if not counter[user]:
+        del counter[user]
 
 
 def _look_up(name: str, rules: Rules) -> Resolution:

@@ -73,6 +73,7 @@ class Engine:
         """Put requests into the queue, or have them wait for the addresses of their hosts."""
         if drop_cancelled:
             self._queue.drop_cancelled()
+            self._dns.drop_cancelled()
         for resolution in resolutions:
             for pending in self._dns.learn(resolution):
                 if resolution.addresses:
@@ -82,7 +83,7 @@ class Engine:
                 else:
                     pending.fail(SendFailure("host not found", 0.0))
         for pending in submitted:
-            if self._dns.is_known(pending.address.name):
+            if self._dns.is_known(pending):
                 self._queue.add(pending)
             else:
                 self._dns.add(pending)
@@ -93,7 +94,7 @@ class Engine:
         now = time.monotonic()
         for pending in self._dns.pop_expired(now):
             seconds = self._dns.timeout(pending)
-            pending.fail(SendFailure(f"host not found within {seconds:g} s", 0.0))
+            pending.fail(SendFailure(f"host not found within {seconds:g} s", seconds))
         if self._timer is not None and self._timer <= now:
             self._timer = None
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
@@ -129,7 +130,7 @@ class Engine:
         while (pending := self._queue.start()) is not None:
             transfer = self._spare.pop() if self._spare else self._new_transfer()
             try:
-                transfer.begin(pending, self._dns.addresses(pending.address.name))
+                transfer.begin(pending, self._dns.addresses(pending.address))
                 self._multi.add_handle(transfer.curl)
             except pycurl.error:
                 transfer.curl.close()

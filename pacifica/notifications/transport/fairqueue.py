@@ -5,15 +5,16 @@ known before. So the last connections are kept for those that harm others least:
 the better must be what is known of a candidate. This is decided twice in the same way: the hosts
 share the connections of the process, and the flows of a host share those of the host. Candidates of
 the same priority take turns: the hosts, then the users of a host, then the flows of a user.
+Whatever is known of a user's flows, the user has no more than a share at both levels.
 """
 
 import time
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator, Sequence
-from enum import IntEnum
 from math import ceil
-from typing import Generic, TypeVar
+from typing import TypeVar
 
+from pacifica.notifications.transport.candidates import Candidates, Priority
 from pacifica.notifications.transport.messages import (
     FlowKey,
     Limits,
@@ -21,64 +22,15 @@ from pacifica.notifications.transport.messages import (
     Response,
     SendFailure,
     SendResult,
+    is_cancelled,
+    is_within_share,
 )
 
 _QUEUE_FULL = "too many requests wait for this host"
 # Seconds: a server that hung may have recovered after this time.
 _MAX_RETRY_IN = 30.0
-
-
-class Priority(IntEnum):
-    """What is known of a candidate that could start a request, the least harmful first."""
-
-    PROMPT = 0  # has nothing in flight, and its last request ended soon
-    FIRST = 1  # nothing is known of it, and its user has nothing in flight at this host
-    NEW = 2  # nothing is known of it
-    SLOW = 3  # has nothing in flight, and its last request took long
-    SERVED = 4  # has something in flight already
-
-
-# A candidate may start while less than this part of the connections is taken.
+# A candidate may start while less than this part of the connections is taken, by its priority.
 _PARTS = (1.0, 15 / 16, 7 / 8, 3 / 4, 1 / 2)
-_PRIORITIES = tuple(Priority)
-
-Member = TypeVar("Member", bound=Hashable)
-
-
-class _Candidates(Generic[Member]):
-    """Members by their priority; those of the same priority take turns."""
-
-    def __init__(self) -> None:
-        self._lines: tuple[OrderedDict[Member, None], ...] = tuple(OrderedDict() for _ in _PARTS)
-        self._listed: dict[Member, Priority] = {}
-
-    @property
-    def best(self) -> Priority | None:
-        """The best priority that any member has; None where there are no members."""
-        for priority in _PRIORITIES:
-            if self._lines[priority]:
-                return priority
-        return None
-
-    def pop(self) -> Member:
-        """Take out the member of the best priority whose turn it is; there must be one."""
-        line = next(line for line in self._lines if line)
-        member, _ = line.popitem(last=False)
-        del self._listed[member]
-        return member
-
-    def put(self, member: Member, priority: Priority | None) -> None:
-        """List a member by its priority, last unless it had that before; None takes it out."""
-        listed = self._listed.get(member)
-        if listed is priority:
-            return
-        if listed is not None:
-            del self._lines[listed][member]
-        if priority is None:
-            del self._listed[member]
-        else:
-            self._lines[priority][member] = None
-            self._listed[member] = priority
 
 
 class _Flow:
@@ -88,7 +40,7 @@ class _Flow:
     """
 
     def __init__(self, limit: int) -> None:
-        self.user: _User
+        self.share: _Share
         self.waiting: deque[PendingRequest] = deque()
         self.running = 0
         self._limit = limit
@@ -122,21 +74,32 @@ class _Flow:
 
     def drop_cancelled(self) -> int:
         """Forget the waiting requests that were cancelled, and return how many there were."""
-        kept = [each for each in self.waiting if not _is_cancelled(each)]
+        kept = [each for each in self.waiting if not is_cancelled(each)]
         dropped = len(self.waiting) - len(kept)
         self.waiting = deque(kept)
         return dropped
 
 
 class _User:
-    """The flows of one user at one host that have something to send or in flight."""
+    """The requests of one user to all hosts; those without a flow key are nobody's."""
 
-    def __init__(self, host: "_Host") -> None:
-        self.host = host
+    def __init__(self, name: str) -> None:
+        self.is_nobody = not name
         self.waiting = 0
         self.running = 0
+        self.shares: set[_Share] = set()
+        self.held_back: OrderedDict[_Share, None] = OrderedDict()
+
+
+class _Share:
+    """The flows of one user at one host that have something to send or in flight."""
+
+    def __init__(self, host: "_Host", user: _User) -> None:
+        self.host = host
+        self.user = user
+        self.running = 0
         self.flows: dict[Hashable, _Flow] = {}
-        self.candidates: _Candidates[_Flow] = _Candidates()
+        self.candidates: Candidates[_Flow] = Candidates()
 
     @property
     def priority(self) -> Priority | None:
@@ -152,10 +115,15 @@ class _Host:
         self.name = name
         self.waiting = 0
         self.running = 0
-        self.users: dict[str, _User] = {}
-        self.candidates: _Candidates[_User] = _Candidates()
+        self.shares: dict[str, _Share] = {}
+        self.candidates: Candidates[_Share] = Candidates()
         self.pace = Priority.NEW
         self._bounds = bounds
+
+    @property
+    def free(self) -> int:
+        """How many more requests to it may be in flight."""
+        return self._bounds[Priority.PROMPT] - self.running
 
     @property
     def best(self) -> Priority | None:
@@ -172,7 +140,11 @@ class _Host:
         if self.running:
             # A prompt flow shall not wait for the flows that hang on its host.
             return Priority.SLOW if best is Priority.PROMPT else Priority.SERVED
-        return self.pace if best in (Priority.FIRST, Priority.NEW) else best
+        if best not in (Priority.FIRST, Priority.NEW):
+            return best
+        if self.pace is Priority.NEW and best is Priority.FIRST:
+            return Priority.NEW if self.candidates.next.user.running else best
+        return self.pace
 
 
 class FairQueue:
@@ -182,7 +154,9 @@ class FairQueue:
         self._limits = limits
         self._bounds = _bounds(limits.connections)
         self._hosts: dict[str, _Host] = {}
-        self._candidates: _Candidates[_Host] = _Candidates()
+        self._users: dict[str, _User] = {}
+        self._held_back: OrderedDict[_User, None] = OrderedDict()
+        self._candidates: Candidates[_Host] = Candidates()
         self._idle_hosts: OrderedDict[str, _Host] = OrderedDict()
         self._idle_flows: OrderedDict[tuple[str, FlowKey], _Flow] = OrderedDict()
         self.waiting = 0
@@ -191,7 +165,7 @@ class FairQueue:
     def add(self, pending: PendingRequest) -> None:
         """Put a request into the queue, or fail it where its flow has its share of the queue."""
         flow = self._flow(pending)
-        while flow.waiting and _is_cancelled(flow.waiting[0]):
+        while flow.waiting and is_cancelled(flow.waiting[0]):
             flow.waiting.popleft()
             self._count_waiting(flow, -1)
         if pending.request.timeout is not None:
@@ -212,7 +186,17 @@ class FairQueue:
             priority = self._candidates.best
             if priority is None or len(self.running) >= self._bounds[priority]:
                 return None
-            flow = self._candidates.pop().candidates.pop().candidates.pop()
+            host = self._candidates.pop()
+            if host.priority is not priority:  # its next user has something in flight by now
+                self._candidates.put(host, host.priority)
+                continue
+            share = host.candidates.pop()
+            if not self._is_within_share(share):
+                self._candidates.put(host, host.priority)
+                share.user.held_back[share] = None
+                self._held_back[share.user] = None
+                continue
+            flow = share.candidates.pop()
             pending = flow.waiting.popleft()
             self._count_waiting(flow, -1)
             starts = pending.future.set_running_or_notify_cancel()
@@ -232,8 +216,12 @@ class FairQueue:
         # Only the time counts: a refused connection costs nobody else anything.
         pace = Priority.PROMPT if result.seconds <= self._limits.prompt else Priority.SLOW
         flow.learn(result, pace)
-        flow.user.host.pace = pace
+        flow.share.host.pace = pace
+        user = flow.share.user
         self._update(flow, pending)
+        for share in () if user.running else user.shares:
+            self._list(share)  # the next request is its first again
+        self._take_back()
 
     def drop_cancelled(self) -> None:
         """Forget all requests that were cancelled while they waited."""
@@ -253,36 +241,58 @@ class FairQueue:
         """Tell whether a flow may have one more request in the queue.
 
         The first half of the queue is shared by dynamic thresholds: a host may have as many there
-        as there is still room for, so that one host that hangs gets a quarter of the queue. Where
-        a host has more, that room is divided among its users, and a user's part among the flows.
-        The second half is for flows of which nothing waits, of which one user of a host may have
-        as many as others then may.
+        as there is still room for, and so may a user, so that one of them that hangs gets a quarter
+        of the queue. Where either has more, that room is divided among the users of the host, and a
+        user's part among the flows. The second half is for flows of which nothing waits, of which
+        one user may have as many as others then may.
         """
-        user, host = flow.user, flow.user.host
+        share, user, host = flow.share, flow.share.user, flow.share.host
         if not flow.waiting:
-            return user.waiting <= self._limits.queue - self.waiting
+            return user.is_nobody or user.waiting <= self._limits.queue - self.waiting
         free = self._limits.queue / 2 - self.waiting
-        return host.waiting <= free or (
-            len(flow.waiting) < free / (len(host.users) * len(user.flows))
+        waiting = host.waiting if user.is_nobody else max(host.waiting, user.waiting)
+        return waiting <= free or (len(flow.waiting) < free / (len(host.shares) * len(share.flows)))
+
+    def _is_within_share(self, share: _Share) -> bool:
+        """Tell whether a user may have one more in flight, at a host and in all."""
+        user = share.user
+        if user.is_nobody:
+            return True
+        free = self._limits.connections - len(self.running)
+        return is_within_share(share.running, share.host.free) and is_within_share(
+            user.running, free
         )
+
+    def _take_back(self) -> None:
+        """List each user again that was held back, at one host, as something has ended."""
+        for user in list(self._held_back):
+            share, _ = user.held_back.popitem(last=False)
+            if not user.held_back:
+                del self._held_back[user]
+            self._list(share)
+
+    def _list(self, share: _Share) -> None:
+        share.host.candidates.put(share, share.priority)
+        self._candidates.put(share.host, share.host.priority)
 
     def _active_flows(self) -> list[_Flow]:
         return [
             flow
             for host in self._hosts.values()
-            for user in host.users.values()
-            for flow in user.flows.values()
+            for share in host.shares.values()
+            for flow in share.flows.values()
         ]
 
     def _count_waiting(self, flow: _Flow, count: int) -> None:
         self.waiting += count
-        flow.user.waiting += count
-        flow.user.host.waiting += count
+        flow.share.user.waiting += count
+        flow.share.host.waiting += count
 
     def _count_running(self, flow: _Flow, count: int) -> None:
         flow.running += count
-        flow.user.running += count
-        flow.user.host.running += count
+        flow.share.running += count
+        flow.share.user.running += count
+        flow.share.host.running += count
 
     def _flow(self, pending: PendingRequest) -> _Flow:
         """Return the flow of a request, which is active until `_update` finds it idle."""
@@ -291,14 +301,16 @@ class FairQueue:
         if host is None:
             host = self._idle_hosts.pop(name, None) or _Host(name, self._host_bounds(pending))
             self._hosts[name] = host
-        user = host.users.get(key.user)
-        if user is None:
-            user = host.users[key.user] = _User(host)
-        flow = user.flows.get(key.flow)
+        share = host.shares.get(key.user)
+        if share is None:
+            user = self._users.setdefault(key.user, _User(key.user))
+            share = host.shares[key.user] = _Share(host, user)
+            user.shares.add(share)
+        flow = share.flows.get(key.flow)
         if flow is None:
             flow = self._idle_flows.pop((name, key), None) or _Flow(self._flow_limit(pending))
-            flow.user = user
-            user.flows[key.flow] = flow
+            flow.share = share
+            share.flows[key.flow] = flow
         return flow
 
     def _flow_limit(self, pending: PendingRequest) -> int:
@@ -318,17 +330,20 @@ class FairQueue:
 
     def _update(self, flow: _Flow, pending: PendingRequest) -> None:
         """List a flow, its user and its host by their present priorities, or as idle."""
-        user, host, key = flow.user, flow.user.host, pending.flow_key
-        user.candidates.put(flow, flow.priority)
-        host.candidates.put(user, user.priority)
-        self._candidates.put(host, host.priority)
+        share, key = flow.share, pending.flow_key
+        user, host = share.user, share.host
+        share.candidates.put(flow, flow.priority)
+        self._list(share)
         if flow.waiting or flow.running:
             return
-        del user.flows[key.flow]
+        del share.flows[key.flow]
         _remember(self._idle_flows, (host.name, key), flow, self._limits.remembered)
-        if not user.flows:
-            del host.users[key.user]
-        if not host.users:
+        if not share.flows:
+            del host.shares[key.user]
+            user.shares.discard(share)
+        if not user.shares:
+            del self._users[key.user]
+        if not host.shares:
             del self._hosts[host.name]
             _remember(self._idle_hosts, host.name, host, self._limits.remembered)
 
@@ -346,8 +361,3 @@ def _remember(idle: OrderedDict[K, V], key: K, value: V, limit: int) -> None:
 
 def _bounds(connections: int) -> tuple[int, ...]:
     return tuple(ceil(connections * part) for part in _PARTS)
-
-
-def _is_cancelled(pending: PendingRequest) -> bool:
-    """Tell whether a request that has not started was cancelled; who waits for it is told."""
-    return pending.future.cancelled() and not pending.future.set_running_or_notify_cancel()

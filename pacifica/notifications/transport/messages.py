@@ -9,6 +9,10 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from pacifica.notifications.errors import NotificationsError
+from pacifica.notifications.subscriptions.networks import literal_address
+
+# How many times what is still free one user may take.
+_USER_SHARE = 4
 
 # Past what servers take (RFC 9110, section 4.1, asks for 8,000), and small enough to remember.
 MAX_URL_LENGTH = 16384
@@ -74,11 +78,12 @@ class Request:
 class Limits:
     """What one transport lets servers and callers take.
 
-    Time-outs are seconds. `connect_timeout` is for a name lookup that is needed first, then
-    afresh for TCP with TLS. `total_timeout` runs from the start of the transfer (neither lookup nor
-    waiting in the queue count) to the last byte of the response. `read_timeout` is how long a
-    server may be silent once there is a connection: take no byte, send none of a body and no whole
-    line of a header. Transfers are checked at intervals, so that it may be a fifth longer.
+    Time-outs are seconds. `connect_timeout` is for a name lookup that is needed first, from when it
+    starts, then afresh for TCP with TLS. `total_timeout` runs from the start of the transfer
+    (neither lookup nor waiting in the queue count) to the last byte of the response. `read_timeout`
+    is how long a server may be silent once there is a connection: take no byte, send none of a body
+    and no whole line of a header. Transfers are checked at intervals, so that it may be a fifth
+    longer.
 
     `response_bytes` is how much of a body is read. `connections`, `connections_per_host` and
     `connections_per_flow` bound the requests in flight; the last one is for requests with a flow
@@ -127,10 +132,11 @@ class Response:
 class SendFailure:
     """Why there is no answer, as one fixed phrase that holds nothing the server sent.
 
-    `seconds` is how long the transfer took, 0 when none began. It is `ours` when the reason lies
-    here (the transport was closed, or failed) and nothing can be concluded about the server, not
-    even whether it got the request. It is `refused` when the rules do not let a request go there;
-    the reason is the rule. Before `retry_in` seconds, another try would hardly get further.
+    `seconds` is how long the lookup or the transfer took that failed, 0 when none began. It is
+    `ours` when the reason lies here (the transport was closed, or failed) and nothing can be
+    concluded about the server, not even whether it got the request. It is `refused` when the rules
+    do not let a request go there; the reason is the rule. Before `retry_in` seconds, another try
+    would hardly get further.
     """
 
     reason: str
@@ -145,12 +151,17 @@ SendResult: TypeAlias = Response | SendFailure
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a URL leads: its host (scheme, name and port), and the name to look up, if any."""
+    """Where a URL leads: its host (scheme, name and port), and the name to look up, if any.
+
+    `literal` is the IPv4 address that the name spells out; there is nothing to look up then. The
+    name of an IPv6 address is empty.
+    """
 
     host: str
     name: str
     port: int
     url: str
+    literal: str = ""
 
     @property
     def scheme(self) -> str:
@@ -171,7 +182,10 @@ def address_of(url: str) -> Address | None:
         return None
     without_credentials = url.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
     host = f"{parts.scheme} {name} {port}"
-    return Address(host, "" if ":" in name else name, port, without_credentials)
+    if ":" in name:
+        return Address(host, "", port, without_credentials)
+    literal = literal_address(name)
+    return Address(host, name, port, without_credentials, str(literal) if literal else "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,6 +205,21 @@ class PendingRequest:
         """Settle a request that has not started, unless it was cancelled."""
         if self.future.set_running_or_notify_cancel():
             self.future.set_result(failure)
+
+
+def is_cancelled(pending: PendingRequest) -> bool:
+    """Tell whether a request that has not started was cancelled; who waits for it is told."""
+    return pending.future.cancelled() and not pending.future.set_running_or_notify_cancel()
+
+
+def is_within_share(taken: float, free: float) -> bool:
+    """Tell whether a user that has `taken` may have more, where so much is still free for all.
+
+    One user alone gets four fifths, two get eight ninths together, and so on: whatever is there to
+    be shared, a user who has nothing of it finds some. (Dynamic thresholds, as switches have them
+    for their buffers: A. Choudhury and E. Hahne, 1998.)
+    """
+    return taken < _USER_SHARE * free
 
 
 _WHOLE_HOST = FlowKey("", None)

@@ -1,6 +1,7 @@
 """One request in libcurl, the sockets it may open, and what libcurl's codes mean."""
 
 import os
+import re
 import socket
 import sys
 import time
@@ -17,6 +18,9 @@ from pacifica.notifications.transport.messages import (
     SendFailure,
     SendResult,
 )
+
+# Libcurl reads the first three digits of a longer number as the status.
+_STATUS_LINE = re.compile(rb"HTTP/\d(?:\.\d)? [1-9]\d\d[ \r\n]")
 
 # One header section is allowed this many bytes, interim answers included.
 _HEADER_BYTES = 65536
@@ -81,6 +85,7 @@ class Transfer:
         """Point the handle at a new request."""
         self._pending = pending
         self._header_bytes = 0
+        self._is_http = True
         self._retry_after: str | None = None
         self._allowed_origin: str | None = None
         self._body: list[bytes] = []
@@ -133,6 +138,8 @@ class Transfer:
             reason = f"nothing came for {self._limits.read_timeout:g} s"
         elif self._header_bytes > _HEADER_BYTES:
             reason = _FLOOD
+        elif not self._is_http:
+            reason = _NOT_HTTP
         else:
             reason = _REASONS.get(code, "transfer failed")
         return self._pending, SendFailure(reason, seconds)
@@ -149,6 +156,9 @@ class Transfer:
         if self._header_bytes > _HEADER_BYTES:
             return -1
         if line.startswith(b"HTTP/"):
+            self._is_http = _STATUS_LINE.match(line) is not None
+            if not self._is_http:
+                return -1
             self._retry_after = self._allowed_origin = None
         elif line[:12].lower() == b"retry-after:":
             self._retry_after = line[12:].strip().decode("latin-1")
