@@ -74,15 +74,22 @@ class Orphans:
             mark = self._programs.pop(program, None)
             if mark is None or not self._adopts:
                 return
-            for orphan in psutil.Process().children():
-                if orphan.pid not in self._programs and not self._is_of_another(orphan):
+            deadline = time.monotonic() + _KILL_TIMEOUT
+            # The children of one that is killed become orphans, too.
+            while (orphans := self._unmarked()) and time.monotonic() < deadline:
+                for orphan in orphans:
                     with suppress(psutil.Error):
                         orphan.kill()
                     with suppress(ChildProcessError):
                         os.waitpid(orphan.pid, os.WNOHANG)
 
-    def _is_of_another(self, orphan: psutil.Process) -> bool:
-        return _environment(orphan).get(MARK) in self._programs.values()
+    def _unmarked(self) -> list[psutil.Process]:
+        others = self._programs.values()
+        return [
+            child
+            for child in psutil.Process().children()
+            if child.pid not in self._programs and _environment(child).get(MARK) not in others
+        ]
 
 
 def has_ended(process: Program) -> bool:
