@@ -19,8 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 PYTHON = [sys.executable, "-m"]
-#: More processes test than there are processors: tests that start programs mostly wait for them.
-PROCESSES, PROCESSES_BESIDE = "3", "2"
+#: Tests mostly wait for the programs that they start: more of them run than there are processors.
+PROCESSES = "4"
 #: Seconds after which a check, or one run of pytest, is stopped and counts as failed.
 CHECK_TIMEOUT, TESTS_TIMEOUT = 600, 2400
 
@@ -32,8 +32,6 @@ TIERS = {
     "faults": "what they run on is killed, stopped and cut off under load",
     "fuzz": "random input, for a short time",
 }
-#: The tiers whose tests start programs. They run beside the others.
-_OF_PROGRAMS = ("service", "endtoend", "faults")
 CHECKS = {
     "format": [*PYTHON, "ruff", "format", "--check", "."],
     "lint": [*PYTHON, "ruff", "check", "."],
@@ -96,19 +94,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _test(tiers: Sequence[str]) -> list[Result]:
-    """Run the tests of tiers: those of programs beside the others, and last those of time."""
-    groups = {
-        PROCESSES: [tier for tier in tiers if tier in _OF_PROGRAMS],
-        PROCESSES_BESIDE: [tier for tier in tiers if tier not in _OF_PROGRAMS],
-    }
-    with ThreadPoolExecutor(len(groups)) as beside:
-        running = [
-            beside.submit(_pytest, " ".join(group), group, "-n", processes, "-m", "not timing")
-            for processes, group in groups.items()
-            if group
-        ]
-        results = [each.result() for each in running]
-    return [*results, _pytest("timing", tiers, "-m", "timing")]
+    parallel = _pytest(" ".join(tiers), tiers, "-n", PROCESSES, "-m", "not timing")
+    return [parallel, _pytest("timing", tiers, "-m", "timing")]
 
 
 def _pytest(name: str, tiers: Sequence[str], *options: str) -> Result:

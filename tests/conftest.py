@@ -11,19 +11,10 @@ from tests.support import databases
 _TIERS = Path(__file__).parent
 
 
-#: The tiers whose tests take longest come first: none of these is to begin last, and be waited for.
-_ORDER = ("faults", "endtoend", "service", "fuzz", "integration", "unit")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the name of its folder, such as `unit`, and sort the tests by folder."""
+    """Mark each test with the name of its folder, such as `unit`."""
     for item in items:
-        item.add_marker(_tier(item))
-    items.sort(key=lambda item: _ORDER.index(_tier(item)))
-
-
-def _tier(item: pytest.Item) -> str:
-    return item.path.relative_to(_TIERS).parts[0]
+        item.add_marker(item.path.relative_to(_TIERS).parts[0])
 
 
 @pytest.fixture(params=databases.ENGINES)

@@ -139,6 +139,7 @@ def test_event_is_delivered_when_a_worker_starts_and_the_queue_was_lost(
         target.wait_for(1, timeout=15)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("service", deployments("postgresql-amqp"), indirect=True)
 def test_worker_records_a_late_answer_and_ends_soon_when_it_is_told_to_stop(
     service: Service, policy: RecordingServer, target: RecordingServer

@@ -333,6 +333,7 @@ BAD = {
     "BROKER_URL": (
         *(f"amqp://u:a/{CANARY}@h//", f"amqp://u:a#{CANARY}@h//", f"redis://:a?{CANARY}@h/0"),
         *(f"amqp://u:{CANARY}@h:x//", f"redis://:[{CANARY}@h/0"),
+        f"nosuch://u:{CANARY}@h/",
     ),
 }
 UNREACHED = (
@@ -391,7 +392,6 @@ def test_database_that_is_not_reached_is_named_without_its_password(
     [
         ("amqp://guest:{}@127.0.0.1:1//", "Cannot connect to"),
         ("redis://:{}@127.0.0.1:1/0", "Cannot connect to"),
-        ("nosuch://user:{}@127.0.0.1/", "Celery does not know it"),
         pytest.param("amqp://guest:{}@127.0.0.1:5672//", "refused", marks=pytest.mark.server),
         pytest.param("redis://user:{}@127.0.0.1:6379/0", "annot", marks=pytest.mark.server),
     ],

@@ -163,7 +163,7 @@ def test_run_ends_a_daemon_that_left_the_process_group(place: Place) -> None:
 def test_run_ends_a_daemon_that_also_cleared_its_environment(tmp_path: Path) -> None:
     # In a process of its own, which then adopts orphans.
     command = [sys.executable, "-c", ADOPTER, str(tmp_path), daemon(Place(tmp_path), cleared=True)]
-    subprocess.run(command, check=True, timeout=30, cwd=Path(__file__).parents[3])
+    subprocess.run(command, check=True, timeout=90, cwd=Path(__file__).parents[3])
     assert not is_alive(int(Place(tmp_path).output))
 
 
@@ -175,7 +175,7 @@ def test_run_leaves_the_orphan_of_another_program_that_is_still_running(tmp_path
         str(tmp_path),
         daemon(Place(tmp_path), cleared=False),
     ]
-    subprocess.run(command, check=True, timeout=30, cwd=Path(__file__).parents[3])
+    subprocess.run(command, check=True, timeout=90, cwd=Path(__file__).parents[3])
 
 
 def test_run_keeps_no_more_output_than_the_limit_when_a_program_floods_it(place: Place) -> None:
@@ -291,23 +291,23 @@ from pacifica.notifications.consumer.program import ProgramLimits, run
 folder = Path(sys.argv[1])
 run(
     [sys.executable, "-c", sys.argv[2]], folder=folder, environment={}, log=folder / "output.log",
-    limits=ProgramLimits(seconds=20), orphans=Orphans(),
+    limits=ProgramLimits(seconds=60), orphans=Orphans(),
 )
 """
 TWO_PROGRAMS = """
-import os, sys, threading
+import os, sys, threading, time
 from pathlib import Path
 from pacifica.notifications.consumer.processes import Orphans
 from pacifica.notifications.consumer.program import ProgramLimits, run
 folder, orphans = Path(sys.argv[1]), Orphans()
 def start(program, stop, name):
     run([sys.executable, "-c", program], folder=folder, environment={}, log=folder / name,
-        limits=ProgramLimits(seconds=20, grace=0.1), stop=stop, orphans=orphans)
+        limits=ProgramLimits(seconds=60, grace=0.1), stop=stop, orphans=orphans)
 stop, daemon = threading.Event(), sys.argv[2] + "\\nprint('up', flush=True); time.sleep(60)"
 first = threading.Thread(target=start, args=(daemon, stop, "output.log"))
 first.start()
 while "up" not in ((folder / "output.log").read_text() if (folder / "output.log").exists() else ""):
-    pass
+    time.sleep(0.01)
 number = int((folder / "output.log").read_text().split()[0])
 start("print('second')", threading.Event(), "second.log")
 os.kill(number, 0)  # raises if it has ended
