@@ -45,7 +45,7 @@ def test_everybody_else_is_answered_at_once_while_hundreds_attack(service: Servi
         ):
             healthy.wait()
         assert healthy.statuses == {200: len(healthy.times)}
-        assert len(healthy.times) > 100
+        assert len(healthy.times) > 50  # enough to tell how long they take
         assert max(healthy.times) < SOON
         assert statistics.median(healthy.times) < 0.1
         assert is_alive(program.pid)
