@@ -14,7 +14,7 @@ from tests.support.proxies import nginx_in_front, nginx_path
 from tests.support.servers import eventually, free_port
 from tests.support.uwsgi import uwsgi_server
 
-SECONDS = 8
+SECONDS = 13
 #: What the server says to them: that they were slow, large or malformed.
 ANSWERS = {"200", "400", "408", "414", "431", "hung up"}
 # Beside other tests, what is measured is their processor time.
@@ -45,7 +45,7 @@ def test_everybody_else_is_answered_at_once_while_hundreds_attack(service: Servi
         ):
             healthy.wait()
         assert healthy.statuses == {200: len(healthy.times)}
-        assert len(healthy.times) > 50  # enough to tell how long they take
+        assert len(healthy.times) > 100
         assert max(healthy.times) < SOON
         assert statistics.median(healthy.times) < 0.1
         assert is_alive(program.pid)
