@@ -23,15 +23,25 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Matched:
-    """A claimed event, and the subscriptions that it matches.
+class Deferral:
+    """Subscriptions of one user that an event is matched with later.
 
-    `failures` are the subscriptions whose expressions it was too large for, each with the reason.
+    They are matched in their user's turn, or, if they are `parked`, once their owner has corrected
+    and enabled them.
     """
+
+    user: str
+    subscriptions: tuple[UUID, ...]
+    parked: bool
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A claimed event, the subscriptions that it matches, and what it is matched with later."""
 
     event: Event
     subscriptions: tuple[UUID, ...]
-    failures: tuple[tuple[UUID, str], ...] = ()
+    deferrals: tuple[Deferral, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from pacifica.notifications.errors import ConfigError, NotificationsError
 from pacifica.notifications.orm import DB
 from pacifica.notifications.store import deduplication, holding
 from pacifica.notifications.store.claims import recall, take_lock
+from pacifica.notifications.store.deferred import expire_parked
 from pacifica.notifications.store.deliveries import due_allowed, due_matched
 from pacifica.notifications.store.events import due_events, suspect_events
 from pacifica.notifications.transport import raise_file_limit
@@ -100,6 +101,16 @@ def dispatch_event(events: list[str], alone: bool = False) -> None:
             service.publisher.nudge_delivery(service.pipeline.dispatch(event))
     else:
         service.publisher.nudge_delivery(service.pipeline.dispatch())
+    if service.pipeline.has_deferred and service.pipeline.deferred.begins():
+        service.publisher.nudge_deferred()
+
+
+@_stage
+def match_deferred() -> None:
+    """Match events for a moment with what takes long; leave the rest to the next such message."""
+    service = CELERY_APP.service
+    if service.pipeline.match_deferred():
+        service.publisher.nudge_deferred()
 
 
 @_stage
@@ -127,6 +138,9 @@ def sweep() -> None:
         expired = holding.expire(settings.holding.max_held, settings.holding.max_age)
         if expired:
             _LOG.warning("%d held deliveries expired: too old, or too many", expired)
+        forgotten = expire_parked(settings.holding.max_age)
+        if forgotten:
+            _LOG.warning("%d events are no longer matched: too old, or too many", forgotten)
         recalled = recall(settings.max_wait)
         if recalled:
             _LOG.warning("%d events and deliveries are due: the clock was put back", recalled)
@@ -134,6 +148,8 @@ def sweep() -> None:
         deduplication.forget(settings.receive.deduplicate, limit)
     for subscription in holding.due_held(limit):
         holding.release_or_probe(subscription, settings.holding.release_batch, settings.recovery)
+    if service.pipeline.deferred.begins():
+        publisher.nudge_deferred()
     publisher.nudge_dispatch(due_events(limit))
     for event in suspect_events(limit):
         publisher.nudge_dispatch_alone(event)

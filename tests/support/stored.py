@@ -13,6 +13,7 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Ruling, State
 from pacifica.notifications.orm import (
+    DeferredMatch,
     EventLog,
     EventLogMatch,
     EventMatch,
@@ -48,7 +49,7 @@ def migrated_database(engine: str, folder: Path) -> Iterator[str]:
 @writing
 def forget_rows() -> None:
     """Leave the configured database without subscriptions, events, deliveries and locks."""
-    for model in (EventLogMatch, EventLog, EventMatch, Lock):
+    for model in (DeferredMatch, EventLogMatch, EventLog, EventMatch, Lock):
         model.delete().execute()
 
 

@@ -169,10 +169,8 @@ def outcomes_of(index: SubscriptionIndex, count: int, event: Any) -> list[str]:
     """Return the result of matching an event, for each of `count` expressions in an index."""
     result = index.match(event)
     assert len(set(result.matched)) == len(result.matched)
-    failed = {
-        failure.uuid: "exhausted" if failure.budget_exceeded else "raises"
-        for failure in result.failures
-    }
+    failed = {failure.uuid: "raises" for failure in result.failures}
+    failed |= dict.fromkeys(result.unfinished, "exhausted")
     assert not failed.keys() & set(result.matched)
     found = dict.fromkeys(result.matched, "match") | failed
     return [found.get(UUID(int=number), "none") for number in range(count)]

@@ -52,6 +52,10 @@ class Publisher:
         """Tell workers to send deliveries."""
         self._nudge("route_event", deliveries, self._delivery_batch)
 
+    def nudge_deferred(self) -> None:
+        """Tell a worker to match deferred events."""
+        self._send("match_deferred")
+
     def nudge_sweep(self) -> None:
         """Tell a worker to sweep."""
         self._send("sweep", expires=_SWEEP_EXPIRES)

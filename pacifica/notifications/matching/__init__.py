@@ -16,7 +16,12 @@ What a JSONPath means is what jsonpath2 says, in all of them.
 """
 
 from pacifica.notifications.matching.compiler import compile_jsonpath
-from pacifica.notifications.matching.evaluation import DEFAULT_BUDGET, Condition, has_match
+from pacifica.notifications.matching.evaluation import (
+    DEFAULT_BUDGET,
+    Condition,
+    budget_for,
+    has_match,
+)
 from pacifica.notifications.matching.index import MatchFailure, MatchResult, SubscriptionIndex
 from pacifica.notifications.matching.parser import MAX_LENGTH
 
@@ -27,6 +32,7 @@ __all__ = [
     "MatchFailure",
     "MatchResult",
     "SubscriptionIndex",
+    "budget_for",
     "compile_jsonpath",
     "has_match",
 ]

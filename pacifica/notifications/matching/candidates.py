@@ -10,17 +10,42 @@ from pacifica.notifications.matching.record_scan import Records
 
 # Searching this many groups takes less time than collecting the keys of a large event.
 _MAX_UNFILTERED = 50
+# What is kept of an expected time after a shorter search, and after none.
+_KEPT_AFTER_SEARCH = 0.8
+_KEPT_AFTER_NONE = 0.99
 
 
 @dataclass(frozen=True, slots=True)
 class MatchCollector:
     """The results of the searches for one event.
 
-    A subscription can be in both: if one search for it failed and another one found it.
+    `unfinished` are those for which a search took too long. A subscription can be in several: if
+    one search for it failed and another one found it.
     """
 
     matched: set[UUID] = field(default_factory=set)
     errors: dict[UUID, ExpressionError] = field(default_factory=dict)
+    unfinished: set[UUID] = field(default_factory=set)
+
+
+class SearchCost:
+    """How long a group is expected to take, by the searches before.
+
+    One slow search counts for long, because a group that is slow only now and then is slow.
+    """
+
+    __slots__ = ("seconds",)
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def took(self, seconds: float) -> None:
+        """Take note of how long a search took."""
+        self.seconds = max(seconds, self.seconds * _KEPT_AFTER_SEARCH)
+
+    def was_not_searched(self) -> None:
+        """Expect a little less, so that the group is tried again some time."""
+        self.seconds *= _KEPT_AFTER_NONE
 
 
 class Candidate(Protocol):
@@ -33,6 +58,17 @@ class Candidate(Protocol):
     @property
     def required_key(self) -> str | None:
         """A member name without which a search neither finds nor raises anything."""
+
+    @property
+    def cost(self) -> SearchCost:
+        """How long a search is expected to take."""
+
+    @property
+    def size(self) -> int:
+        """About how many subscriptions the group has."""
+
+    def subscriptions(self) -> Iterable[UUID]:
+        """Return the subscriptions of the group."""
 
     def search(self, event: Records, collector: MatchCollector) -> None:
         """Find the subscriptions that an event, the only record, matches."""

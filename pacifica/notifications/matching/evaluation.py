@@ -8,10 +8,7 @@ from pacifica.notifications.errors import BudgetExceeded, ExpressionError
 #: Steps that one evaluation may take. A step is a visited value, a produced index, a compared
 #: element or an evaluated condition, and takes some tenths of a microsecond.
 DEFAULT_BUDGET = 500_000
-#: Steps that an evaluation may take for each value of the event. An expression that looks at each
-#: value a few times needs fewer, so that no event is too large for it.
-STEPS_PER_VALUE = 8
-
+_STEPS_PER_VALUE = 8
 _CHARACTERS_PER_STEP = 256  # that are copied or compared
 
 
@@ -32,7 +29,7 @@ class EvaluationContext:
         """Take `steps` from the budget; raise `BudgetExceeded` if fewer remain."""
         self.remaining -= steps
         if self.remaining < 0:
-            raise budget_exceeded(self.budget)
+            raise BudgetExceeded(f"needs more than {self.budget} steps on this event")
 
 
 #: Whether a value is one that a selector is searched for.
@@ -42,6 +39,15 @@ Accept = Callable[[Any], bool]
 Selector = Callable[[Any, EvaluationContext, Accept], bool]
 #: A compiled condition: whether it holds for a value. For a whole JSONPath: whether it matches.
 Condition = Callable[[Any, EvaluationContext], bool]
+
+
+def budget_for(budget: int, values: int) -> int:
+    """Return the budget for an event with so many values: at least 8 steps for each of them.
+
+    An expression that looks at each value a few times needs fewer, so that no event is too large
+    for it.
+    """
+    return max(budget, _STEPS_PER_VALUE * values)
 
 
 def has_match(condition: Condition, event: Any, budget: int = DEFAULT_BUDGET) -> bool:
@@ -54,11 +60,6 @@ def has_match(condition: Condition, event: Any, budget: int = DEFAULT_BUDGET) ->
         return condition(event, EvaluationContext(event, budget))
     except RecursionError as error:
         raise too_deep_to_evaluate() from error
-
-
-def budget_exceeded(budget: int) -> BudgetExceeded:
-    """Return the error that an evaluation needs more steps than its budget."""
-    return BudgetExceeded(f"needs more than {budget} steps on this event")
 
 
 def too_deep_to_evaluate() -> ExpressionError:

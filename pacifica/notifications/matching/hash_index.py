@@ -10,9 +10,10 @@ from pacifica.notifications.errors import BudgetExceeded, ExpressionError
 from pacifica.notifications.matching.candidates import (
     Candidates,
     MatchCollector,
+    SearchCost,
     most_selective,
 )
-from pacifica.notifications.matching.evaluation import budget_exceeded, too_deep_to_evaluate
+from pacifica.notifications.matching.evaluation import too_deep_to_evaluate
 from pacifica.notifications.matching.parser import syntax_tree
 from pacifica.notifications.matching.record_scan import (
     Records,
@@ -61,6 +62,11 @@ class HashIndexes:
     def __init__(self, candidates: Candidates) -> None:
         self._candidates = candidates
         self._templates: dict[Template, IndexedTemplate] = {}
+
+    def has_template_of(self, text: str) -> bool:
+        """Return whether subscriptions with a JSONPath can be added without parsing it."""
+        template, constants = split_template(text)
+        return bool(constants) and template in self._templates
 
     def position(self, text: str) -> IndexPosition | None:
         """Return where the subscriptions with a JSONPath belong.
@@ -122,16 +128,23 @@ class HashIndex:
     def __init__(self, levels: Sequence[Level]) -> None:
         self.name = tuple(level.text for level in levels)
         self.required_key = most_selective([key for level in levels for key in level.required_keys])
+        self.cost = SearchCost()
         self._levels = levels
         self._top: dict[Any, Any] = {}
+        self.size = 0
 
     @property
     def is_empty(self) -> bool:
         """Whether there is no subscription in it."""
         return not self._top
 
+    def subscriptions(self) -> Iterator[UUID]:
+        """Yield the subscriptions."""
+        return _subscriptions_in(self._top)
+
     def add(self, keys: Sequence[Any], uuid: UUID) -> None:
         """Add a subscription under a series of keys."""
+        self.size += 1
         node = self._top
         for key in keys[:-1]:
             node = node.setdefault(key, {})
@@ -150,6 +163,7 @@ class HashIndex:
             if key not in nodes[-1]:
                 return
             nodes.append(nodes[-1][key])
+        self.size -= 1
         found = nodes[-1].get(keys[-1])
         if isinstance(found, set):
             found.discard(uuid)
@@ -163,18 +177,16 @@ class HashIndex:
         """Find the subscriptions that an event, the only record, matches.
 
         If a budget is exceeded before all records are listed, the search goes on with those that
-        are. The subscriptions that the missing records could match, and that are not found, have
-        failed.
+        are. It is unfinished for the subscriptions that the missing records could match.
         """
         search = _Search(collector.matched)
-        error: ExpressionError = budget_exceeded(event.budget)
         try:
             search.search(self._top, self._levels, event)
         except RecursionError:
-            search.unfinished = [self._top]
-            error = too_deep_to_evaluate()
+            collector.errors.update(dict.fromkeys(self.subscriptions(), too_deep_to_evaluate()))
+            return
         for node in search.unfinished:
-            collector.errors.update(dict.fromkeys(_subscriptions_in(node), error))
+            collector.unfinished.update(_subscriptions_in(node))
 
 
 class _Search:
@@ -209,14 +221,17 @@ class _Search:
         self, node: Node, level: Level, further: Sequence[Level], records: Records
     ) -> None:
         """Continue with the nodes below for whose constants the comparisons hold."""
-        if not (level.comparisons and isinstance(node, dict)):
-            self._descend(node, further, records)
-        elif further:
-            for below, some in satisfied_with_records(node, level.comparisons, records):
-                self._descend(below, further, some)
-        else:
-            for subscriptions in satisfied(node, level.comparisons, records):
-                self._found(subscriptions)
+        try:
+            if not (level.comparisons and isinstance(node, dict)):
+                self._descend(node, further, records)
+            elif further:
+                for below, some in satisfied_with_records(node, level.comparisons, records):
+                    self._descend(below, further, some)
+            else:
+                for subscriptions in satisfied(node, level.comparisons, records):
+                    self._found(subscriptions)
+        except BudgetExceeded:
+            self.unfinished.append(node)
 
     def _descend(self, node: Node, further: Sequence[Level], records: Records) -> None:
         if isinstance(node, dict):

@@ -33,7 +33,8 @@ from pacifica.notifications.matching.syntax_tree import (
 from pacifica.notifications.matching.template import Constant
 
 _MAX_ALTERNATIVES = 16
-_ORDER_OPERATORS = ("<", "<=", ">", ">=")
+# Each operator that compares numbers by their order, and the one that holds where it does not.
+_NEGATED_ORDER = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 
 _T = TypeVar("_T")
 
@@ -74,14 +75,15 @@ class Operand:
 class Comparison:
     """A comparison with a constant that is not plain equality, so that no hash answers it.
 
-    `order` is the operator if the order of numbers answers it. `required_keys` are member names
-    without which the comparison is false.
+    `order` is the operator if the order of numbers answers it. A negated comparison holds for what
+    is not a number, too. `required_keys` are member names without which the comparison is false.
     """
 
     text: str
     operand: Operand
     holds: Callable[[Any, Constant], bool]
     order: str | None
+    negated: bool
     required_keys: tuple[str, ...]
 
 
@@ -237,11 +239,11 @@ def _comparison_predicate(
     compare, operator = expression.callback, expression.token
     text = f"{operand.text} {operator}"
     if negated:
-        comparison = Comparison(f"not {text}", operand, _absent_or_not(compare), None, ())
+        holds, order = _absent_or_not(compare), _NEGATED_ORDER.get(operator)
+        comparison = Comparison(f"not {text}", operand, holds, order, True, ())
     else:
-        order = operator if operator in _ORDER_OPERATORS else None
-        keys = tuple(operand.required_keys)
-        comparison = Comparison(text, operand, _present_and(compare), order, keys)
+        holds, order = _present_and(compare), operator if operator in _NEGATED_ORDER else None
+        comparison = Comparison(text, operand, holds, order, False, tuple(operand.required_keys))
     return ComparisonPredicate(comparison, constant)
 
 

@@ -149,12 +149,16 @@ class Records:
 def satisfied(
     entries: Mapping[_Constants, Any], comparisons: Sequence[Comparison], records: Records
 ) -> Iterator[Any]:
-    """Yield the entries for whose constants the comparisons hold for some record."""
+    """Yield the entries for whose constants the comparisons hold for some record.
+
+    Raises `BudgetExceeded` if that takes more steps than the budget.
+    """
     if len({each.operand for each in comparisons}) == 1 and all(each.order for each in comparisons):
         yield from _satisfied_by_range(entries, comparisons, records)
         return
     columns = [records.column(each.operand) for each in comparisons]
     distinct = set(zip(*columns, strict=True))
+    records.new_context().spend(len(entries) * len(distinct))
     for constants, entry in entries.items():
         if any(_all_hold(comparisons, values, constants) for values in distinct):
             yield entry
@@ -163,9 +167,13 @@ def satisfied(
 def satisfied_with_records(
     entries: Mapping[_Constants, Any], comparisons: Sequence[Comparison], records: Records
 ) -> Iterator[tuple[Any, Records]]:
-    """Yield the entries that `satisfied` does, each with the records for which it is."""
+    """Yield the entries that `satisfied` does, each with the records for which it is.
+
+    Raises `BudgetExceeded` if that takes more steps than the budget.
+    """
     columns = [records.column(each.operand) for each in comparisons]
     rows = list(zip(records.values, zip(*columns, strict=True), strict=True))
+    records.new_context().spend(len(entries) * len(rows))
     for constants, entry in entries.items():
         some = [record for record, values in rows if _all_hold(comparisons, values, constants)]
         if some:
@@ -189,17 +197,22 @@ def _satisfied_by_range(
     In the sorted numbers of all records, those within the bounds are adjacent. So two binary
     searches tell whether there are any, however many records there are.
     """
-    column = records.column(comparisons[0].operand)
-    # NaN, the one number that does not equal itself, is within no bounds.
-    numbers = sorted({each for each in column if isinstance(each, (int, float)) and each == each})
+    distinct = set(records.column(comparisons[0].operand))
+    # NaN, the one number that does not equal itself, has no order.
+    numbers = sorted(each for each in distinct if isinstance(each, (int, float)) and each == each)
+    if len(numbers) < len(distinct) and all(each.negated for each in comparisons):
+        yield from entries.values()  # each comparison holds for what has no order
+        return
     if not numbers:
         return
     has_number_within = _range_test(numbers, [each.order or "" for each in comparisons])
+    context = records.new_context()
     for constants, entry in entries.items():
         try:
             within = has_number_within(constants)
         except TypeError:  # a bound that is not a number has no order
-            continue
+            context.spend(len(numbers))
+            within = any(_all_hold(comparisons, [n] * len(comparisons), constants) for n in numbers)
         if within:
             yield entry
 

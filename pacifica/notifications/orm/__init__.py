@@ -11,6 +11,7 @@ from pacifica.notifications.orm.database import DB, Database, open_database
 from pacifica.notifications.orm.models import (
     BaseModel,
     Counter,
+    DeferredMatch,
     EventLog,
     EventLogMatch,
     EventMatch,
@@ -36,6 +37,7 @@ __all__ = [
     "BaseModel",
     "Counter",
     "Database",
+    "DeferredMatch",
     "EventLog",
     "EventLogMatch",
     "EventMatch",

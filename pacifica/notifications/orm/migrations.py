@@ -249,6 +249,17 @@ def add_work_to_do(tables: Tables) -> None:
         "WHERE NOT EXISTS (SELECT 1 FROM notificationcounter WHERE name = 'subscriptions')"
     )
     tables.create(
+        "notificationdeferred",
+        uuid="{uuid} NOT NULL PRIMARY KEY",
+        event="{uuid} NOT NULL",
+        user="VARCHAR(255) NOT NULL",
+        subscriptions="{text} NOT NULL",
+        due="{moment}",
+        since="{moment} NOT NULL",
+    )
+    tables.add_indexes("notificationdeferred", "event", "due")
+    tables.add_index("notificationdeferred", "user", "due", "since")
+    tables.create(
         "notificationlease",
         name="VARCHAR(64) NOT NULL PRIMARY KEY",
         expires="{moment} NOT NULL",
@@ -280,6 +291,7 @@ def _add_revisions(tables: Tables) -> None:
     tables.add_columns(
         "eventmatch",
         holding="{flag} NOT NULL DEFAULT FALSE",
+        unmatched="{flag} NOT NULL DEFAULT FALSE",
         revision="{counter} NOT NULL DEFAULT 0",
         held_due="{moment}",
         probe="{uuid}",
@@ -292,7 +304,8 @@ def _add_revisions(tables: Tables) -> None:
         "UPDATE eventmatch SET holding = TRUE "
         "WHERE disabled IS NOT NULL AND error IS NOT NULL AND deleted IS NULL"
     )
-    tables.drop_defaults("eventmatch", "holding", "revision", "probes", "specversion", "mode")
+    added = ("holding", "unmatched", "revision", "probes", "specversion", "mode")
+    tables.drop_defaults("eventmatch", *added)
     tables.add_indexes("eventmatch", "revision", "held_due")
     tables.add_index("eventmatch", "user", "deleted", "created", "uuid")
 

@@ -104,6 +104,8 @@ class EventMatch(BaseModel):
     deleted = peewee.DateTimeField(null=True, index=True)
     # True while an error has disabled it: new matches are then held for it.
     holding = peewee.BooleanField(default=False)
+    # True while its JSONPath has disabled it: new events then wait, and are not matched with it.
+    unmatched = peewee.BooleanField(default=False)
     # When held deliveries are released or probed; null: none are held, or the owner must act.
     held_due = peewee.DateTimeField(null=True, index=True)
     # The held delivery that is tried on behalf of all.
@@ -204,6 +206,28 @@ class EventLogMatch(BaseModel):
     updated = peewee.DateTimeField(default=utcnow)
 
 
+class DeferredMatch(BaseModel):
+    """An event that is matched later with some subscriptions of a user.
+
+    `subscriptions` are their UUIDs in hexadecimal. `due` is when a worker may claim it; null: it
+    waits for an owner. `since` is how long it has waited, for a worker or for an owner.
+    """
+
+    class Meta:
+        """Name the table for the service, and let what waits for an owner be found."""
+
+        table_name = "notificationdeferred"
+        legacy_table_names = False  # so that the indexes are named for the table, too
+        indexes = ((("user", "due", "since"), False),)
+
+    uuid = peewee.UUIDField(primary_key=True, default=uuid4)
+    event = peewee.UUIDField(index=True)
+    user = peewee.CharField(255)
+    subscriptions = LongTextField()
+    due = peewee.DateTimeField(null=True, index=True)
+    since = peewee.DateTimeField(default=utcnow)
+
+
 class Counter(BaseModel):
     """A number that only grows; `subscriptions` is the revision of all subscriptions together."""
 
@@ -255,7 +279,8 @@ def insert_rows(
     database: Any = DB.bound()
     meta: Any = model._meta
     fields = [meta.fields[name] for name in rows[0]]
-    into = f"{meta.table_name} ({', '.join(field.column_name for field in fields)})"
+    columns = (f"{database.quote[0]}{field.column_name}{database.quote[1]}" for field in fields)
+    into = f"{meta.table_name} ({', '.join(columns)})"
     unless = ""
     if unless_stored:
         mysql = isinstance(database, peewee.MySQLDatabase)

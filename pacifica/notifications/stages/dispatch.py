@@ -1,37 +1,48 @@
 """Matches claimed events against the index of subscriptions."""
 
 import logging
+import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
 from pacifica.notifications.errors import NotificationsError
 from pacifica.notifications.events import Event
-from pacifica.notifications.flow import Matched
+from pacifica.notifications.flow import Deferral, Matched
 from pacifica.notifications.jsontext import count_values
 from pacifica.notifications.matching import MatchFailure, SubscriptionIndex
-from pacifica.notifications.settings import Settings
+from pacifica.notifications.settings import CelerySettings
 from pacifica.notifications.store.events import claim_events, claim_suspect, unclaim_events
 from pacifica.notifications.store.holding import disable
-from pacifica.notifications.store.revisions import changed_since, current_revision
+from pacifica.notifications.store.revisions import Change, changed_since, current_revision
 
 _LOG = logging.getLogger(__name__)
 _NOTHING_READ = -1
-# That an expression exceeds its budget on an event with more values is the fault of the event.
-_ORDINARY_VALUES = 20_000
 # The part of a batch's lease that matching may take; the rest is for Policy and for recording.
 _MATCHING_SHARE = 0.25
+# Seconds that matching takes of the way of one event, and for each of its values. What takes
+# longer is matched later.
+_EVENT_SECONDS, _VALUE_SECONDS = 0.03, 2e-6
+# Steps that one JSONPath may take of the way of an event.
+_EVENT_BUDGET = 50_000
+# Seconds that parsing new JSONPaths takes of the way of one batch, and of the start of a process.
+_PARSING_SECONDS, _FIRST_PARSING_SECONDS = 0.02, 10.0
 
 
 class Dispatcher:
     """Keeps an index of all subscriptions, and reads only what has changed before it matches."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: CelerySettings, max_length: int) -> None:
         self._settings = settings
+        self._max_length = max_length
         self._lock = threading.Lock()
         self._revision = _NOTHING_READ
-        self._index = self._empty_index()
+        self._index = SubscriptionIndex(_EVENT_BUDGET, max_length)
+        self._users: dict[UUID, str] = {}
+        # Those whose JSONPaths failed: events wait for them.
+        self._unmatched: set[UUID] = set()
 
     @property
     def revision(self) -> int:
@@ -47,19 +58,14 @@ class Dispatcher:
         settings = self._settings
         with self._lock:
             return self._matched(
-                claim_events(
-                    settings.celery.event_batch,
-                    settings.celery.event_batch_bytes,
-                    settings.celery.lease,
-                )
+                claim_events(settings.event_batch, settings.event_batch_bytes, settings.lease)
             )
 
     def match_alone(self, uuid: UUID) -> list[Matched]:
         """Claim one event, if it is due, and match it; raises StoreUnavailable."""
-        settings = self._settings
         with self._lock:
             return self._matched(
-                claim_suspect(uuid, settings.celery.lease, settings.celery.max_lease)
+                claim_suspect(uuid, self._settings.lease, self._settings.max_lease)
             )
 
     def _matched(self, events: Sequence[Event]) -> list[Matched]:
@@ -67,7 +73,7 @@ class Dispatcher:
             return []
         self._refresh()
         matched = []
-        deadline = time.monotonic() + self._settings.celery.lease * _MATCHING_SHARE
+        deadline = time.monotonic() + self._settings.lease * _MATCHING_SHARE
         for number, event in enumerate(events):
             if number and time.monotonic() > deadline:
                 unclaim_events([each.uuid for each in events[number:]])
@@ -91,44 +97,65 @@ class Dispatcher:
             _LOG.error("event %s is not dispatched: its record is not JSON", event.uuid)
             return Matched(event, ())
         values = count_values(event.encoded)
-        result = self._index.match(document, values)
-        too_large = []
+        seconds = _EVENT_SECONDS + values * _VALUE_SECONDS
+        result = self._index.match(document, values, seconds)
         for failure in result.failures:
-            if failure.budget_exceeded and values > _ORDINARY_VALUES:
-                too_large.append((failure.uuid, f"its JSONPath {failure.error}"))
-            else:
-                self._disable(failure, f"on event {event.uuid}: {failure.error}")
-        return Matched(event, result.matched, tuple(too_large))
+            self._disable(failure, f"on event {event.uuid}: {failure.error}")
+        deferrals = (
+            *self._deferrals(result.unfinished, parked=False),
+            *self._deferrals(self._unmatched, parked=True),
+        )
+        return Matched(event, result.matched, deferrals)
+
+    def _deferrals(self, subscriptions: Iterable[UUID], *, parked: bool) -> Iterator[Deferral]:
+        by_user: defaultdict[str, list[UUID]] = defaultdict(list)
+        for uuid in subscriptions:
+            by_user[self._users[uuid]].append(uuid)
+        for user, uuids in by_user.items():
+            yield Deferral(user, tuple(uuids), parked)
 
     def _refresh(self) -> None:
         newest = current_revision()
         if newest < self._revision:  # another database than before, such as a restored backup
-            self._revision = _NOTHING_READ
-            self._index = self._empty_index()
-        if newest == self._revision:
+            self._forget_all()
+        is_first = self._revision == _NOTHING_READ
+        if newest != self._revision:
+            changes = changed_since(self._revision, newest)
+            self._revision = newest
+            for change in changes:
+                self._note(change)
+        seconds = _FIRST_PARSING_SECONDS if is_first else _PARSING_SECONDS
+        for failure in self._index.add_postponed(seconds):
+            self._disable(failure, failure.error)
+
+    def _note(self, change: Change) -> None:
+        """Take note of a change; a new JSONPath is parsed later, because that takes long."""
+        self._unmatched.discard(change.uuid)
+        if change.jsonpath is None:
+            self._index.remove(change.uuid)
+            self._users.pop(change.uuid, None)
             return
-        for change in changed_since(self._revision, newest):
-            if change.jsonpath is None:
-                self._index.remove(change.uuid)
-                continue
-            failure = self._index.upsert(change.uuid, change.jsonpath)
-            if failure is not None:
-                self._disable(failure, failure.error)
-        self._revision = newest
+        self._users[change.uuid] = sys.intern(change.user)
+        if change.unmatched:
+            self._index.remove(change.uuid)
+            self._unmatched.add(change.uuid)
+        elif failure := self._index.postpone(change.uuid, change.jsonpath):
+            self._disable(failure, failure.error)
 
     def _disable(self, failure: MatchFailure, error: str) -> None:
-        """Disable a subscription whose JSONPath failed.
-
-        An expression that merely fails on this event is still matched, so that its owner misses
-        nothing. One that costs too much is not evaluated again until its owner changes it.
-        """
+        """Disable a subscription whose JSONPath failed; events wait until it is corrected."""
         _LOG.warning("subscription %s: its JSONPath failed %s", failure.uuid, error)
-        if failure.budget_exceeded:
-            self._index.remove(failure.uuid)
-        disable(failure.uuid, f"its JSONPath failed {error}", holding=not failure.budget_exceeded)
+        error = f"its JSONPath failed {error}"
+        try:
+            disable(failure.uuid, error, unmatched=True, revision=self._revision)
+        except NotificationsError:
+            self._forget_all()  # or this subscription would be in the index no more
+            raise
+        self._index.remove(failure.uuid)
+        self._unmatched.add(failure.uuid)
 
-    def _empty_index(self) -> SubscriptionIndex:
-        return SubscriptionIndex(
-            budget=self._settings.matching.budget,
-            max_length=self._settings.eventmatch.jsonpath_max_length,
-        )
+    def _forget_all(self) -> None:
+        self._revision = _NOTHING_READ
+        self._index = SubscriptionIndex(_EVENT_BUDGET, self._max_length)
+        self._users.clear()
+        self._unmatched.clear()

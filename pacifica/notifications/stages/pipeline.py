@@ -4,6 +4,7 @@ from uuid import UUID
 
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.authorise import Authoriser
+from pacifica.notifications.stages.deferred import DeferredMatcher
 from pacifica.notifications.stages.deliver import Deliverer
 from pacifica.notifications.stages.dispatch import Dispatcher
 from pacifica.notifications.transport import Transport
@@ -13,7 +14,11 @@ class Pipeline:
     """Takes events and deliveries through the stages, until `close`."""
 
     def __init__(self, settings: Settings, to_policy: Transport, to_targets: Transport) -> None:
-        self.dispatcher = Dispatcher(settings)
+        max_length = settings.eventmatch.jsonpath_max_length
+        self.dispatcher = Dispatcher(settings.celery, max_length)
+        self.deferred = DeferredMatcher(settings.matching.budget, max_length, settings.celery.lease)
+        #: Whether the last events were not matched with all subscriptions.
+        self.has_deferred = False
         self.authoriser = Authoriser(settings, to_policy)
         self.deliverer = Deliverer(settings, to_targets)
 
@@ -24,6 +29,7 @@ class Pipeline:
         be sent and were left for other workers. Raises StoreUnavailable.
         """
         matched = self.dispatcher.match() if alone is None else self.dispatcher.match_alone(alone)
+        self.has_deferred = any(each.deferrals for each in matched)
         if not matched:
             return []
         events = {each.event.uuid: each.event for each in matched}
@@ -33,6 +39,16 @@ class Pipeline:
             self.deliverer.send(dispatched.claimed, events)
             unclaimed += dispatched.unclaimed
         return unclaimed
+
+    def match_deferred(self) -> bool:
+        """Match deferred events for a moment, and send what is allowed; return whether to go on.
+
+        Raises StoreUnavailable.
+        """
+        events, goes_on = self.deferred.match()
+        if events:
+            self.deliverer.deliver(self.authoriser.authorise(events))
+        return goes_on
 
     def close(self) -> None:
         """Let late answers be recorded, within a bound; the transports are closed before."""

@@ -7,7 +7,14 @@ from typing import Any
 import peewee
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.orm import DB, EventLog, EventLogMatch, Lock, writing
+from pacifica.notifications.orm import (
+    DB,
+    DeferredMatch,
+    EventLog,
+    EventLogMatch,
+    Lock,
+    writing,
+)
 
 # Seconds: by so much the clocks of two machines may differ.
 _MAX_SKEW = 60.0
@@ -65,6 +72,18 @@ def take_lock(name: str, seconds: float) -> bool:
 
 
 @writing
+def release_lock(name: str) -> None:
+    """Let others take a named lock at once."""
+    Lock.update(expires=utcnow()).where(Lock.name == name).execute()
+
+
+@writing
+def keep_lock(name: str, seconds: float) -> None:
+    """Keep a named lock, that the caller has taken, for some seconds from now on."""
+    Lock.update(expires=utcnow() + timedelta(seconds=seconds)).where(Lock.name == name).execute()
+
+
+@writing
 def recall(max_wait: float) -> int:
     """Make due what would wait for longer than `max_wait` seconds; return how much that is.
 
@@ -74,5 +93,5 @@ def recall(max_wait: float) -> int:
     latest = now + timedelta(seconds=max_wait + _MAX_SKEW)
     return sum(
         int(model.update(due=now).where(model.due > latest).execute())
-        for model in (EventLog, EventLogMatch)
+        for model in (EventLog, EventLogMatch, DeferredMatch)
     )

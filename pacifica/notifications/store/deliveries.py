@@ -87,6 +87,26 @@ def deliverable(rows: Sequence[ClaimedRow], leased: datetime | None) -> list[Del
     return deliveries
 
 
+def matched_row(uuid: UUID, event: UUID, subscription: UUID, now: datetime) -> dict[str, Any]:
+    """Return the row of a delivery that waits for Policy's verdict."""
+    return {
+        "uuid": uuid,
+        "event_log": event,
+        "event_match": subscription,
+        "state": State.MATCHED,
+        "due": now,
+        "leased": None,
+        "attempts": 0,
+        "failing": None,
+        "policy_status_code": "",
+        "policy_resp_body": "",
+        "target_status_code": "",
+        "target_resp_body": "",
+        "created": now,
+        "updated": now,
+    }
+
+
 def disable_unreadable(subscription: UUID) -> None:
     """Disable a subscription whose row cannot be read, as older versions left some."""
     disable(subscription, "its extensions or auth are stored as broken JSON")

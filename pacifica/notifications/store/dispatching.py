@@ -7,12 +7,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.flow import Delivery, Matched, Ruling, State
+from pacifica.notifications.flow import Deferral, Delivery, Matched, Ruling, State
 from pacifica.notifications.orm import DB, EventLog, EventLogMatch, insert_rows, writing
+from pacifica.notifications.store.deferred import insert_deferred, release_if_enabled
 from pacifica.notifications.store.deliveries import (
     ClaimedRow,
     deliverable,
     disable_unreadable,
+    matched_row,
     record_rulings,
 )
 from pacifica.notifications.store.holding import hold_for_disabled
@@ -23,15 +25,14 @@ from pacifica.notifications.store.revisions import SubscriptionCache, current_re
 class DispatchPlan:
     """Deliveries that are not on record yet, with their subscriptions as of a revision.
 
-    `disabled` are pairs of an event and a disabled subscription, and `failed` of an event and a
-    subscription whose expression it was too large for, with the reason: Policy is not asked about
-    either.
+    `disabled` are pairs of an event and a disabled subscription, about which Policy is not asked.
+    `deferred` are pairs of an event and what it is matched with later.
     """
 
     revision: int
     deliveries: list[Delivery]
     disabled: list[tuple[UUID, UUID]]
-    failed: list[tuple[UUID, UUID, str]]
+    deferred: list[tuple[UUID, Deferral]]
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ def plan_dispatch(
                 deliveries.append(Delivery(uuid4(), each.event.uuid, 1, subscription.value))
     for uuid in {uuid for _event, uuid in disabled if subscriptions[uuid].value is None}:
         disable_unreadable(uuid)
-    failed = [(each.event.uuid, *failure) for each in matched for failure in each.failures]
-    return DispatchPlan(revision, deliveries, disabled, failed)
+    deferred = [(each.event.uuid, deferral) for each in matched for deferral in each.deferrals]
+    return DispatchPlan(revision, deliveries, disabled, deferred)
 
 
 def record_dispatched(
@@ -88,6 +89,9 @@ def record_dispatched(
         hold_for_disabled(disabled)
     if current_revision() == plan.revision:
         return dispatched
+    for event, each in plan.deferred:
+        if event in ended and each.parked:
+            release_if_enabled(each.user, each.subscriptions)
     return Dispatched(_still_deliverable(dispatched.claimed), dispatched.unclaimed)
 
 
@@ -117,15 +121,10 @@ def _record(
                 unclaimed.append(delivery.uuid)
             rows.append(_ruled_row(delivery, ruling, now, leased if is_claimed else None))
     rows += [
-        _matched_row(uuid4(), event, uuid, now) for event, uuid in plan.disabled if event in ended
-    ]
-    rows += [
-        _matched_row(uuid4(), event, uuid, now)
-        | {"state": State.FAILED, "due": None, "target_resp_body": reason}
-        for event, uuid, reason in plan.failed
-        if event in ended
+        matched_row(uuid4(), event, uuid, now) for event, uuid in plan.disabled if event in ended
     ]
     insert_rows(EventLogMatch, rows)
+    insert_deferred([each for each in plan.deferred if each[0] in ended], now)
     return Dispatched(claimed, unclaimed), ended
 
 
@@ -133,7 +132,7 @@ def _ruled_row(
     delivery: Delivery, ruling: Ruling, now: datetime, leased: datetime | None
 ) -> dict[str, Any]:
     """Return the row of a delivery; one that is to be held is stored as if just matched."""
-    row = _matched_row(delivery.uuid, delivery.event, delivery.subscription.uuid, now)
+    row = matched_row(delivery.uuid, delivery.event, delivery.subscription.uuid, now)
     row |= {"policy_status_code": ruling.status, "policy_resp_body": ruling.body}
     if ruling.state is State.HELD:
         return row
@@ -143,25 +142,6 @@ def _ruled_row(
     elif leased is not None:
         row |= {"attempts": delivery.attempts, "due": leased, "leased": leased}
     return row
-
-
-def _matched_row(uuid: UUID, event: UUID, subscription: UUID, now: datetime) -> dict[str, Any]:
-    return {
-        "uuid": uuid,
-        "event_log": event,
-        "event_match": subscription,
-        "state": State.MATCHED,
-        "due": now,
-        "leased": None,
-        "attempts": 0,
-        "failing": None,
-        "policy_status_code": "",
-        "policy_resp_body": "",
-        "target_status_code": "",
-        "target_resp_body": "",
-        "created": now,
-        "updated": now,
-    }
 
 
 def _end_dispatch(events: Collection[UUID]) -> set[UUID]:

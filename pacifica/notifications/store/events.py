@@ -13,6 +13,7 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
 from pacifica.notifications.orm import (
     DB,
+    DeferredMatch,
     EventLog,
     EventLogMatch,
     EventMatch,
@@ -249,6 +250,7 @@ def _purge_batch(uuids: Collection[UUID], older_than: datetime | None) -> int:
     old = [row.uuid for row in query]
     if old:
         EventLogMatch.delete().where(EventLogMatch.event_log.in_(old)).execute()
+        DeferredMatch.delete().where(DeferredMatch.event.in_(old)).execute()
         EventLog.delete().where(EventLog.uuid.in_(old)).execute()
     return len(old)
 

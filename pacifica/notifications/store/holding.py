@@ -28,28 +28,30 @@ def disable(
     uuid: UUID,
     error: str,
     *,
-    holding: bool = True,
+    unmatched: bool = False,
     revision: int | None = None,
     probe_due: datetime | None = None,
 ) -> bool:
     """Disable a subscription with its error and hold its deliveries that are under way.
 
-    With `revision`, only if its owner has not changed it since then. Without `holding`, what
-    matches from now on is not kept. `probe_due` is when it is probed. Tells whether this call is
-    the one that disabled it.
+    With `revision`, only if nobody has changed it since then. If its JSONPath is the error, it is
+    `unmatched`: events are not matched with it before it is enabled. `probe_due` is when it is
+    probed. Tells whether this call is the one that disabled it.
     """
     now = utcnow()
-    unchanged = () if revision is None else (EventMatch.revision == revision,)
+    unchanged = () if revision is None else (EventMatch.revision <= revision,)
+    newest = advance_revision()
     changed = (
         EventMatch.update(
             disabled=now,
             error=_without_nul(error),
             updated=now,
-            holding=holding,
+            holding=True,
+            unmatched=unmatched,
             held_due=probe_due,
             probe=None,
             probes=0 if probe_due is None else 1,
-            revision=advance_revision(),
+            revision=newest,
         )
         .where(
             EventMatch.uuid == uuid,
@@ -61,6 +63,15 @@ def disable(
     )
     if changed:
         _hold([uuid], now)
+    elif unmatched:  # another error has disabled it before
+        EventMatch.update(
+            unmatched=True,
+            error=_without_nul(error),
+            held_due=None,
+            probe=None,
+            probes=0,
+            revision=newest,
+        ).where(EventMatch.uuid == uuid, EventMatch.holding, *unchanged).execute()
     return bool(changed)
 
 

@@ -16,10 +16,15 @@ _ROWS_PER_READ = 500
 
 @dataclass(frozen=True)
 class Change:
-    """A changed subscription as matching sees it; `jsonpath` is None when nothing may match."""
+    """A changed subscription as matching sees it; `jsonpath` is None when nothing may match.
+
+    With an `unmatched` one, events are not matched before its owner has corrected it.
+    """
 
     uuid: UUID
+    user: str
     jsonpath: str | None
+    unmatched: bool
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,13 @@ def advance_revision() -> int:
 @reading
 def changed_since(revision: int, upto: int) -> list[Change]:
     """Return what changed after `revision`, up to `upto`, as matching sees it now."""
-    rows = EventMatch.select(
-        EventMatch.uuid,
-        EventMatch.jsonpath,
-        EventMatch.disabled,
-        EventMatch.deleted,
-        EventMatch.holding,
-    ).where(EventMatch.revision > revision, EventMatch.revision <= upto)
-    return [Change(row.uuid, _matched_jsonpath(row)) for row in rows.iterator()]
+    return _changes((EventMatch.revision > revision) & (EventMatch.revision <= upto))
+
+
+@reading
+def as_matched(uuids: Collection[UUID]) -> dict[UUID, Change]:
+    """Return subscriptions as matching sees them now."""
+    return {each.uuid: each for each in _changes(EventMatch.uuid.in_(uuids))}
 
 
 def read_subscriptions(uuids: Collection[UUID]) -> dict[UUID, StoredSubscription]:
@@ -93,9 +97,26 @@ def read_subscriptions(uuids: Collection[UUID]) -> dict[UUID, StoredSubscription
     return found
 
 
-def _matched_jsonpath(row: EventMatch) -> str | None:
-    is_matched = row.deleted is None and (row.disabled is None or row.holding)
-    return row.jsonpath if is_matched else None
+def _changes(condition: Any) -> list[Change]:
+    columns: tuple[Any, ...] = (
+        EventMatch.uuid,
+        EventMatch.user,
+        EventMatch.jsonpath,
+        EventMatch.unmatched,
+        EventMatch.disabled,
+        EventMatch.deleted,
+        EventMatch.holding,
+    )
+    rows: Any = EventMatch.select(*columns).where(condition).tuples()
+    return [
+        Change(
+            uuid,
+            user,
+            jsonpath if deleted is None and (disabled is None or holding) else None,
+            unmatched,
+        )
+        for uuid, user, jsonpath, unmatched, disabled, deleted, holding in rows.iterator()
+    ]
 
 
 @reading

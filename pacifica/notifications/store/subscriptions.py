@@ -12,6 +12,7 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import TooManySubscriptions
 from pacifica.notifications.jsontext import write_json
 from pacifica.notifications.orm import DB, EventMatch, reading, writing
+from pacifica.notifications.store.deferred import release_parked
 from pacifica.notifications.store.holding import drop_all, select_for_update
 from pacifica.notifications.store.revisions import advance_revision, current_revision
 from pacifica.notifications.subscriptions import check_extensions
@@ -138,6 +139,7 @@ def _update(
     row = _owned(user, uuid, select_for_update)
     if row is None:
         return None
+    was_disabled = row.disabled is not None
     changes = changes_to(row.to_hash())
     if "extensions" in changes:
         check_extensions(changes["extensions"], row.specversion)
@@ -148,6 +150,9 @@ def _update(
         row.holding = False
     if row.disabled is None or "disabled" in changes:
         row.release_at(row.updated if row.disabled is None else None)
+        row.unmatched = False
+    if was_disabled and row.disabled is None:
+        release_parked(user)
     row.save()
     return row.to_hash()
 

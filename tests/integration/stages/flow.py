@@ -64,7 +64,13 @@ class Flow:
     def run(self) -> None:
         """Take the events that are due all the way, as far as it goes at the first try."""
         assert self.pipeline.dispatch() == []
+        self.match_deferred()
         assert self.pipeline.deliverer.settle(ANSWERS)
+
+    def match_deferred(self) -> None:
+        """Match events with all that was left for later."""
+        while self.pipeline.match_deferred():
+            pass
 
     def authorise(self, ids: list[UUID]) -> list[UUID]:
         return self.pipeline.authoriser.authorise(ids)

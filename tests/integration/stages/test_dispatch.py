@@ -91,12 +91,15 @@ def test_dispatch_disables_only_subscription_that_exceeds_the_budget(
     flow.run()
     assert state_of(event, good) == "delivered"
     assert row(good).disabled is None
-    assert (row(bad).disabled is not None, row(bad).holding) == (True, False)
-    # It is not evaluated again, and so nothing is held for it, until its owner changes it.
-    assert {m.subscription for m in matches(flow.send())} == {good}
+    assert (row(bad).disabled is not None, row(bad).unmatched) == (True, True)
+    # It is not evaluated again until its owner changes it, and then with all that came meanwhile.
+    later = flow.send()
+    assert {m.subscription for m in matches(later)} == {good}
     changes = {"jsonpath": "$.data", "disabled": None, "error": None}
     subscriptions.update("alice", bad, lambda _stored: changes)
     assert {m.subscription for m in matches(flow.send())} == {bad, good}
+    assert [state_of(each, bad) for each in (event, later)] == ["delivered"] * 2
+    assert len(matches(event)) == len(matches(later)) == 2
 
 
 def test_dispatch_records_the_pair_and_disables_nothing_when_a_large_event_exceeds_the_budget(
@@ -172,10 +175,10 @@ def test_event_whose_matching_ends_unexpectedly_does_not_keep_others_of_its_batc
     ids = [flow.receive({**EVENT, "eventID": str(number)}) for number in range(3)]
     match = SubscriptionIndex.match
 
-    def failing(index: SubscriptionIndex, document: Any, values: int) -> Any:
+    def failing(index: SubscriptionIndex, document: Any, *bounds: Any) -> Any:
         if document["eventID"] == "1":
             raise RuntimeError("a fault of the matcher")
-        return match(index, document, values)
+        return match(index, document, *bounds)
 
     monkeypatch.setattr(SubscriptionIndex, "match", failing)
     flow.run()

@@ -27,6 +27,7 @@ class Subscriber:
 
     disabled: bool = False
     holding: bool = False
+    unmatched: bool = False
     deleted: bool = False
     held_due: Due = Due.NEVER
     probes: int = 0
@@ -35,7 +36,11 @@ class Subscriber:
 
     @property
     def is_matched(self) -> bool:
-        return not self.deleted and (not self.disabled or self.holding)
+        return not self.deleted and not self.unmatched and (not self.disabled or self.holding)
+
+    @property
+    def is_waited_for(self) -> bool:
+        return not self.deleted and self.unmatched
 
     def release(self) -> None:
         self.probe, self.probes, self.held_due = None, 0, Due.NOW
@@ -76,6 +81,8 @@ class Model:
     subscribers: dict[UUID, Subscriber] = field(default_factory=dict)
     events: dict[UUID, Received] = field(default_factory=dict)
     matches: dict[UUID, Match] = field(default_factory=dict)
+    #: Pairs of an event and a subscription that it is matched with later, all of one user.
+    deferred: list[tuple[UUID, UUID, Due]] = field(default_factory=list)
 
     def due_events(self, *, suspect: bool) -> list[UUID]:
         return [
@@ -104,12 +111,14 @@ class Model:
         event: UUID,
         asked: dict[UUID, tuple[UUID, str]],
         disabled: list[tuple[UUID, UUID]],
+        unmatched: list[UUID],
         max_claimed: int,
     ) -> tuple[list[UUID], list[UUID]]:
         """End an event's dispatch, unless that was done, with Policy's verdicts.
 
         `asked` is a subscription and a verdict for each delivery, and `disabled` are deliveries to
-        disabled subscriptions. Returns what the caller has to send, and what somebody has to.
+        disabled subscriptions. The event waits for those that are `unmatched`. Returns what the
+        caller has to send, and what somebody has to.
         """
         received = self.events.get(event)
         if received is None or received.due is Due.NEVER:
@@ -138,7 +147,21 @@ class Model:
         for _uuid, subscription in disabled:
             if self.subscribers[subscription].disabled:
                 self._hold(subscription)
+        self.deferred += [(event, uuid, Due.NEVER) for uuid in unmatched]
+        if any(self.subscribers[uuid].is_matched for uuid in unmatched):
+            self._release_deferred()
         return claimed, unclaimed
+
+    def match_deferred(self) -> list[tuple[UUID, UUID]]:
+        """Match what is due with all that is enabled; returns the pairs that match."""
+        due = [pair for pair in self.deferred if pair[2] is Due.NOW]
+        self.deferred = [pair for pair in self.deferred if pair[2] is not Due.NOW]
+        self.deferred += [
+            (event, uuid, Due.NEVER)
+            for event, uuid, _due in due
+            if self.subscribers[uuid].is_waited_for
+        ]
+        return [(event, uuid) for event, uuid, _due in due if self.subscribers[uuid].is_matched]
 
     def still_deliverable(self, claimed: list[UUID]) -> list[UUID]:
         """Look at the subscriptions of what was claimed once more, since some were changed."""
@@ -180,11 +203,17 @@ class Model:
                 deliverable.add(uuid)
         return deliverable
 
-    def disable(self, subscription: UUID, *, recovers: bool = False, holding: bool = True) -> None:
+    def disable(
+        self, subscription: UUID, *, recovers: bool = False, unmatched: bool = False
+    ) -> None:
         subscriber = self.subscribers[subscription]
+        if unmatched and subscriber.holding:
+            subscriber.unmatched, subscriber.held_due, subscriber.probes = True, Due.NEVER, 0
+            subscriber.probe = None
+            subscriber.changes += 1
         if subscriber.disabled or subscriber.deleted:
             return
-        subscriber.disabled, subscriber.holding = True, holding
+        subscriber.disabled, subscriber.holding, subscriber.unmatched = True, True, unmatched
         subscriber.held_due, subscriber.probes = (Due.LATER, 1) if recovers else (Due.NEVER, 0)
         subscriber.probe = None
         subscriber.changes += 1
@@ -277,7 +306,10 @@ class Model:
                     match.go(State.DROPPED)
             return
         if change != "rename":
+            if subscriber.disabled and change == "enable":
+                self._release_deferred()
             subscriber.disabled, subscriber.holding = change == "disable", False
+            subscriber.unmatched = False
         if not subscriber.disabled:
             subscriber.release()
         elif change == "disable":
@@ -296,6 +328,7 @@ class Model:
     def purge(self, event: UUID) -> None:
         del self.events[event]
         self.matches = {u: match for u, match in self.matches.items() if match.event != event}
+        self.deferred = [pair for pair in self.deferred if pair[0] != event]
 
     def _hold_for_policy(self, match: Match) -> None:
         subscriber = self.subscribers[match.subscription]
@@ -310,6 +343,9 @@ class Model:
         for uuid, match in self.matches.items():
             if match.subscription == subscription and match.state in UNDER_WAY and uuid != probe:
                 match.go(state)
+
+    def _release_deferred(self) -> None:
+        self.deferred = [(event, uuid, Due.NOW) for event, uuid, _due in self.deferred]
 
     def _take_up(self, uuids: list[UUID]) -> None:
         for uuid in uuids:

@@ -22,12 +22,18 @@ from pacifica.notifications import clock
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.events import Event
-from pacifica.notifications.flow import Delivery, Matched, Outcome, Ruling, State
-from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch, reading
+from pacifica.notifications.flow import Deferral, Delivery, Matched, Outcome, Ruling, State
+from pacifica.notifications.orm import DeferredMatch, EventLog, EventLogMatch, EventMatch, reading
 from pacifica.notifications.store import deliveries, events, holding, subscriptions
+from pacifica.notifications.store.deferred import (
+    DeferredResult,
+    claim_deferred,
+    record_deferred,
+    users_with_deferred,
+)
 from pacifica.notifications.store.dispatching import DispatchPlan, plan_dispatch, record_dispatched
-from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
-from tests.integration.store.model import OPEN, Due, Model, Received, Subscriber
+from pacifica.notifications.store.revisions import SubscriptionCache, as_matched, current_revision
+from tests.integration.store.model import OPEN, Due, Match, Model, Received, Subscriber
 from tests.support.configured import changed
 from tests.support.stored import forget_rows, receive, release_or_probe, subscribe, uuids_of
 
@@ -137,13 +143,18 @@ class StoreMachine(RuleBasedStateMachine):
         for event in sorted(claimed, key=lambda event: order.index(event.uuid)):
             received = self.model.events[event.uuid]
             received.due, received.attempts = Due.LATER, received.attempts + 1
-            self.dispatching.append((event.uuid, self.plan_dispatch(event, to)))
+            unmatched = tuple(u for u, each in self.model.subscribers.items() if each.is_waited_for)
+            self.dispatching.append((event.uuid, self.plan_dispatch(event, to, unmatched)))
             if finishes:
                 self.record_dispatched(verdicts, limit, -1)
 
-    def plan_dispatch(self, event: Event, to: tuple[UUID, ...]) -> DispatchPlan:
+    def plan_dispatch(
+        self, event: Event, to: tuple[UUID, ...], unmatched: tuple[UUID, ...]
+    ) -> DispatchPlan:
         subscribers = self.model.subscribers
-        plan = plan_dispatch([Matched(event, to)], current_revision(), self.cache)
+        waited_for = (Deferral("alice", unmatched, parked=True),) if unmatched else ()
+        matched = Matched(event, to, waited_for)
+        plan = plan_dispatch([matched], current_revision(), self.cache)
         asked = [delivery.subscription.uuid for delivery in plan.deliveries]
         assert asked == [uuid for uuid in to if not subscribers[uuid].disabled]
         assert plan.disabled == [(event.uuid, uuid) for uuid in to if subscribers[uuid].disabled]
@@ -167,7 +178,8 @@ class StoreMachine(RuleBasedStateMachine):
             delivery.uuid: (delivery.subscription.uuid, verdict) for delivery, verdict in given
         }
         disabled = [(found[uuid], uuid) for _event, uuid in plan.disabled if uuid in found]
-        claimed, unclaimed = self.model.record(event, asked, disabled, limit)
+        unmatched = [uuid for _event, each in plan.deferred for uuid in each.subscriptions]
+        claimed, unclaimed = self.model.record(event, asked, disabled, unmatched, limit)
         assert dispatched.unclaimed == unclaimed
         if changed:
             claimed = self.model.still_deliverable(claimed)
@@ -229,11 +241,31 @@ class StoreMachine(RuleBasedStateMachine):
             self.model.answer(answer, delivery, claim, changes)
 
     @where(lambda model: not all(each.disabled for each in model.subscribers.values()))
-    @rule(keeps=st.booleans(), which=ANY)
-    def disable(self, keeps: bool, which: int) -> None:
+    @rule(unmatched=st.booleans(), which=ANY)
+    def disable(self, unmatched: bool, which: int) -> None:
         uuid = picked(list(self.model.subscribers), which)
-        holding.disable(uuid, "unknown user, or an expression that is too much", holding=keeps)
-        self.model.disable(uuid, holding=keeps)
+        holding.disable(uuid, "unknown user, or a JSONPath that fails", unmatched=unmatched)
+        self.model.disable(uuid, unmatched=unmatched)
+
+    @where(lambda model: any(due is Due.NOW for _event, _uuid, due in model.deferred))
+    @rule()
+    def match_deferred(self) -> None:
+        assert users_with_deferred() == ["alice"]
+        expected = self.model.match_deferred()
+        found = []
+        while claimed := claim_deferred("alice", LEASE):
+            stored = as_matched(claimed.subscriptions)
+            enabled = [u for u in claimed.subscriptions if stored[u].jsonpath is not None]
+            parked = [uuid for uuid in enabled if stored[uuid].unmatched]
+            matched = [uuid for uuid in enabled if not stored[uuid].unmatched]
+            record_deferred(claimed, DeferredResult(matched, parked=parked))
+            found += [(claimed.event, uuid) for uuid in matched]
+        assert sorted(found) == sorted(expected)
+        for row in rows(EventLogMatch):
+            if row.uuid not in self.model.matches:
+                self.model.matches[row.uuid] = Match(row.event_log_id, row.event_match_id)
+                found.remove((row.event_log_id, row.event_match_id))
+        assert not found
 
     @precondition(lambda self: self.sending)
     @rule(which=ANY)
@@ -241,7 +273,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Disable and enable, in no time: few runs do it by themselves."""
         subscription = picked(self.sending, which)[0].subscription.uuid
         order = list(self.model.subscribers).index(subscription)
-        self.disable(True, order)
+        self.disable(False, order)
         self.own("enable", order)
         self.sweep()
 
@@ -276,6 +308,8 @@ class StoreMachine(RuleBasedStateMachine):
             self.hear_target(answer, -1)
         self.ask_policy(verdicts, finishes=True, limit=ALL)
         self.send(answers, finishes=True, limit=ALL)
+        if any(due is Due.NOW for _event, _uuid, due in self.model.deferred):
+            self.match_deferred()
 
     def in_order(self, claimed: list[Delivery]) -> list[Delivery]:
         order = list(self.model.matches)
@@ -310,6 +344,15 @@ class StoreMachine(RuleBasedStateMachine):
             assert (when(row.held_due), row.probes) == (expected.held_due, expected.probes)
 
     @invariant()
+    def what_is_deferred_is_where_the_model_has_it(self) -> None:
+        found = [
+            (row.event, UUID(uuid), when(row.due))
+            for row in rows(DeferredMatch)
+            for uuid in row.subscriptions.split()
+        ]
+        assert sorted(found, key=str) == sorted(self.model.deferred, key=str)
+
+    @invariant()
     def nothing_is_stuck(self) -> None:
         for match in self.model.matches.values():
             subscriber = self.model.subscribers[match.subscription]
@@ -328,6 +371,8 @@ class StoreMachine(RuleBasedStateMachine):
                 break
         self.each_delivery_is_where_the_model_has_it()
         assert not [match for match in self.model.matches.values() if match.state in OPEN]
+        for _event, subscription, _due in self.model.deferred:
+            assert self.model.subscribers[subscription].deleted
 
 
 _CHANGES: dict[str, Callable[[], dict[str, Any]]] = {
@@ -371,7 +416,8 @@ def when(moment: datetime | None) -> Due:
 @reading
 def rows(model: Any, *conditions: Any) -> list[Any]:
     query = model.select().where(*conditions) if conditions else model.select()
-    return list(query.order_by(model.created, model.uuid))
+    created = getattr(model, "created", model.uuid)
+    return list(query.order_by(created, model.uuid))
 
 
 class Later(datetime):

@@ -3,7 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -36,25 +35,31 @@ def test_every_change_of_a_subscription_advances_the_revision() -> None:
 
 def test_changed_since_gives_each_changed_subscription_as_matching_sees_it() -> None:
     before = current_revision()
-    plain, own, held, exhausted, gone, changed = (subscribe() for _ in range(6))
+    plain, own, held, failed, gone, changed = (subscribe() for _ in range(6))
     subscriptions.update("alice", own, lambda _stored: {"disabled": utcnow()})
     holding.disable(held, "error")
-    holding.disable(exhausted, "too much", holding=False)
+    holding.disable(failed, "too much", unmatched=True)
     subscriptions.delete("alice", gone)
     between = current_revision()
     subscriptions.update("alice", changed, lambda _stored: {"jsonpath": "$.other"})
     now = current_revision()
-    expected = {plain: "$.data", own: None, held: "$.data", exhausted: None, gone: None}
+    expected = [
+        Change(plain, "alice", "$.data", unmatched=False),
+        Change(own, "alice", None, unmatched=False),
+        Change(held, "alice", "$.data", unmatched=False),
+        Change(failed, "alice", "$.data", unmatched=True),
+        Change(gone, "alice", None, unmatched=False),
+    ]
+    other = Change(changed, "alice", "$.other", unmatched=False)
 
-    def found(revision: int, upto: int) -> dict[UUID, str | None]:
-        changes: list[Change] = changed_since(revision, upto)
-        assert len(changes) == len({each.uuid for each in changes})
-        return {each.uuid: each.jsonpath for each in changes}
+    def found(revision: int, upto: int) -> list[Change]:
+        order = [plain, own, held, failed, gone, changed]
+        return sorted(changed_since(revision, upto), key=lambda each: order.index(each.uuid))
 
     assert found(before, between) == expected
-    assert found(before, now) == {**expected, changed: "$.other"}
-    assert found(between, now) == {changed: "$.other"}
-    assert found(now, now) == {}
+    assert found(before, now) == [*expected, other]
+    assert found(between, now) == [other]
+    assert found(now, now) == []
 
 
 def test_concurrent_changes_have_different_revisions() -> None:
