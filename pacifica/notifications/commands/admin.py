@@ -1,4 +1,4 @@
-"""The commands of operators, each a function that returns the exit status."""
+"""The operators' commands, each a function that returns the exit status."""
 
 import re
 import sys
@@ -30,7 +30,7 @@ _MAX_LIMIT = 2**31 - 1
 
 
 class UsageError(NotificationsError):
-    """A mistake of the user of a command; the message is one line."""
+    """The arguments of a command cannot be used; the message is one line."""
 
 
 def add_commands(commands: Any) -> None:
@@ -61,7 +61,7 @@ def add_commands(commands: Any) -> None:
     rewrite.add_argument(
         "--plain", action="store_true", help="store it in plain, so that no key is needed any more"
     )
-    # These two configure the service themselves.
+    # These two commands configure the service themselves.
     serving = _parser(commands, "serve", "Serve web and worker together.")
     serving.set_defaults(run=serve.serve)
     serve.add_options(serving)
@@ -71,7 +71,7 @@ def add_commands(commands: Any) -> None:
 
 
 def dbsync(_app: App, _args: Namespace) -> int:
-    """Create or migrate the database, waiting for it."""
+    """Wait for the database, and create or migrate it."""
     OrmSync.dbconn_blocking()
     OrmSync.update_tables()
     return 0
@@ -85,7 +85,7 @@ def dbchk(_app: App, args: Namespace) -> int:
 
 
 def eventget(_app: App, args: Namespace) -> int:
-    """Print events, newest first, and for each its matches; 1 when a UUID is unknown."""
+    """Print events with their matches, newest first; fail when a UUID is unknown."""
     if not 1 <= args.limit <= _MAX_LIMIT:
         raise UsageError(f"--limit must be 1 to {_MAX_LIMIT}")
     uuids = _uuids(args.events)
@@ -109,14 +109,17 @@ def eventpurge(_app: App, args: Namespace) -> int:
 
 
 def eventretry(app: App, args: Namespace) -> int:
-    """Dispatch recorded events again; 1 when a UUID is unknown."""
+    """Dispatch recorded events again; fail when a UUID is unknown."""
     uuids = _uuids(args.events)
     app.publisher.nudge_dispatch(events.dispatch_again(uuids))
     return _report_unknown(uuids)
 
 
 def reencrypt(app: App, args: Namespace) -> int:
-    """Rewrite and say how many; 1 where some are left: changed meanwhile, or corrupt."""
+    """Rewrite the stored auth by the first key, or in plain text.
+
+    Fail when rows are left because they were changed meanwhile or are corrupt.
+    """
     if not app.settings.security.key:
         raise ConfigError("[security] key is empty: there is no key to decrypt or encrypt with")
     OrmSync.dbconn_blocking()
@@ -161,7 +164,7 @@ def _date(text: str | None, date_format: str, option: str) -> datetime | None:
     try:
         moment = datetime.strptime(text, date_format)
         return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    # re.error: a directive that is there twice; OverflowError: next to the first and last year.
+    # re.error: a directive is repeated; OverflowError: a date near the first or last year.
     except (ValueError, OverflowError, re.error) as error:
         raise UsageError(f"{option}: {text!r} is not a date of the format {date_format}") from error
 
