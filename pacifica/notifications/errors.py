@@ -53,7 +53,7 @@ class TooLarge(NotificationsError):
     """The database accepts only statements of less than `max_bytes` bytes."""
 
     def __init__(self, max_bytes: int) -> None:
-        super().__init__(f"the database takes no statement of {max_bytes} bytes or more")
+        super().__init__(f"the database accepts only statements of less than {max_bytes} bytes")
         self.max_bytes = max_bytes
 
 

@@ -30,7 +30,7 @@ class Channel(filesystem.Channel):
             unfinished.write_text(dumps(message), encoding="utf-8")
             unfinished.rename(folder / f"{time.time_ns():020}_{uuid4()}.{queue}.msg")
         except OSError as error:
-            raise ChannelError(f"a message could not be put into {folder}") from error
+            raise ChannelError(f"a message could not be written to {folder}") from error
 
     def _get(self, queue: str, timeout: float | None = None) -> Any:  # noqa: ARG002
         for file in sorted(Path(self.data_folder_in).iterdir()):

@@ -37,7 +37,7 @@ def add_commands(commands: Any) -> None:
     """Add every command with its options to a parser's sub-commands."""
     _add(commands, dbsync, "Create or migrate the database.")
     check = _add(commands, dbchk, "Check that the database's schema is safe for this program.")
-    check.add_argument("--equal", action="store_true", help="check that it is the very same")
+    check.add_argument("--equal", action="store_true", help="check that it is exactly this version")
     get = _add(commands, eventget, "Print events with their matches.")
     get.add_argument("events", nargs="*", metavar="UUID", help="events to print (default: latest)")
     get.add_argument("--limit", type=int, default=10, help="most events to print (default: 10)")
@@ -59,7 +59,7 @@ def add_commands(commands: Any) -> None:
     retry.add_argument("events", nargs="+", metavar="UUID", help="events to dispatch")
     rewrite = _add(commands, reencrypt, "Rewrite stored auth by the first key.")
     rewrite.add_argument(
-        "--plain", action="store_true", help="store it in plain, so that no key is needed any more"
+        "--plain", action="store_true", help="store auth in plain text, so that no key is needed"
     )
     # These two commands configure the service themselves.
     serving = _parser(commands, "serve", "Serve web and worker together.")
@@ -127,8 +127,8 @@ def reencrypt(app: App, args: Namespace) -> int:
     done = decrypt_all() if args.plain else encrypt_all()
     print(f"{done.rows} subscriptions rewritten")  # noqa: T201
     left = [
-        *([f"{done.missed} were changed meanwhile: run it again"] if done.missed else ()),
-        *(f"the auth of {uuid} is corrupt and stays as it is" for uuid in done.corrupt),
+        *([f"{done.missed} were changed at the same time: run it again"] if done.missed else ()),
+        *(f"the auth of {uuid} is corrupt and was not changed" for uuid in done.corrupt),
     ]
     if left:
         raise NotificationsError("; ".join(left))
@@ -155,7 +155,7 @@ def _uuids(texts: list[str]) -> list[UUID]:
     try:
         return [UUID(text) for text in texts]
     except ValueError as error:
-        raise UsageError("an event is named by its UUID") from error
+        raise UsageError("an event must be given by its UUID") from error
 
 
 def _date(text: str | None, date_format: str, option: str) -> datetime | None:

@@ -98,7 +98,7 @@ def _deliver(service: str, target: str, caught: SimpleQueue[bytes]) -> int:
         raise NotificationsError(f"nothing was delivered in {_DELIVERY_TIMEOUT:g} s") from None
     took = time.perf_counter() - started
     if received != _EVENT:
-        raise NotificationsError("what was delivered is not the event that was sent")
+        raise NotificationsError("the delivered event is not the one that was sent")
     _say(f"delivered     {json.dumps(received)}")
     _say(f"took          {took * 1000:.0f} ms from /receive to the target")
     return 0

@@ -128,7 +128,7 @@ class _Bounded(io.FileIO):
         if size is None or size < 0:
             size = os.fstat(self.fileno()).st_size - self.tell()
         if size > max_size:
-            raise ConsumerError(f"it says that it has more than {self._limits.members} members")
+            raise ConsumerError(f"it declares more than {self._limits.members} members")
         return super().read(size) or b""
 
 

@@ -169,7 +169,7 @@ def _require_token(token: str) -> None:
     # As bytes, because compare_digest accepts only ASCII in text.
     wanted = f"Bearer {token}".encode()
     if not hmac.compare_digest(given.encode("utf-8", "replace"), wanted):
-        raise cherrypy.HTTPError(_UNAUTHORISED, "this needs a token that the consumer gave out")
+        raise cherrypy.HTTPError(_UNAUTHORISED, "a valid bearer token is required")
 
 
 def _error_page(status: str, message: str, **_details: str) -> bytes:

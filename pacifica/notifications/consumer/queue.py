@@ -1,4 +1,4 @@
-"""The job queue of a consumer: a Celery app whose task runs what the ledger has.
+"""The job queue of a consumer: a Celery app whose task runs the waiting entries.
 
 A message only says that something may be waiting, so a lost message loses no run. The worker reads
 what to run from the note in the work folder, which its environment names.

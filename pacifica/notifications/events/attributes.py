@@ -92,7 +92,7 @@ def value_problem(value: Any, version: str) -> str | None:
         return None
     if not isinstance(value, int):
         return "must be a string, a boolean or a whole number"
-    return None if value in _INTEGERS else "must be a number of 32 bits"
+    return None if value in _INTEGERS else "must be a 32-bit integer"
 
 
 def text_problem(value: Any) -> str | None:

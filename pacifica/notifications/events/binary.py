@@ -204,7 +204,7 @@ def _write_data(parts: EventParts) -> tuple[str, bytes]:
     if content_type.lower().startswith(_STRUCTURED_PREFIX) or (
         content_type and not is_media_type(content_type)
     ):
-        raise ValueError("receivers would not take the content type for that of the data")
+        raise ValueError("the content type is invalid, or means structured mode")
     if parts.is_base64:
         return content_type or "application/octet-stream", decode_base64(data)
     codec = charset_codec(content_type)

@@ -16,7 +16,7 @@ from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.orm.pool import Pool
 from pacifica.notifications.settings import DatabaseSettings
 
-_PEEWEE: Any = peewee  # its type stubs leave out what is used here
+_PEEWEE: Any = peewee  # its type stubs omit members that are used here
 # In MySQL and MariaDB, TEXT holds 64 KiB, which is too small for an event, and DATETIME drops
 # fractions of a second.
 _MYSQL_TYPES = {"LONGTEXT": "LONGTEXT", "DATETIME": "DATETIME(6)"}

@@ -8,7 +8,7 @@ from pymysql.cursors import Cursor  # type: ignore[import-untyped]
 
 from pacifica.notifications.errors import TooLarge
 
-_PEEWEE: Any = peewee  # its type stubs leave out what is used here
+_PEEWEE: Any = peewee  # its type stubs omit members that are used here
 # Bytes that any server accepts in one statement; asking for its limit doubles the round trips.
 _ALWAYS_ACCEPTED = 2**19
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import peewee
 
-_PEEWEE: Any = peewee  # its type stubs leave out what is used here
+_PEEWEE: Any = peewee  # its type stubs omit members that are used here
 
 
 class Pool(_PEEWEE.Database):

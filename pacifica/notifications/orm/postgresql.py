@@ -13,7 +13,7 @@ import peewee
 import psycopg2
 from psycopg2 import extensions
 
-_PEEWEE: Any = peewee  # its type stubs leave out what is used here
+_PEEWEE: Any = peewee  # its type stubs omit members that are used here
 _HAS_POLL = hasattr(select, "poll")  # Windows has none
 
 

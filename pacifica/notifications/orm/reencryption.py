@@ -18,7 +18,7 @@ _NAME_END = len(MARK) + 8
 
 @dataclass(frozen=True)
 class Rewritten:
-    """What a rewrite did.
+    """The result of a rewrite.
 
     `rows` were rewritten. `missed` others were changed concurrently. Those in `corrupt` cannot be
     decrypted, and are unchanged.

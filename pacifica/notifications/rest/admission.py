@@ -44,7 +44,7 @@ def get_remote_user() -> str:
 
 
 def require_proxy() -> None:
-    """Refuse a request past the proxy (403), or above the user's rate (429)."""
+    """Refuse a request that bypassed the proxy (403) or exceeds the rate (429)."""
     settings = context().settings.notifications
     if not (_came_from_proxy(settings) and _has_secret(settings)):
         raise ApiError(403, "requests for this path are taken from the authenticating proxy alone")
@@ -60,10 +60,10 @@ def require_sender() -> None:
     if settings.token:
         raise ApiError(
             401,
-            "events are taken from senders that have a token",
+            "a valid bearer token is required to send events",
             headers={"WWW-Authenticate": "Bearer", **close_unread()},
         )
-    raise ApiError(403, "events are not taken from this address", headers=close_unread())
+    raise ApiError(403, "this address may not send events", headers=close_unread())
 
 
 def may_send(settings: ReceiveSettings, environ: Mapping[str, Any]) -> bool:

@@ -127,7 +127,7 @@ def _read_chunks(max_size: int) -> bytes:
     if "chunked" not in cherrypy.request.headers.get("Transfer-Encoding", "").lower():
         return b""
     if not cherrypy.request.wsgi_environ.get("wsgi.input_terminated"):
-        raise ApiError(411, "this server takes no chunked bodies; send a Content-Length")
+        raise ApiError(411, "this server does not accept chunked bodies; send a Content-Length")
     return _read(cherrypy.request.rfile, max_size)
 
 
@@ -171,7 +171,7 @@ def inflated(body: bytes, max_size: int) -> bytes | None:
             try:
                 part = decoder.decompress(pending, left)
             except zlib.error as error:
-                raise InvalidInput(("body", "is not gzip, or is broken")) from error
+                raise InvalidInput(("body", "is not valid gzip")) from error
             parts.append(part)
             left -= len(part)
             if left <= 0:
@@ -180,5 +180,5 @@ def inflated(body: bytes, max_size: int) -> bytes | None:
             if decoder.eof:
                 decoder = None
     if decoder is not None or not members:
-        raise InvalidInput(("body", "is gzip that is not complete"))
+        raise InvalidInput(("body", "is incomplete gzip"))
     return b"".join(parts)

@@ -86,6 +86,6 @@ def _cursor(last: Position) -> str:
 
 def _position(cursor: Any) -> Position:
     if not (isinstance(cursor, str) and _CURSOR.fullmatch(cursor)):
-        raise InvalidInput(("cursor", "must be one of those that this service gives, given once"))
+        raise InvalidInput(("cursor", "must be a cursor from this service, given once"))
     microseconds, _, uuid = cursor.partition("-")
     return Position(_EPOCH + timedelta(microseconds=int(microseconds)), UUID(uuid))

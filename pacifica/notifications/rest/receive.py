@@ -209,7 +209,7 @@ def _hops(app: App) -> int:
         raise ApiError(400, f"the header {HOPS_HEADER} must be a whole number, given once")
     hops, max_hops = int(value[:9]), app.settings.receive.max_hops
     if hops > max_hops:
-        reason = f"{HOPS_HEADER} is more than {max_hops}: the event goes round and round"
+        reason = f"{HOPS_HEADER} is more than {max_hops}: the event is in a loop"
         members: dict[str, Any] = {"hops": hops, OWN_DELIVERY: _is_own_delivery()}
         raise ApiError(508, reason, None, **members)
     return hops

@@ -110,7 +110,7 @@ class Parser(HTTPRequestParser):
     def _keep_or_close(self) -> None:
         """Reduce the Connection header to the one option that waitress understands."""
         options = re.split(r"[ \t]*,[ \t]*", self.headers.pop("CONNECTION", "").lower())
-        # waitress is lenient with the lines between chunks: what follows may be no real request.
+        # waitress accepts malformed lines between chunks: no request may follow such a body.
         if self.chunked or "close" in options:
             self.headers["CONNECTION"] = "close"
         elif "keep-alive" in options:

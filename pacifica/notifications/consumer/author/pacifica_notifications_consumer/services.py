@@ -110,7 +110,7 @@ class Service(requests.Session):
         if isinstance(error, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError):
             return f"sent nothing for {read:g} s"
         if isinstance(error, requests.exceptions.SSLError):
-            return "has no certificate that is trusted here"
+            return "has no trusted certificate"
         linked = list(_linked(error))
         is_unreached = any(isinstance(each, NewConnectionError) for each in linked)
         problem = "cannot be reached" if is_unreached else "broke the connection"

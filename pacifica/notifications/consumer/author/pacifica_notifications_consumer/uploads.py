@@ -95,7 +95,7 @@ def _ingested(bundle: IO[bytes], size: int, settings: Configured) -> int:
             Deadline(settings.timeout),
             lambda: (
                 "Ingest",
-                f"finish transaction {number}; at last it answered {service.answer}",
+                f"finish transaction {number}; its last response was {service.answer}",
             ),
         )
     return number
