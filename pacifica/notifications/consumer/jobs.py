@@ -49,7 +49,7 @@ class Runner:
         )
 
     def run_waiting(self) -> None:
-        """Run waiting notifications, oldest first, until none is left or it closes."""
+        """Run waiting notifications, oldest first, until none waits or may start."""
         while (taken := self._work.ledger.claim()) is not None:
             try:
                 self._run(taken)

@@ -117,7 +117,7 @@ class Ledger:
         return waiting < max_waiting
 
     def claim(self) -> Run | None:
-        """Start the run that has waited longest; None if none waits or may start."""
+        """Claim the run that has waited longest; None if none waits or may start."""
         with self._writing() as connection:
             rows = connection.execute(
                 f"UPDATE runs SET state = 'running', attempts = attempts + 1, began = ?, "  # noqa: S608

@@ -153,9 +153,10 @@ class Consumer:
         self._say(f"ready: notifications are taken at {options.public_url}")
 
     def watch(self, stopped: Callable[[float], bool]) -> None:
-        """Start waiting runs until `stopped`, which waits some seconds, returns True.
+        """Nudge the worker about waiting runs until `stopped` returns True.
 
-        Raises ConsumerError if the job queue ends by itself.
+        `stopped` waits for a number of seconds. Raises ConsumerError if the job queue ends by
+        itself.
         """
         while not stopped(_CHECK_INTERVAL):
             if self._worker is None or self._worker.has_ended():

@@ -116,7 +116,7 @@ class LazyDatabase(peewee.DatabaseProxy):
     def bind(self, database: Database) -> None:
         """Use a database from now on, also in forked children.
 
-        Closes this thread's connection to the previous database, or a pool's idle connections.
+        Closes this thread's connection to the previous database, and a pool's idle connections.
         """
         with self._guard:
             self._replace(database)
