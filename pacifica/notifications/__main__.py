@@ -25,7 +25,7 @@ _USAGE_ERROR = 2
 
 
 def main(*argv: str) -> int:
-    """Run the web server until it is told to stop; the exit status is returned."""
+    """Run the web server until it is told to stop; return the exit status."""
     parser = _Parser("pacifica-notifications", description="Run the notifications server.")
     parser.add_argument("-c", "--config", "--cpconfig", metavar="CONFIG", help="CherryPy file")
     parser.add_argument("-p", "--port", type=_port, help="port to listen on (default: 8070)")
@@ -34,7 +34,7 @@ def main(*argv: str) -> int:
 
 
 def cmd(*argv: str) -> int:
-    """Run one administrative command; the exit status is returned."""
+    """Run one administrative command; return the exit status."""
     parser = _Parser("pacifica-notifications-cmd", description="Administer the service.")
     parser.add_argument("-c", "--config", metavar="CONFIG", help="the service's INI file")
     admin.add_commands(parser.add_subparsers(metavar="COMMAND", required=True))
@@ -61,7 +61,7 @@ def _administer(args: Namespace) -> int:
 
 
 def _run(command: object, args: Namespace) -> int:
-    """Run a command; report an error that a user or operator can mend in one line."""
+    """Run a command; report a user's or operator's error in one line."""
     try:
         return command(args)  # type: ignore[operator]
     except (ConfigError, admin.UsageError) as error:

@@ -1,4 +1,4 @@
-"""Child processes that end with this one."""
+"""Child processes that end when this process ends."""
 
 import os
 import signal
@@ -13,9 +13,9 @@ WINDOWS = os.name == "nt"
 
 
 class Child:
-    """One process whose output is passed on line by line, and which is ready at a certain one.
+    """A child process whose output is forwarded line by line.
 
-    `ready` is a part of that line.
+    The process is ready when a line contains `ready`.
     """
 
     def __init__(
@@ -24,12 +24,12 @@ class Child:
         self.name = name
         self._ready = ready
         self.ready = threading.Event()
-        # A session of its own: Ctrl-C is for the parent alone, which then ends its children.
+        # A separate session: Ctrl-C reaches only the parent, which then ends its children.
         self._process = subprocess.Popen(  # noqa: S603 the command is ours
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            stdin=subprocess.PIPE,  # ends with this process, which tells the child to end as well
+            stdin=subprocess.PIPE,  # closes when this process ends, which ends the child
             text=True,
             errors="replace",
             start_new_session=True,
@@ -39,21 +39,21 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its number, which is that of its group, too."""
+        """The process id, which is also the id of its process group."""
         return self._process.pid
 
     def has_ended(self) -> bool:
-        """Tell whether the process is gone."""
+        """Return whether the process has ended."""
         return self._process.poll() is not None
 
     def tell_to_end(self) -> None:
-        """Have the process end what it is doing; said twice, it would hurry."""
+        """Ask the process to finish its work and end; a second call would hurry it."""
         self._process.terminate()
 
     def end(self) -> None:
-        """Wait for the process that was told to end, for a bounded time, and then end it.
+        """Wait for the process for a limited time, then kill it.
 
-        What it has started and left behind, as a killed worker does, is ended with it.
+        Processes that it left behind, such as those of a killed worker, are killed too.
         """
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(parent_watch.GRACE)

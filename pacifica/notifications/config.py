@@ -1,4 +1,4 @@
-"""Reads the configuration: the INI file beats the environment, and that beats the default."""
+"""Reads the configuration; the INI file overrides environment variables."""
 
 import os
 from configparser import ConfigParser
@@ -15,7 +15,7 @@ from pacifica.notifications.settings import KEYS, POLICY_TURNS, SECTIONS, Key, S
 def get_config() -> ConfigParser:
     """Return the configuration as text, with every default set.
 
-    Raises ConfigError when the file exists and cannot be read or parsed. A `%` is a plain `%`.
+    Raises ConfigError if the file exists but cannot be read or parsed. `%` has no special meaning.
     """
     config = ConfigParser(interpolation=None)
     for key in KEYS:
@@ -27,9 +27,9 @@ def get_config() -> ConfigParser:
 
 
 def load_settings() -> Settings:
-    """Return the configuration as checked values.
+    """Return the configuration as validated values.
 
-    Raises ConfigError, in one line that names the file, section, key, value and what is accepted.
+    Raises ConfigError; its message is one line with the source, section, key, value and rule.
     """
     config = get_config()
     defaults = Settings()
@@ -53,11 +53,11 @@ def _value(config: ConfigParser, key: Key) -> Any:
         shown = key.kind.show(text)
         raise ConfigError(
             f"{_source(key)}: [{key.section}] {key.name} = {shown!r}: must be {key.kind.accepts}"
-        ) from (error if shown == text else None)  # which would repeat the secret
+        ) from (error if shown == text else None)  # the cause would repeat the secret
 
 
 def _require_lease(settings: Settings) -> None:
-    """Refuse a lease that may end before its work: another worker would do the work again."""
+    """Refuse a lease that may end before its work, which would then be repeated."""
     policy, delivery = settings.policy, settings.delivery
     work = max(POLICY_TURNS * policy.timeout, delivery.connect_timeout + delivery.timeout)
     if settings.celery.lease <= work:
@@ -69,7 +69,7 @@ def _require_lease(settings: Settings) -> None:
 
 
 def _from_file(path: str) -> ConfigParser:
-    """Return what the file says and nothing else; an absent file says nothing."""
+    """Return the values in the file only; none if the file is absent."""
     parser = ConfigParser(interpolation=None)
     try:
         parser.read_string(Path(path).read_text(encoding="utf-8-sig"), source=path)
@@ -84,13 +84,13 @@ def _from_file(path: str) -> ConfigParser:
 
 
 def _line(error: ParserError) -> object:
-    """Return the number of the line that broke a parser; the line itself may hold a password."""
+    """Return the number of an invalid line, whose text may hold a password."""
     number = getattr(error, "lineno", None)
     return number or next((line for line, _ in getattr(error, "errors", ())), "?")
 
 
 def _source(key: Key) -> str:
-    """Name where a key's value comes from: the file, or the environment variable."""
+    """Return the name of a value's source: the file, or the environment variable."""
     if _from_file(locations.CONFIG_FILE).has_option(key.section, key.name):
         return locations.CONFIG_FILE
     return f"environment variable {key.environment}"

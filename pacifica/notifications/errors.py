@@ -2,7 +2,7 @@
 
 
 class NotificationsError(Exception):
-    """The base of every error that this package raises on purpose."""
+    """The base class of the errors that this package raises."""
 
 
 class ConfigError(NotificationsError):
@@ -10,7 +10,7 @@ class ConfigError(NotificationsError):
 
 
 class InvalidInput(NotificationsError):
-    """Input breaks rules; `problems` are pairs of a field's name and what is wrong with it."""
+    """Input is invalid; `problems` are pairs of a field's name and its problem."""
 
     def __init__(self, *problems: tuple[str, str]) -> None:
         super().__init__("; ".join(f"{field}: {reason}" for field, reason in problems))
@@ -26,7 +26,7 @@ class TooManyValues(InvalidInput):
 
 
 class EventUnsendable(NotificationsError):
-    """An event cannot take the form in which a subscription would be sent it."""
+    """An event cannot be converted to the format that a subscription requires."""
 
 
 class BatchTooLong(NotificationsError):
@@ -46,14 +46,14 @@ class BudgetExceeded(ExpressionError):
 
 
 class StoreUnavailable(NotificationsError):
-    """The database cannot be reached or did not answer; trying later may work."""
+    """The database cannot be reached or did not respond; a later attempt may succeed."""
 
 
 class TooLarge(NotificationsError):
-    """The database does not accept a statement of this size: it must be under `max_bytes` bytes."""
+    """The database accepts only statements of less than `max_bytes` bytes."""
 
     def __init__(self, max_bytes: int) -> None:
-        super().__init__(f"the database takes no statement of {max_bytes} bytes or more")
+        super().__init__(f"the database accepts only statements of less than {max_bytes} bytes")
         self.max_bytes = max_bytes
 
 
@@ -68,8 +68,8 @@ class TooManySubscriptions(NotificationsError):
 
 
 class SchemaMismatch(NotificationsError):
-    """The database has a schema that this code cannot work on; the message is one line."""
+    """The database has a schema that this code cannot use; the message is one line."""
 
 
 class ConsumerError(NotificationsError):
-    """A consumer cannot be started, or something that it needs failed; one line says what."""
+    """A consumer cannot be started, or a step of it failed; the message is one line."""

@@ -1,8 +1,8 @@
-"""Where the two configuration files are, looked up anew at each access.
+"""The paths of the two configuration files, evaluated at each access.
 
-`CONFIG_FILE` is the service's INI file (`$NOTIFICATIONS_CONFIG`), `CHERRYPY_CONFIG` is CherryPy's
-(`$NOTIFICATIONS_CPCONFIG`); both default to a file under `~/.pacifica-notifications`. Neither
-needs to exist.
+`CONFIG_FILE` is the service's INI file (`$NOTIFICATIONS_CONFIG`). `CHERRYPY_CONFIG` is CherryPy's
+(`$NOTIFICATIONS_CPCONFIG`). Both default to a file in `~/.pacifica-notifications`. Neither needs to
+exist.
 """
 
 import os
@@ -19,7 +19,7 @@ CHERRYPY_CONFIG: str
 
 
 def __getattr__(name: str) -> str:
-    """Return the path that the environment gives now, so that importing reads nothing."""
+    """Return the path from the current environment; importing reads nothing."""
     if name not in _FILES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     variable, default = _FILES[name]

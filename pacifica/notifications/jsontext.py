@@ -1,9 +1,8 @@
 """Read strict and bounded JSON, and write JSON in ASCII.
 
-Strict means that what RFC 8259 leaves to implementations is refused: encodings other than UTF-8, a
-byte order mark, duplicate names, NaN or Infinity, and numbers that Python cannot represent. In
-ASCII, a text can be stored in any database character set, whatever characters its strings have,
-even NUL or a lone surrogate.
+The reader refuses what RFC 8259 leaves to implementations: encodings other than UTF-8, a byte order
+mark, duplicate names, NaN or Infinity, and numbers that Python cannot represent. ASCII text can be
+stored in any database character set, even if a string contains NUL or a lone surrogate.
 """
 
 import json
@@ -12,15 +11,15 @@ from typing import Any, NoReturn
 
 from pacifica.notifications.errors import InvalidInput, TooManyValues
 
-#: A JSON text may have so many values: three bytes of text can be a value of 64 bytes in memory.
-#: Pacifica Metadata sends eleven for each file, 110,000 for 10,000 files (2.8 MB).
+#: The limit of values in a JSON text: three bytes of text can be a value of 64 bytes in memory.
+#: Pacifica Metadata sends eleven values for each file, 110,000 for 10,000 files (2.8 MB).
 MAX_VALUES = 250_000
 
 
 def read_json(body: bytes, max_depth: int) -> Any:
     """Return the value of a JSON text; raise `InvalidInput` for the field `body`.
 
-    Raises TooManyValues, before anything is built, for more than MAX_VALUES values.
+    Raises TooManyValues for more than MAX_VALUES values, before any value is built.
     """
     if count_values(body) > MAX_VALUES:
         raise TooManyValues(MAX_VALUES)
@@ -45,9 +44,9 @@ def read_json(body: bytes, max_depth: int) -> Any:
 
 
 def count_values(body: bytes) -> int:
-    """Return how many values a JSON text may have, and no less than it has.
+    """Return an upper bound for the number of values in a JSON text.
 
-    Commas and brackets in strings count, too: so it takes a millisecond for a megabyte.
+    Commas and brackets in strings count too, so this takes only a millisecond for a megabyte.
     """
     return sum(map(body.count, _BEFORE_VALUES))
 
@@ -72,7 +71,7 @@ def is_deeper(value: Any, max_depth: int) -> bool:
     return bool(level)
 
 
-# Each value but the first follows one of these, in an object with its name between.
+# Each value except the first follows one of these, in an object after its name.
 _BEFORE_VALUES = (b",", b"[", b"{")
 _TOO_DEEP = "is nested more than {} deep"
 

@@ -1,4 +1,4 @@
-"""The web server of `pacifica-notifications`: waitress around the application."""
+"""The web server of `pacifica-notifications`: waitress with the WSGI application."""
 
 import signal
 import sys
@@ -14,16 +14,16 @@ from pacifica.notifications.webserver import Limits, Server
 if sys.platform != "win32":
     import resource
 
-# As many sockets as select() takes on Windows, but for some.
+# Slightly fewer sockets than select() supports on Windows.
 _MAX_ON_WINDOWS = 500
 
 
 def serve(app: App, cherrypy_file: str, address: str | None, port: int | None) -> None:
-    """Serve until the process is told to stop; an address or port given here beats the file.
+    """Serve until told to stop; a given address or port overrides the file.
 
     Raises ConfigError for a CherryPy file, an address or a port that cannot be used.
     """
-    # What is a little too large gets the application's answer, which says the bound.
+    # The application refuses a body that is slightly too large, and tells the limit.
     cherrypy.config.update({"server.max_request_body_size": 2 * app.settings.receive.max_body})
     assembled = application(app, cherrypy_file)
     given = {"server.socket_host": address, "server.socket_port": port}
@@ -57,7 +57,10 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _affordable(connections: int) -> int:
-    """Leave half of the files that this process may have open to others, such as the database."""
+    """Limit connections to half of the files that the process may have open.
+
+    The other half is for other uses, such as the database.
+    """
     if sys.platform == "win32":
         return min(connections, _MAX_ON_WINDOWS)
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -65,9 +68,9 @@ def _affordable(connections: int) -> int:
 
 
 def _run_until_told() -> None:
-    """Run CherryPy's engine; what tells it to end while it starts counts when it has started.
+    """Run CherryPy's engine; a SIGTERM during the start takes effect after it.
 
-    CherryPy would take it for an end that has passed, and go on to serve.
+    CherryPy itself would lose such a signal, and continue to serve.
     """
     told: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: told.append(number))

@@ -17,7 +17,7 @@ class Schema:
         self._validator = Draft202012Validator(schema)
 
     def check(self, value: Any) -> None:
-        """Raise InvalidInput with each field that breaks a rule, and which rule."""
+        """Raise InvalidInput with each invalid field and the rule that it breaks."""
         problems = tuple(dict.fromkeys(self._problems(value)))
         if problems:
             raise InvalidInput(*problems)

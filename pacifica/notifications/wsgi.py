@@ -1,4 +1,7 @@
-"""The WSGI application, for uWSGI and the like; assembled here, connected by the first request."""
+"""The WSGI application for uWSGI and other servers.
+
+The application is built on import. The first request connects it.
+"""
 
 import atexit
 import gc
@@ -15,6 +18,7 @@ except ConfigError as error:
     raise SystemExit(str(error)) from None
 atexit.register(_app.close)
 
-# What is loaded by now stays. To have it collected took a request a tenth of a second at times.
+# All objects that are loaded now are permanent. Garbage collection of them could delay a request by
+# a tenth of a second.
 gc.collect()
 gc.freeze()

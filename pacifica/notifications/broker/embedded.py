@@ -1,7 +1,7 @@
-"""The embedded broker: kombu's filesystem transport, with messages that are there whole or not.
+"""The embedded broker: kombu's filesystem transport, with atomic writes.
 
-kombu itself writes a message where workers look for it: one that reads it half written cannot
-parse it, and ends.
+kombu itself writes a message in the folder that workers read. A worker that reads a half-written
+message cannot parse it, and ends.
 """
 
 import logging
@@ -30,7 +30,7 @@ class Channel(filesystem.Channel):
             unfinished.write_text(dumps(message), encoding="utf-8")
             unfinished.rename(folder / f"{time.time_ns():020}_{uuid4()}.{queue}.msg")
         except OSError as error:
-            raise ChannelError(f"a message could not be put into {folder}") from error
+            raise ChannelError(f"a message could not be written to {folder}") from error
 
     def _get(self, queue: str, timeout: float | None = None) -> Any:  # noqa: ARG002
         for file in sorted(Path(self.data_folder_in).iterdir()):
@@ -39,22 +39,22 @@ class Channel(filesystem.Channel):
             try:
                 text = file.read_text(encoding="utf-8")
                 file.unlink()
-            except OSError:  # another worker has it
+            except OSError:  # another worker has taken it
                 continue
             try:
                 return loads(text)
-            except ValueError:  # a power cut left it unwritten; what it was about is due anyway
+            except ValueError:  # a power cut left it empty; the sweep finds the work that it named
                 _LOG.warning("a message that cannot be read was dropped")
         raise Empty
 
     def _queue_bind(self, *_binding: Any) -> None:
-        """Do nothing: a message goes to the queue that it names.
+        """Do nothing: a message names its queue.
 
-        The table of bindings would be one more file that can be read half written.
+        The table of bindings would be one more file that could be read half-written.
         """
 
 
 class Transport(filesystem.Transport):
-    """What `broker_transport` names for a `filesystem://` URL."""
+    """The transport that `broker_transport` names for `filesystem://`."""
 
     Channel = Channel

@@ -1,4 +1,4 @@
-"""Collects ids of new events and sends nudges about them beside the requests that brought them."""
+"""Collects ids of new events and sends nudges about them in a background thread."""
 
 import logging
 import threading
@@ -10,12 +10,12 @@ _LOG = logging.getLogger(__name__)
 
 
 class Nudger:
-    """Passes ids to `publish` in a thread of its own, so that no request waits for the broker.
+    """Passes ids to `publish` in a background thread.
 
-    An id that comes alone is passed on at once. Those of the next `gather` seconds go together, or
-    as soon as they are `batch`. While the broker is slow, up to `max_waiting` ids are kept; others
-    are dropped, because the sweep finds what they name. The thread starts with the first id, and so
-    after any fork.
+    So no request waits for the broker. An id that comes alone is passed on at once. The ids of the
+    next `gather` seconds are passed on together, or as soon as there are `batch` of them. While the
+    broker is slow, up to `max_waiting` ids are kept. Further ids are dropped, because the sweep
+    finds their events. The thread starts with the first id, and therefore after any fork.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Nudger:
         self._ending = False
 
     def nudge(self, uuid: UUID) -> None:
-        """Have an id passed on soon; does not wait, and never raises."""
+        """Queue an id to be passed on; do not wait, and never raise."""
         with self._changed:
             if self._ending or not self._has_place():
                 return
@@ -72,7 +72,7 @@ class Nudger:
             self._wait_for_more()
 
     def _next(self) -> list[UUID]:
-        """Wait for ids and return a batch of them; an empty one when there will be no more."""
+        """Wait for ids and return a batch of them; it is empty after `close`."""
         with self._changed:
             self._is_idle = True
             self._changed.wait_for(lambda: self._waiting or self._ending)
@@ -80,7 +80,7 @@ class Nudger:
             return [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
 
     def _wait_for_more(self) -> None:
-        """Wait for more ids: a message costs the same with one as with many."""
+        """Wait for more ids: one message costs the same for one id as for many."""
         with self._changed:
             self._changed.wait_for(
                 lambda: len(self._waiting) >= self._batch or self._ending, self._gather

@@ -1,7 +1,7 @@
 """Sends nudges: messages that tell a worker to look at the database now.
 
-A nudge carries ids and no content. One that is lost costs time and no event, because the sweep
-finds whatever is due.
+A nudge carries ids and no content. A lost nudge delays its events, but the sweep still finds
+everything that is due.
 """
 
 import logging
@@ -17,15 +17,15 @@ from pacifica.notifications.settings import CelerySettings
 
 _LOG = logging.getLogger(__name__)
 _TASKS = "pacifica.notifications.tasks"
-# Seconds after which a sweep that no worker has taken is void: the next one does its work.
+# Seconds after which a sweep that no worker has taken expires: the next one does its work.
 _SWEEP_EXPIRES = 60.0
 
 
 class Publisher:
-    """Sends nudges within a bound, and never raises.
+    """Sends nudges within a time-out, and never raises.
 
-    After a failure the broker is left alone for `publish_pause` seconds. Its connections are opened
-    when they are needed. One message names up to `delivery_batch` deliveries.
+    After a failure, nothing is sent for `publish_pause` seconds. Connections to the broker are
+    opened when they are needed. One message names up to `delivery_batch` deliveries.
     """
 
     def __init__(self, settings: CelerySettings, delivery_batch: int) -> None:
@@ -41,7 +41,7 @@ class Publisher:
         self._nudge("dispatch_event", events, self._event_batch)
 
     def nudge_dispatch_alone(self, event: UUID) -> None:
-        """Tell a worker to dispatch one event and no other with it."""
+        """Tell a worker to dispatch one event on its own."""
         self._send("dispatch_event", [str(event)], alone=True)
 
     def nudge_policy(self, events: Sequence[UUID]) -> None:
@@ -77,13 +77,13 @@ class Publisher:
                 add_to_parent=False,
                 retry=False,
             )
-        except Exception as error:  # noqa: BLE001 an edge: kombu's transports raise what they like
+        except Exception as error:  # noqa: BLE001 an edge: kombu's transports may raise anything
             self._paused_until = time.monotonic() + self._pause
             _LOG.warning("no message could be sent to the broker (%s)", type(error).__name__)
 
 
 def broker_settings(settings: CelerySettings) -> BrokerSettings:
-    """Return which broker the service uses, and how long it may wait for it."""
+    """Return the service's broker, result backend and time-outs from its settings."""
     return BrokerSettings(
         broker_url=settings.broker_url,
         backend_url=settings.backend_url,

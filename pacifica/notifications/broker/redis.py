@@ -1,8 +1,8 @@
-"""The Redis broker: kombu's transport, whose worker outlives a connection that was cut.
+"""The Redis broker: kombu's transport, whose workers survive a lost connection.
 
-When Celery gives a broken connection up, kombu may still want to hand back messages through it. It
-looks for the server's address where there is none any more, and what that raises is caught by
-nobody: the worker stays as it is, and takes no message again.
+After Celery has closed a broken connection, kombu may still try to return messages through it. The
+closed connection no longer has the server's address, and kombu raises an error that nothing
+catches: the worker stays alive, but never takes another message.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from kombu.transport import redis
 
 
 class Channel(redis.Channel):
-    """A channel that says of a connection that was given up what Celery expects to hear."""
+    """A channel that raises the error that Celery expects of a closed connection."""
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         if self.connection.client is None:
@@ -20,6 +20,6 @@ class Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """What `broker_transport` names for a `redis://` or `rediss://` URL."""
+    """The transport that `broker_transport` names for `redis://` and `rediss://`."""
 
     Channel = Channel

@@ -27,8 +27,8 @@ _PRIVATE = 0o700
 class BrokerSettings:
     """Which broker and result backend Celery uses, and how long it may wait (seconds).
 
-    `publish_timeout` bounds connecting to the broker and handing over one message. A broker without
-    acknowledgements of its own (Redis) delivers a message that no worker has acknowledged again
+    `publish_timeout` bounds the time to connect to the broker and to send one message. A broker
+    without acknowledgements of its own (Redis) redelivers a message that no worker has acknowledged
     after `visibility_timeout`.
     """
 
@@ -39,9 +39,9 @@ class BrokerSettings:
 
 
 def require_known(settings: BrokerSettings) -> None:
-    """Raise ConfigError unless Celery knows the broker and the result backend; connect to neither.
+    """Raise ConfigError unless Celery knows the broker and the result backend.
 
-    The message has no more of an URL than its scheme.
+    Connect to neither. The message shows only the scheme of a URL, because the rest may be secret.
     """
     for url in settings.broker_url.split(";"):
         try:
@@ -58,8 +58,8 @@ def require_known(settings: BrokerSettings) -> None:
 def celery_settings(settings: BrokerSettings) -> dict[str, Any]:
     """Return Celery's configuration; for an embedded broker, create its folder.
 
-    Messages are acknowledged when their task has ended, so that a killed worker's come back; no
-    result is stored, because nobody reads one.
+    A message is acknowledged when its task has ended, so that the messages of a killed worker are
+    redelivered. No result is stored, because nobody reads one.
     """
     embedded = is_embedded(settings.broker_url)
     return {
@@ -77,17 +77,17 @@ def celery_settings(settings: BrokerSettings) -> dict[str, Any]:
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
-        # Without a server to wait for, Celery's processes share one queue under one lock: one that
-        # is killed while it holds the lock would leave the others waiting for ever.
+        # With the embedded broker, Celery's processes would share one queue under one lock. A
+        # process that is killed while it holds the lock would leave the others waiting for ever.
         "worker_pool": "threads" if embedded else "prefork",
-        # The embedded broker has no server to fan a command out to the workers.
+        # The embedded broker has no server that could broadcast a command to the workers.
         "worker_enable_remote_control": not embedded,
         "worker_hijack_root_logger": True,
     }
 
 
 def is_embedded(broker_url: str) -> bool:
-    """Tell whether a broker is the embedded one: a folder that needs no server."""
+    """Return whether a broker is the embedded one: a folder that needs no server."""
     return urlsplit(broker_url).scheme == "filesystem"
 
 
@@ -112,7 +112,7 @@ def _unknown(key: str, url: str) -> str:
 
 
 def _transport_options(settings: BrokerSettings) -> dict[str, Any]:
-    # One try: a broker that is away must not hold up a request, and the sweep tries again.
+    # One attempt: an unreachable broker must not delay a request, and the sweep tries again.
     once = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
     return once | _options_of(settings)
 
@@ -132,17 +132,17 @@ def _options_of(settings: BrokerSettings) -> dict[str, Any]:
         }
     if scheme in ("redis", "rediss"):
         return {
-            # A message whose worker was killed is handed out again after this long, and looked
-            # for every second; kombu's defaults are an hour and a hundred seconds.
+            # A message whose worker was killed is redelivered after this time, and looked for
+            # every second; kombu's defaults are an hour and a hundred seconds.
             "visibility_timeout": settings.visibility_timeout,
             "unacked_restore_interval": 1,
             "unacked_restore_throttle": 1,
             "socket_connect_timeout": settings.publish_timeout,
-            # A worker waits a second for a message; a server that hangs answers neither of them.
+            # A read of a worker may wait a second for a message, so this time-out is longer.
             "socket_timeout": _REDIS_POLL + settings.publish_timeout,
             "socket_keepalive": True,
         }
     if scheme in ("amqp", "pyamqp", "amqps"):
-        # Also when it hangs up after a failure, which asks the server to agree.
+        # The read time-out also bounds closing after a failure, which waits for the server.
         return {"confirm_publish": True, "read_timeout": settings.publish_timeout}
     return {}

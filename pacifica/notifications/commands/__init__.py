@@ -1,1 +1,1 @@
-"""What `pacifica-notifications-cmd` can do."""
+"""The commands of `pacifica-notifications-cmd`."""

@@ -1,4 +1,4 @@
-"""The commands of operators, each a function that returns the exit status."""
+"""The operators' commands, each a function that returns the exit status."""
 
 import re
 import sys
@@ -30,14 +30,14 @@ _MAX_LIMIT = 2**31 - 1
 
 
 class UsageError(NotificationsError):
-    """A mistake of the user of a command; the message is one line."""
+    """The arguments of a command cannot be used; the message is one line."""
 
 
 def add_commands(commands: Any) -> None:
     """Add every command with its options to a parser's sub-commands."""
     _add(commands, dbsync, "Create or migrate the database.")
     check = _add(commands, dbchk, "Check that the database's schema is safe for this program.")
-    check.add_argument("--equal", action="store_true", help="check that it is the very same")
+    check.add_argument("--equal", action="store_true", help="check that it is exactly this version")
     get = _add(commands, eventget, "Print events with their matches.")
     get.add_argument("events", nargs="*", metavar="UUID", help="events to print (default: latest)")
     get.add_argument("--limit", type=int, default=10, help="most events to print (default: 10)")
@@ -59,9 +59,9 @@ def add_commands(commands: Any) -> None:
     retry.add_argument("events", nargs="+", metavar="UUID", help="events to dispatch")
     rewrite = _add(commands, reencrypt, "Rewrite stored auth by the first key.")
     rewrite.add_argument(
-        "--plain", action="store_true", help="store it in plain, so that no key is needed any more"
+        "--plain", action="store_true", help="store auth in plain text, so that no key is needed"
     )
-    # These two configure the service themselves.
+    # These two commands configure the service themselves.
     serving = _parser(commands, "serve", "Serve web and worker together.")
     serving.set_defaults(run=serve.serve)
     serve.add_options(serving)
@@ -71,7 +71,7 @@ def add_commands(commands: Any) -> None:
 
 
 def dbsync(_app: App, _args: Namespace) -> int:
-    """Create or migrate the database, waiting for it."""
+    """Wait for the database, and create or migrate it."""
     OrmSync.dbconn_blocking()
     OrmSync.update_tables()
     return 0
@@ -85,7 +85,7 @@ def dbchk(_app: App, args: Namespace) -> int:
 
 
 def eventget(_app: App, args: Namespace) -> int:
-    """Print events, newest first, and for each its matches; 1 when a UUID is unknown."""
+    """Print events with their matches, newest first; fail when a UUID is unknown."""
     if not 1 <= args.limit <= _MAX_LIMIT:
         raise UsageError(f"--limit must be 1 to {_MAX_LIMIT}")
     uuids = _uuids(args.events)
@@ -109,14 +109,17 @@ def eventpurge(_app: App, args: Namespace) -> int:
 
 
 def eventretry(app: App, args: Namespace) -> int:
-    """Dispatch recorded events again; 1 when a UUID is unknown."""
+    """Dispatch recorded events again; fail when a UUID is unknown."""
     uuids = _uuids(args.events)
     app.publisher.nudge_dispatch(events.dispatch_again(uuids))
     return _report_unknown(uuids)
 
 
 def reencrypt(app: App, args: Namespace) -> int:
-    """Rewrite and say how many; 1 where some are left: changed meanwhile, or corrupt."""
+    """Rewrite the stored auth by the first key, or in plain text.
+
+    Fail when rows are left because they were changed meanwhile or are corrupt.
+    """
     if not app.settings.security.key:
         raise ConfigError("[security] key is empty: there is no key to decrypt or encrypt with")
     OrmSync.dbconn_blocking()
@@ -124,8 +127,8 @@ def reencrypt(app: App, args: Namespace) -> int:
     done = decrypt_all() if args.plain else encrypt_all()
     print(f"{done.rows} subscriptions rewritten")  # noqa: T201
     left = [
-        *([f"{done.missed} were changed meanwhile: run it again"] if done.missed else ()),
-        *(f"the auth of {uuid} is corrupt and stays as it is" for uuid in done.corrupt),
+        *([f"{done.missed} were changed at the same time: run it again"] if done.missed else ()),
+        *(f"the auth of {uuid} is corrupt and was not changed" for uuid in done.corrupt),
     ]
     if left:
         raise NotificationsError("; ".join(left))
@@ -152,7 +155,7 @@ def _uuids(texts: list[str]) -> list[UUID]:
     try:
         return [UUID(text) for text in texts]
     except ValueError as error:
-        raise UsageError("an event is named by its UUID") from error
+        raise UsageError("an event must be given by its UUID") from error
 
 
 def _date(text: str | None, date_format: str, option: str) -> datetime | None:
@@ -161,7 +164,7 @@ def _date(text: str | None, date_format: str, option: str) -> datetime | None:
     try:
         moment = datetime.strptime(text, date_format)
         return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    # re.error: a directive that is there twice; OverflowError: next to the first and last year.
+    # re.error: a directive is repeated; OverflowError: a date near the first or last year.
     except (ValueError, OverflowError, re.error) as error:
         raise UsageError(f"{option}: {text!r} is not a date of the format {date_format}") from error
 

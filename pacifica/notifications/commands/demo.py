@@ -1,4 +1,4 @@
-"""`demo`: shows one delivery, on processes that are started for it and stopped again."""
+"""`demo`: shows one delivery with processes that it starts and stops."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from pacifica.notifications.commands.stand_ins import LOOPBACK, allowing_policy,
 from pacifica.notifications.errors import NotificationsError
 from pacifica.notifications.settings import KEYS
 
-# Seconds for one answer of the service, and for the delivery.
+# Seconds for one response of the service, and for the delivery.
 _ANSWER_TIMEOUT = 10.0
 _DELIVERY_TIMEOUT = 60.0
 _USER = "dmlb2001"
@@ -62,11 +62,11 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def demo(args: Namespace) -> int:
-    """Show one delivery; 0 exactly when it arrived."""
+    """Show one delivery; return 0 when it arrived."""
     log: list[str] = []
     caught: SimpleQueue[bytes] = SimpleQueue()
     with (
-        # The worker's last files may go while the folder is being removed.
+        # The worker may delete its last files while the folder is being removed.
         tempfile.TemporaryDirectory(prefix="notifications-", ignore_cleanup_errors=True) as folder,
         allowing_policy() as policy,
         catching_target(caught) as target,
@@ -98,14 +98,14 @@ def _deliver(service: str, target: str, caught: SimpleQueue[bytes]) -> int:
         raise NotificationsError(f"nothing was delivered in {_DELIVERY_TIMEOUT:g} s") from None
     took = time.perf_counter() - started
     if received != _EVENT:
-        raise NotificationsError("what was delivered is not the event that was sent")
+        raise NotificationsError("the delivered event is not the one that was sent")
     _say(f"delivered     {json.dumps(received)}")
     _say(f"took          {took * 1000:.0f} ms from /receive to the target")
     return 0
 
 
 def _use_only(folder: Path, policy: str) -> None:
-    """Configure this demonstration alone, whatever else is configured on the machine."""
+    """Configure the demonstration, and ignore any other configuration of the machine."""
     for key in KEYS:
         os.environ.pop(key.environment, None)
     os.environ["NOTIFICATIONS_CONFIG"] = str(folder / "none.ini")

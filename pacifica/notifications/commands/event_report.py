@@ -1,4 +1,4 @@
-"""Prints an event and its matches for people to read."""
+"""Formats an event and its matches as text."""
 
 import json
 
@@ -7,7 +7,7 @@ from pacifica.notifications.store.events import LoggedEvent, LoggedMatch
 
 
 def event_report(event: LoggedEvent) -> str:
-    """Return an event, its JSON and its matches, for people to read."""
+    """Return a readable report of an event, its JSON and its matches."""
     lines = [f"event {event.uuid} received {event.created.isoformat(timespec='seconds')}Z"]
     lines += ["  " + line for line in _document(event.text).splitlines()]
     lines += [_match_lines(match) for match in event.matches]
@@ -19,14 +19,14 @@ def event_report(event: LoggedEvent) -> str:
 def printable(text: str, encoding: str | None) -> str:
     """Return a text with escapes for characters that an encoding cannot represent.
 
-    A lone surrogate, which JSON may hold and UTF-8 may not, is printed as an escape.
+    A lone surrogate is allowed in JSON but not in UTF-8, so it becomes an escape.
     """
     name = encoding or "utf-8"
     return text.encode(name, "backslashreplace").decode(name)
 
 
 def _document(text: str) -> str:
-    """Return an event's JSON on several lines; unchanged if an older version cut it off."""
+    """Return an event's JSON, indented; unchanged if an older version truncated it."""
     try:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):

@@ -42,10 +42,10 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def serve(args: Namespace) -> int:
-    """Serve until Ctrl-C; 1 when one of the two processes ends by itself.
+    """Serve until Ctrl-C; raise NotificationsError when a process ends by itself.
 
-    The configuration file and the environment may name another database and broker; only the
-    defaults are the embedded ones.
+    The configuration file and the environment may name another database and broker than the
+    embedded ones.
     """
     args.folder.mkdir(_PRIVATE, parents=True, exist_ok=True)
     for name, value in embedded_environment(args.folder).items():
@@ -62,14 +62,14 @@ def serve(args: Namespace) -> int:
 
 
 def prepare_database() -> None:
-    """Bring the database to this program's schema."""
+    """Create the database, or migrate it to this program's schema."""
     with closing(App.configured()):
         OrmSync.dbconn_blocking()
         OrmSync.update_tables()
 
 
 def embedded_environment(folder: Path) -> dict[str, str]:
-    """Return the environment of a service that keeps everything in one folder, with no server."""
+    """Return the environment of a service that keeps everything in one folder."""
     folder = folder.absolute()
     return {
         "BROKER_URL": embedded_url(folder / "queue"),
@@ -83,8 +83,8 @@ def web_and_worker(
 ) -> Iterator[Mapping[str, Child]]:
     """Run the web server and a worker during the block, which begins when they are ready.
 
-    Their output goes to `say`, line by line. Raises NotificationsError if one is not ready after
-    `timeout` seconds.
+    Their output is passed to `say`, line by line. Raises NotificationsError if one of them is not
+    ready after `timeout` seconds.
     """
     module = [sys.executable, "-m", parent_watch.__name__]
     worker = "celery -A pacifica.notifications.tasks worker --loglevel INFO --concurrency 2"
@@ -146,5 +146,5 @@ def _stopping() -> Iterator[None]:
 
 
 def _say(line: str) -> None:
-    # In one piece: two threads say what the two processes say.
+    # In one call: two threads print the lines of the two processes.
     print(f"{line}\n", end="", flush=True)  # noqa: T201

@@ -1,4 +1,4 @@
-"""Stand-ins for trying the service: a Policy that allows everything, a target that keeps events."""
+"""Stand-ins to try the service with: a Policy that allows all, and a target."""
 
 import threading
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _POLL = 0.05
 
 @contextmanager
 def allowing_policy() -> Iterator[str]:
-    """Run a Policy that lets every user see every event; yields its URL."""
+    """Run a Policy that lets every user see every event; yield its URL."""
 
     class Allowing(_Quiet):
         def do_POST(self) -> None:
@@ -24,7 +24,7 @@ def allowing_policy() -> Iterator[str]:
 
 @contextmanager
 def catching_target(caught: SimpleQueue[bytes]) -> Iterator[str]:
-    """Run a target that accepts everything and puts it into a queue; yields its URL."""
+    """Run a target that accepts everything and puts it into a queue; yield its URL."""
 
     class Catching(_Quiet):
         def do_POST(self) -> None:
@@ -36,11 +36,11 @@ def catching_target(caught: SimpleQueue[bytes]) -> Iterator[str]:
 
 class _Quiet(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # head and body are two writes: no 40 ms between them
+    disable_nagle_algorithm = True  # head and body are two writes; Nagle would add 40 ms
     timeout = 30
 
     def answer(self, body: bytes) -> bytes:
-        """Answer 200 and return what was sent."""
+        """Send a response with status 200 and return the body of the request."""
         received = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -50,7 +50,7 @@ class _Quiet(BaseHTTPRequestHandler):
         return received
 
     def log_message(self, *_arguments: object) -> None:
-        """Write no log: the service's own log tells what was delivered."""
+        """Write no log: the service's own log has the deliveries."""
 
 
 @contextmanager

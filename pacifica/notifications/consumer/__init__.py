@@ -1,1 +1,1 @@
-"""Consumers: a zip archive that runs on each notification."""
+"""Consumers: zip archives that run on each notification."""

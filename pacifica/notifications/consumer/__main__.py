@@ -17,7 +17,7 @@ from pacifica.notifications.errors import ConsumerError
 
 _FAILED = 1
 _MEGABYTE = 2**20
-# The environment variables with secrets, and the one that names the pipe which has them.
+# The environment variables with secrets, and the one with the descriptor of the pipe that has them.
 _SECRET_NAMES = tuple(
     f"{service}_{kind}" for service in ("PRODUCER", "PACIFICA") for kind in ("TOKEN", "PASSWORD")
 )
@@ -26,7 +26,7 @@ _SERVICES = {"cart": 8081, "ingest": 8066, "policy": 8181}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a consumer until it is told to stop; 1 when a step of its start fails."""
+    """Run a consumer until it is told to stop; return 1 if a step of its start fails."""
     args = _parser().parse_args(arguments)
     if arguments is None and os.name == "posix":
         _hide_secrets()
@@ -127,9 +127,9 @@ def _options(args: Namespace) -> Options:
 
 
 def _authorization(user: str | None, prefix: str) -> str | None:
-    """Return what to identify with: a token, or a user's password, from the environment.
+    """Return the Authorization header from a token or password in the environment.
 
-    They are taken out of it, so that no entry point has them.
+    Both are removed from the environment, so that no entry point has them.
     """
     token = os.environ.pop(f"{prefix}_TOKEN", None)
     password = os.environ.pop(f"{prefix}_PASSWORD", None)
@@ -143,7 +143,7 @@ def _authorization(user: str | None, prefix: str) -> str | None:
 
 
 def _hide_secrets() -> None:
-    """Start this program anew if its environment has secrets, and pass them on through a pipe.
+    """Restart this program without secrets in its environment; pass them by a pipe.
 
     An entry point could read the environment that the program was started with.
     """
@@ -179,14 +179,14 @@ def _seconds(text: str) -> float:
 
 
 class _Stopped(BaseException):
-    """The process was told to end while it was starting."""
+    """The process was told to stop while it was starting."""
 
 
 @contextmanager
 def _stopping() -> Iterator[Callable[[float], bool]]:
-    """Give a function that waits some seconds for being told to stop, by Ctrl-C or SIGTERM.
+    """Yield a function that waits some seconds for a stop by Ctrl-C or SIGTERM.
 
-    Until it is first called, being told ends what is being started; being told again is ignored.
+    Before its first call, a signal aborts the start. Further signals are ignored.
     """
     told = threading.Event()
     waiting = threading.Event()
@@ -213,7 +213,7 @@ def _stopping() -> Iterator[Callable[[float], bool]]:
 
 
 def _say(line: str) -> None:
-    # In one piece: the worker's lines come from another thread.
+    # In one call: the worker's lines come from another thread.
     print(f"consumer | {line}\n", end="", flush=True)  # noqa: T201
 
 

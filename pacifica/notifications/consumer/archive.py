@@ -1,8 +1,8 @@
-"""Check the archive of a consumer, and extract it to a folder.
+"""Validates the archive of a consumer, and extracts it to a folder.
 
-The entry point is at the archive's top, or in the only folder there, as tools make it that zip a
-folder and not its files; what macOS adds beside that folder does not count. The folder of the entry
-point is then the program's, and its other files are looked for there.
+The entry point is at the archive's top, or in the only folder there, because some tools zip a
+folder and not its files. Files that macOS adds beside that folder do not count. The folder of the
+entry point is the program's folder, which has its other files.
 """
 
 import copy
@@ -28,9 +28,10 @@ REQUIREMENTS = "requirements.txt"
 INIT = "init.sh"
 _PRIVATE = 0o700
 _CHUNK = 2**16
-# A character of a JSONPath takes four bytes at most.
+# A character of a JSONPath takes at most four bytes.
 _JSONPATH_BYTES = 4 * jsonpath.MAX_LENGTH
-# Of the archive's directory: for one member, and what zipfile reads at its end to find it.
+# The size of one member's record in the archive's directory, and of its end, which zipfile reads to
+# find the directory.
 _RECORD_BYTES = 1024
 _END_BYTES = 2**17
 _BROKEN = (
@@ -40,7 +41,7 @@ _BROKEN = (
 
 
 ENTRY = "__main__.py"
-# What the archivers of macOS add beside the folder that they were given.
+# Names that the archivers of macOS add beside the folder.
 _OF_MACOS = {"__MACOSX", ".DS_Store"}
 _ENCRYPTED = 0x1 | 0x40  # PKWARE's APPNOTE, 4.4.4: bits 0 and 6
 _OWNER_RUNS = 0o100
@@ -56,7 +57,7 @@ _NOT_ON_WINDOWS = re.compile(
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """How much an archive may hold: bytes of all its files, and files and folders in number."""
+    """The limits of an archive: total bytes, and number of files and folders."""
 
     bytes: int = 2**30
     members: int = 10_000
@@ -64,7 +65,7 @@ class ArchiveLimits:
 
 @dataclass(frozen=True)
 class Extracted:
-    """An extracted archive: the folder of its entry point, its JSONPath, and what else it has."""
+    """An extracted archive: its program's folder, its JSONPath and optional files."""
 
     folder: Path
     jsonpath: str
@@ -74,7 +75,7 @@ class Extracted:
 
 @dataclass(frozen=True)
 class Member:
-    """One file or folder: its path below the archive's top, and zipfile's record of it."""
+    """One file or folder in the archive, with its path and zipfile's record."""
 
     path: PurePosixPath
     is_folder: bool
@@ -82,15 +83,15 @@ class Member:
     info: ZipInfo
 
     def __str__(self) -> str:
-        """Return the name as an error shows it."""
+        """Return the name for an error message."""
         return shown(self.info.orig_filename)
 
 
 def extract(archive: Path, folder: Path, limits: ArchiveLimits) -> Extracted:
-    """Extract an archive to a folder, which must not exist, or leave nothing there.
+    """Extract an archive to a new folder; leave nothing if that fails.
 
-    Files are their owner's alone; those that the archive says can be executed can be. Raises
-    ConsumerError for what is no archive of a consumer.
+    Only the owner can read the files. A file is executable if the archive says so. Raises
+    ConsumerError if the archive is invalid, or is not a consumer's.
     """
     if not archive.is_file():
         raise ConsumerError(f"{archive} is not there, or not a file")
@@ -112,9 +113,9 @@ def extract(archive: Path, folder: Path, limits: ArchiveLimits) -> Extracted:
 
 
 class _Bounded(io.FileIO):
-    """A file that no more is read from at once than the directory of an archive may have.
+    """A file that limits each read to the largest allowed directory of an archive.
 
-    zipfile reads the whole directory, of whatever size an archive says that it has, into memory.
+    zipfile reads the whole directory into memory, and the archive itself declares its size.
     """
 
     def __init__(self, path: Path, limits: ArchiveLimits) -> None:
@@ -122,12 +123,12 @@ class _Bounded(io.FileIO):
         self._limits = limits
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read some bytes; raises ConsumerError where it is too many."""
+        """Read some bytes; raise ConsumerError for too many."""
         max_size = self._limits.members * _RECORD_BYTES + _END_BYTES
         if size is None or size < 0:
             size = os.fstat(self.fileno()).st_size - self.tell()
         if size > max_size:
-            raise ConsumerError(f"it says that it has more than {self._limits.members} members")
+            raise ConsumerError(f"it declares more than {self._limits.members} members")
         return super().read(size) or b""
 
 
@@ -157,7 +158,7 @@ def _write(opened: ZipFile, members: Sequence[Member], folder: Path) -> None:
 
 def _write_file(opened: ZipFile, member: Member, path: Path) -> None:
     announced = member.info.file_size
-    # zipfile stops at the announced size, and says nothing of what there is beyond it.
+    # zipfile stops at the announced size without an error, even if there is more data.
     info = copy.copy(member.info)
     info.file_size = announced + 1
     written = 0
@@ -189,7 +190,7 @@ def _jsonpath(path: Path) -> str:
     if len(content) > _JSONPATH_BYTES:
         raise ConsumerError(f"{JSONPATH} has more than {_JSONPATH_BYTES} bytes")
     try:
-        # Editors on Windows begin a file with a byte order mark.
+        # Editors on Windows may begin a file with a byte order mark.
         text = content.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise ConsumerError(f"{JSONPATH} is not UTF-8") from error
@@ -202,13 +203,13 @@ def _jsonpath(path: Path) -> str:
     return text
 
 
-# What its members are, and where they may go.
+# Validation of an archive's members and their paths.
 
 
 def checked(infos: Sequence[ZipInfo], limits: ArchiveLimits) -> list[Member]:
-    """Return an archive's members; raise ConsumerError that names the one that is refused.
+    """Return an archive's members; raise ConsumerError for an invalid one.
 
-    Folders that only the paths of other members imply count as members, too.
+    A folder that exists only as part of other paths counts as a member, too.
     """
     members = []
     paths = _Paths(limits.members)
@@ -227,9 +228,9 @@ def checked(infos: Sequence[ZipInfo], limits: ArchiveLimits) -> list[Member]:
 
 
 def program_folder(members: Sequence[Member]) -> PurePosixPath:
-    """Return where the entry point is: at the top, or in the only folder there.
+    """Return the entry point's folder: the top, or the only folder there.
 
-    Raises ConsumerError where it is in neither.
+    Raises ConsumerError if neither has an entry point.
     """
     files = {member.path for member in members if not member.is_folder}
     tops = {path.parts[0] for path in files} - _OF_MACOS
@@ -240,7 +241,7 @@ def program_folder(members: Sequence[Member]) -> PurePosixPath:
 
 
 def name_problem(name: str, *, on_windows: bool = sys.platform == "win32") -> str | None:
-    """Say what is wrong with a member's name, if anything is."""
+    """Return the problem of a member's name; None if it is valid."""
     if len(name) > _MAX_PATH:
         return f"has a path of more than {_MAX_PATH} characters"
     if any(unicodedata.category(each) in {"Cc", "Cs"} for each in name):
@@ -258,28 +259,28 @@ def name_problem(name: str, *, on_windows: bool = sys.platform == "win32") -> st
 
 
 def shown(name: str) -> str:
-    """Return a name as an error shows it: in one line, whatever is in it."""
+    """Return a name for an error message, always in one line."""
     return repr(name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}…")
 
 
 class _Paths:
-    """The paths of an archive, by what file systems take for the same name."""
+    """The paths of an archive; names that a file system treats as equal are one path."""
 
     def __init__(self, max_paths: int) -> None:
         self._max_paths = max_paths
         self._taken: dict[str, tuple[PurePosixPath, bool]] = {}
 
     def take(self, member: Member) -> None:
-        """Take a member's path, and those of the folders that it is in."""
+        """Claim a member's path, and those of its parent folders."""
         if not member.path.parts:
             return
         self._take(member.path, member.is_folder, member)
         for folder in member.path.parents[:-1]:
             if not self._take(folder, True, member):
-                return  # and so are those that it is in
+                return  # its parents are claimed already
 
     def _take(self, path: PurePosixPath, is_folder: bool, member: Member) -> bool:
-        """Take a path if it is free; raises ConsumerError if it cannot be shared."""
+        """Claim a path if it is free; raise ConsumerError if it cannot be shared."""
         key = _folded(str(path))
         if key not in self._taken:
             if len(self._taken) >= self._max_paths:
@@ -294,15 +295,15 @@ class _Paths:
 
 
 def _folded(path: str) -> str:
-    """Return what is equal for paths that macOS or Windows make one file of.
+    """Return a key that is equal for paths that macOS or Windows treat as one file.
 
-    They do where only case differs, or how an accent is spelled.
+    Such paths differ only in case, or in the spelling of an accent.
     """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
 def _problem(info: ZipInfo) -> str | None:
-    # zipfile cuts the name at a NUL, and may take another from an extra field.
+    # zipfile cuts the name at a NUL, and may use another name from an extra field.
     problem = name_problem(info.orig_filename) or name_problem(info.filename)
     if problem:
         return problem

@@ -19,13 +19,13 @@ from pacifica.notifications.errors import ConsumerError, ExpressionError
 
 _FAILED = 1
 _LEFT_OUT = frozenset({"__pycache__", "consumer.zip"})
-# What zip can say at the least, so that equal folders make equal archives.
+# The earliest time in a zip archive, so that equal folders make equal archives.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644 << 16
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one of the commands; 1 when it fails, with one line that says why."""
+    """Run one of the commands; print one line and return 1 if it fails."""
     args = _parser().parse_args(arguments)
     try:
         return args.run(args)
@@ -55,7 +55,7 @@ def _parser() -> ArgumentParser:
 
 
 def _new(args: Namespace) -> int:
-    """Write what an archive consists of, each file with what its author is to replace."""
+    """Write the files of an archive, with parts that the author must replace."""
     try:
         args.folder.mkdir(parents=True)
         for each in resources.files(__package__).joinpath("scaffold").iterdir():
@@ -71,7 +71,7 @@ def _new(args: Namespace) -> int:
 
 
 def _zip(args: Namespace) -> int:
-    """Zip a folder, without hidden files and caches, and check the archive as a start would."""
+    """Zip a folder without hidden files and caches, and check the archive."""
     try:
         with zipfile.ZipFile(args.archive, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in _members(args.folder):
@@ -101,7 +101,7 @@ def _members(folder: Path) -> Iterator[Path]:
 
 
 def _try(args: Namespace) -> int:
-    """Take all steps of a start but those with others, and run the entry point once."""
+    """Run the entry point once, without a producer, endpoint or job queue."""
     notification = _read(args.event)
     folder = RunFolder(args.into.absolute())
     if folder.path.exists():

@@ -1,4 +1,4 @@
-"""Take notifications at a web endpoint, and show what became of them."""
+"""The web endpoint that accepts notifications, and shows the state of their runs."""
 
 import hmac
 import json
@@ -33,7 +33,7 @@ _CONNECTIONS = 250
 
 @dataclass(frozen=True)
 class EndpointLimits:
-    """How large a notification may be (bytes), and how many notifications may wait for a run."""
+    """The size of a notification (bytes), and how many may wait for a run."""
 
     max_bytes: int
     max_waiting: int
@@ -41,14 +41,14 @@ class EndpointLimits:
 
 @dataclass(frozen=True)
 class Tokens:
-    """The bearer tokens: of the subscription for notifications, and of who may see the runs."""
+    """The bearer tokens: one to send notifications, one to see the runs."""
 
     notify: str = field(repr=False)
     status: str = field(repr=False)
 
 
 class Endpoint:
-    """Serve `POST /` to the producer, and `GET /` to who may see the runs."""
+    """Serve `POST /` for the producer, and `GET /` for users who may see the runs."""
 
     exposed = True
 
@@ -64,8 +64,8 @@ class Endpoint:
         self.limits = limits
         self._nudge = nudge
 
-    def POST(self) -> bytes:  # noqa: N802 the method's name, as CherryPy's dispatcher wants it
-        """Store a notification and have it run; answer with its id as soon as it is on disk."""
+    def POST(self) -> bytes:  # noqa: N802 CherryPy's dispatcher needs the method's name
+        """Store a notification durably, schedule its run, and respond with its id."""
         _require_token(self._tokens.notify)
         notification = self._body()
         uuid = uuid4()
@@ -84,7 +84,7 @@ class Endpoint:
         return _json({"id": str(uuid)})
 
     def GET(self) -> bytes:  # noqa: N802
-        """Show how many runs there are in each state, and the newest of them."""
+        """Return the number of runs in each state, and the newest runs."""
         _require_token(self._tokens.status)
         ledger = self._work.ledger
         runs = [self._shown(each) for each in ledger.newest(_SHOWN)]
@@ -118,7 +118,7 @@ class Endpoint:
 
 
 def start(endpoint: Endpoint, host: str, port: int) -> None:
-    """Serve the endpoint in threads of this process; raises ConsumerError."""
+    """Serve the endpoint in threads of this process; raise ConsumerError."""
     cherrypy.config.update(
         {
             "global": {
@@ -141,7 +141,7 @@ def start(endpoint: Endpoint, host: str, port: int) -> None:
         }
     }
     limits = Limits(
-        # What is a little too large gets our answer; far more is not even read.
+        # The application refuses a body that is slightly too large; a much larger one is not read.
         body=2 * endpoint.limits.max_bytes,
         threads=_THREADS,
         connections=_CONNECTIONS,
@@ -156,7 +156,7 @@ def start(endpoint: Endpoint, host: str, port: int) -> None:
 
 
 def stop() -> None:
-    """End the requests that are there, and serve no more."""
+    """Finish the current requests, and stop the server."""
     cherrypy.engine.exit()
 
 
@@ -166,15 +166,15 @@ def _later(reason: str) -> cherrypy.HTTPError:
 
 def _require_token(token: str) -> None:
     given = cherrypy.request.headers.get("Authorization", "")
-    # As bytes: compare_digest takes no other characters than ASCII in text.
+    # As bytes, because compare_digest accepts only ASCII in text.
     wanted = f"Bearer {token}".encode()
     if not hmac.compare_digest(given.encode("utf-8", "replace"), wanted):
-        raise cherrypy.HTTPError(_UNAUTHORISED, "this needs a token that the consumer gave out")
+        raise cherrypy.HTTPError(_UNAUTHORISED, "a valid bearer token is required")
 
 
 def _error_page(status: str, message: str, **_details: str) -> bytes:
     code = int(status.split()[0])
-    # Here, since CherryPy drops headers that were set before.
+    # Here, because CherryPy drops headers that were set before.
     cherrypy.response.headers.update(_ERROR_HEADERS.get(code, {}))
     return _json({"status": f"{code} {responses[code]}", "message": message})
 

@@ -1,4 +1,4 @@
-"""Prepare a consumer's program: its extracted archive and its virtual environment."""
+"""Prepares a consumer's program: its extracted archive and virtual environment."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ _SHOWN = 300
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment; each step in it may take some seconds, and writes to the log."""
+    """A virtual environment; each step in it has a time-out, and writes to the log."""
 
     folder: Path
     seconds: float
@@ -35,29 +35,29 @@ class Environment:
 
     @property
     def bin(self) -> Path:
-        """Where its programs are."""
+        """The folder of its programs."""
         return self.folder / ("Scripts" if WINDOWS else "bin")
 
     @property
     def python(self) -> Path:
-        """Its Python."""
+        """Its Python interpreter."""
         return self.bin / ("python.exe" if WINDOWS else "python")
 
     def variables(self) -> dict[str, str]:
-        """Return what a program needs, beside this process's variables, to be run in it."""
+        """Return the environment variables that a program in it needs in addition."""
         path = os.environ.get("PATH", os.defpath)
         return {
             "VIRTUAL_ENV": str(self.folder),
             "PATH": f"{self.bin}{os.pathsep}{path}",
-            # What a program has said is in its log when it is killed.
+            # The output of a killed program must be in its log.
             "PYTHONUNBUFFERED": "1",
         }
 
     def install(self, requirements: Path, find_links: Path) -> None:
-        """Have pip install what a file lists; `find_links` is one more folder to look in.
+        """Install a requirements file by pip, which also searches `find_links`.
 
-        Where else pip looks is as the user has configured it. Paths in the file are relative to
-        its folder. Raises ConsumerError.
+        Otherwise, pip follows the user's configuration. Paths in the file are relative to its
+        folder. Raises ConsumerError.
         """
         pip = [str(self.python), "-I", "-m", "pip", "install"]
         options = ["--disable-pip-version-check", "--no-input"]
@@ -65,7 +65,7 @@ class Environment:
         self._step("pip install", [*pip, *options, *files], requirements.parent)
 
     def init(self, script: Path, folder: Path, find_links: Path | None = None) -> None:
-        """Run a script of the archive in a folder; its pip looks in `find_links` too.
+        """Run a script of the archive in a folder; its pip also searches `find_links`.
 
         Raises ConsumerError.
         """
@@ -92,10 +92,10 @@ class Environment:
 
 
 def create(folder: Path, seconds: float, log: Path) -> Environment:
-    """Create a virtual environment in a folder, which must not exist, or leave nothing there.
+    """Create a virtual environment in a new folder; leave nothing if that fails.
 
-    This empties the log. Raises ConsumerError, as each later step does, with how the step ended and
-    the last line that it printed.
+    This empties the log. Like each later step, it raises ConsumerError with the result of the step
+    and the last line of its output.
     """
     if folder.exists():
         raise ConsumerError(f"{folder} is there already")
@@ -104,8 +104,8 @@ def create(folder: Path, seconds: float, log: Path) -> Environment:
         log.unlink(missing_ok=True)
     except OSError as error:
         raise ConsumerError(f"{log} cannot be written: {error.strerror}") from error
-    # -P: the folder that this runs in may have modules of the standard library's names. What
-    # virtualenv installs comes with it, so that nothing is looked for in an index.
+    # -P: the current folder may have modules with names of the standard library. virtualenv bundles
+    # the packages that it installs, so it needs no package index.
     options = ["--quiet", "--no-download", "--no-periodic-update"]
     command = [sys.executable, "-P", "-m", "virtualenv", *options, str(made.folder)]
     try:
@@ -117,7 +117,7 @@ def create(folder: Path, seconds: float, log: Path) -> Environment:
 
 
 def _last_line(log: Path, start: int) -> str:
-    """Return the last line that is not empty after `start` bytes, without what cannot be shown."""
+    """Return the last non-empty line after `start` bytes, in printable characters."""
     with log.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         file.seek(max(start, end - _LAST_LINE_WITHIN))
@@ -128,7 +128,7 @@ def _last_line(log: Path, start: int) -> str:
 
 
 def _url(folder: Path) -> str:
-    # As a URL: pip takes a space in PIP_FIND_LINKS for the end of a path.
+    # As a URL, because a space in PIP_FIND_LINKS ends a path.
     return folder.absolute().as_uri()
 
 
@@ -137,7 +137,7 @@ Say = Callable[[str], None]
 
 @contextmanager
 def step(say: Say, what: str) -> Iterator[None]:
-    """Tell of a step, and in its error which one it was."""
+    """Announce a step, and name it in its error."""
     say(what)
     try:
         yield
@@ -147,7 +147,7 @@ def step(say: Say, what: str) -> Iterator[None]:
 
 @contextmanager
 def extracted(archive: Path, folder: Path, limits: ArchiveLimits, say: Say) -> Iterator[Extracted]:
-    """Have an archive in a folder for the time of the block; raises ConsumerError."""
+    """Extract an archive to a folder for the block; raise ConsumerError."""
     try:
         with step(say, "extract the archive"):
             found = extract(archive, folder, limits)
@@ -160,9 +160,10 @@ def extracted(archive: Path, folder: Path, limits: ArchiveLimits, say: Say) -> I
 def equipped(
     program: Extracted, folder: Path, wheels: Path, seconds: float, log: Path, say: Say
 ) -> Iterator[Environment]:
-    """Have a program's environment in a folder for the time of the block; raises ConsumerError.
+    """Create a program's environment in a folder for the block; raise ConsumerError.
 
-    `wheels` is the folder of the module that entry points import, `seconds` the time of each step.
+    `wheels` is the folder for the module that entry points import. `seconds` is the time-out of
+    each step.
     """
     try:
         with step(say, "create the environment"):

@@ -1,4 +1,4 @@
-"""Run the entry point on the notifications that wait, one after the other."""
+"""Runs the entry point for waiting notifications, one after the other."""
 
 import json
 import logging
@@ -19,10 +19,10 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EntryPoint:
-    """The program of a consumer, and what it may take.
+    """The program of a consumer, and its limits.
 
-    `seconds` is how long a run may take; `log_bytes` how much of its output is kept; `attempts`
-    how often one that was interrupted is begun; `kept` how many ended runs are remembered.
+    `seconds` is how long a run may take. `log_bytes` is how much of its output is kept. `attempts`
+    is how often an interrupted run is started. `kept` is how many ended runs are remembered.
     """
 
     python: str
@@ -37,7 +37,7 @@ class EntryPoint:
 
 
 class Runner:
-    """Takes what waits in the ledger and runs it; usable by several threads at once."""
+    """Runs the notifications that wait in the ledger; several threads may use it."""
 
     def __init__(self, work: WorkFolder, entry: EntryPoint) -> None:
         self._work = work
@@ -49,11 +49,11 @@ class Runner:
         )
 
     def run_waiting(self) -> None:
-        """Run what waits, oldest first, until nothing does or the consumer is closing."""
+        """Run waiting notifications, oldest first, until none waits or may start."""
         while (taken := self._work.ledger.claim()) is not None:
             try:
                 self._run(taken)
-            except Exception:  # noqa: BLE001 the edge of one run, which must not keep the others
+            except Exception:  # noqa: BLE001 the edge of one run, which must not stop the others
                 _LOG.exception("run %s failed", taken.uuid)
                 self._work.ledger.end(taken.uuid, State.FAILED, "could not be run")
             self._work.ledger.forget_ended(self._entry.kept)

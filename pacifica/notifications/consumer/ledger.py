@@ -1,7 +1,7 @@
 """The record of a consumer's notifications and their runs, in one SQLite file.
 
-The ledger decides what is run; a message of the queue only says that something may be waiting. The
-notification itself is in the folder of its run, which is written before the row in the ledger.
+The ledger decides what to run; a message of the queue only says that something may be waiting. The
+notification itself is in the folder of its run, which is written before its row in the ledger.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 _PRIVATE = 0o600
-# Seconds that one process waits for another to write.
+# Seconds that one process waits while another one writes.
 _BUSY = 4.0
 _ENDED = "state IN ('done', 'failed', 'unmatched')"
 _TABLES = (
@@ -37,7 +37,7 @@ _COLUMNS = "uuid, received, state, attempts, mark, began, ended, outcome"
 
 
 class State(StrEnum):
-    """What became of a notification."""
+    """The state of a notification's run."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -47,7 +47,7 @@ class State(StrEnum):
 
 
 class Mode(StrEnum):
-    """Whether runs are begun, only finished, or ended."""
+    """Whether runs may start (open), only finish (closing), or are ended (ending)."""
 
     OPEN = "open"
     CLOSING = "closing"
@@ -58,8 +58,8 @@ class Mode(StrEnum):
 class Run:
     """One notification; times are seconds since 1970.
 
-    `mark` is what the processes of the entry point have in their environment while it runs.
-    `attempts` counts how often it was begun.
+    `mark` is a value in the environment of the entry point's processes while it runs. `attempts`
+    counts how often the run was started.
     """
 
     uuid: UUID
@@ -73,39 +73,39 @@ class Run:
 
 
 class Ledger:
-    """The ledger in a file; usable by any number of threads and processes."""
+    """The ledger in a file; any number of threads and processes may use it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def prepare(self) -> None:
-        """Create what is not there yet; no run begins before `switch` says so."""
-        # A file that exists must not be opened: closing it would release SQLite's locks (POSIX).
+        """Create the file and tables if absent; runs may start only after `switch`."""
+        # An existing file must not be opened: closing it would release SQLite's locks (POSIX).
         with suppress(FileExistsError):
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE))
         with self._reading() as connection:
-            connection.execute("PRAGMA journal_mode = wal")  # readers wait for no writer
+            connection.execute("PRAGMA journal_mode = wal")  # readers do not wait for writers
         with self._writing() as connection:
             for statement in _TABLES:
                 connection.execute(statement)
         self.switch(Mode.CLOSING)
 
     def switch(self, mode: Mode) -> None:
-        """Let runs begin, or not."""
+        """Set whether runs may start."""
         with self._writing() as connection:
             connection.execute("DELETE FROM mode")
             connection.execute("INSERT INTO mode VALUES (?)", (mode,))
 
     def mode(self) -> Mode:
-        """Return whether runs may begin."""
+        """Return whether runs may start."""
         with self._reading() as connection:
             ((name,),) = connection.execute("SELECT name FROM mode")
         return Mode(name)
 
     def add(self, uuid: UUID, max_waiting: int) -> bool:
-        """Note a notification that is to be run; False if `max_waiting` wait already.
+        """Record a notification to be run; return False if `max_waiting` wait already.
 
-        It is on disk when this returns.
+        The record is on disk when this returns.
         """
         with self._writing() as connection:
             ((waiting,),) = connection.execute("SELECT count(*) FROM runs WHERE state = 'waiting'")
@@ -117,7 +117,7 @@ class Ledger:
         return waiting < max_waiting
 
     def claim(self) -> Run | None:
-        """Take the run that waits longest; None where none does, or none may begin."""
+        """Claim the run that has waited longest; None if none waits or may start."""
         with self._writing() as connection:
             rows = connection.execute(
                 f"UPDATE runs SET state = 'running', attempts = attempts + 1, began = ?, "  # noqa: S608
@@ -129,12 +129,12 @@ class Ledger:
         return _run(rows[0]) if rows else None
 
     def note_mark(self, uuid: UUID, mark: str) -> None:
-        """Note the mark of a run's processes, for those who may have to end them."""
+        """Record the mark of a run's processes, by which they can be ended."""
         with self._writing() as connection:
             connection.execute("UPDATE runs SET mark = ? WHERE uuid = ?", (mark, str(uuid)))
 
     def end(self, uuid: UUID, state: State, outcome: str = "") -> None:
-        """Note how a run ended."""
+        """Record how a run ended."""
         with self._writing() as connection:
             connection.execute(
                 "UPDATE runs SET state = ?, outcome = ?, ended = ?, mark = NULL WHERE uuid = ?",
@@ -142,14 +142,14 @@ class Ledger:
             )
 
     def give_back(self, uuid: UUID) -> None:
-        """Have a run that was interrupted wait again."""
+        """Return an interrupted run to the waiting ones."""
         with self._writing() as connection:
             connection.execute(
                 "UPDATE runs SET state = 'waiting', mark = NULL WHERE uuid = ?", (str(uuid),)
             )
 
     def forget_ended(self, keep: int) -> list[UUID]:
-        """Drop the lines of ended runs but the newest, and return whose they were."""
+        """Delete the records of ended runs except the newest, and return their ids."""
         with self._writing() as connection:
             rows = connection.execute(
                 f"DELETE FROM runs WHERE {_ENDED} AND uuid NOT IN (SELECT uuid FROM runs "  # noqa: S608
@@ -159,19 +159,19 @@ class Ledger:
         return [UUID(text) for (text,) in rows]
 
     def is_known(self, uuid: UUID) -> bool:
-        """Tell whether there is such a run."""
+        """Return whether a run exists."""
         with self._reading() as connection:
             query = connection.execute("SELECT 1 FROM runs WHERE uuid = ?", (str(uuid),))
             return query.fetchone() is not None
 
     def counts(self) -> dict[str, int]:
-        """Return how many runs there are in each state."""
+        """Return the number of runs in each state."""
         with self._reading() as connection:
             found = dict(connection.execute("SELECT state, count(*) FROM runs GROUP BY state"))
         return {state: found.get(state, 0) for state in State}
 
     def running(self) -> list[Run]:
-        """Return the runs that have begun and not ended."""
+        """Return the runs that have started and not ended."""
         return self._listed("WHERE state = 'running' ORDER BY received", ())
 
     def newest(self, limit: int) -> list[Run]:

@@ -1,7 +1,7 @@
-"""Start a consumer step by step, and undo each step at the end.
+"""Starts a consumer step by step, and undoes each step at the end.
 
-`started` is a context manager: whatever ends it, and at whichever step, the steps are undone in the
-reverse order. What a killed command left, the next start finds in the note and undoes.
+`started` is a context manager. However and whenever it ends, the steps are undone in reverse order.
+If a command was killed, the next start finds its steps in the note and undoes them.
 """
 
 import os
@@ -30,7 +30,7 @@ from pacifica.notifications.consumer.workfolder import WorkFolder, write_durably
 from pacifica.notifications.errors import ConsumerError
 
 _TOKEN_BYTES = 32
-# Seconds between two looks at what waits, and at whether runs have ended.
+# Seconds between two checks for waiting runs, and for ended runs.
 _CHECK_INTERVAL = 2.0
 _POLL = 0.2
 # Seconds for the worker to start, and for the last messages to be sent.
@@ -40,9 +40,9 @@ _NUDGE_TIMEOUT = 5.0
 
 @dataclass(frozen=True)
 class Options:
-    """What a consumer is started with; times in seconds, sizes in bytes.
+    """The options of a consumer; times in seconds, sizes in bytes.
 
-    `seconds` is how long one run may take, `grace` how long running ones may go on at the end.
+    `seconds` is how long one run may take. `grace` is how long runs may continue at the end.
     """
 
     archive: Path
@@ -67,7 +67,7 @@ class Options:
 
 @contextmanager
 def started(options: Options, say: Callable[[str], None]) -> Iterator["Consumer"]:
-    """Run a consumer for the time of the block; raises ConsumerError where a step fails."""
+    """Run a consumer during the block; raise ConsumerError if a step fails."""
     work = WorkFolder(options.work)
     with work.locked(), ExitStack() as undo:
         consumer = Consumer(options, work, say, undo)
@@ -77,7 +77,7 @@ def started(options: Options, say: Callable[[str], None]) -> Iterator["Consumer"
 
 
 class Consumer:
-    """The steps of a start, each of which leaves on `undo` how it is reversed."""
+    """The steps of a start; each step registers its reversal with `undo`."""
 
     def __init__(
         self, options: Options, work: WorkFolder, say: Callable[[str], None], undo: ExitStack
@@ -96,7 +96,7 @@ class Consumer:
         )
 
     def clean_up(self) -> None:
-        """Undo what a killed command left: its subscription, processes, archive, environment."""
+        """Remove a killed command's subscription, processes, archive and environment."""
         self._work.ledger.prepare()
         left = self._work.noted()
         if not left:
@@ -107,7 +107,7 @@ class Consumer:
                 self._former(left["producer"]).unsubscribe_named(left["subscribed"])
             except ConsumerError as error:
                 raise ConsumerError(f"the last command's subscription is left: {error}") from error
-        # A worker that is still there is not to take what it ends for failed.
+        # A worker that still runs must not record the runs that are ended here as failed.
         self._work.ledger.switch(Mode.ENDING)
         end_marked(queue.FOLDER, str(self._work.path))
         for run in self._work.ledger.running():
@@ -118,7 +118,7 @@ class Consumer:
         self._work.forget()
 
     def start(self) -> None:
-        """Take one step after the other; raises ConsumerError which says which one failed."""
+        """Take the steps in order; raise ConsumerError, which names a failed step."""
         work, options = self._work, self._options
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         work.note(queue=f"consumer-{uuid4()}", broker=options.broker)
@@ -153,9 +153,10 @@ class Consumer:
         self._say(f"ready: notifications are taken at {options.public_url}")
 
     def watch(self, stopped: Callable[[float], bool]) -> None:
-        """Have what waits run until `stopped`, which waits so many seconds, says so.
+        """Nudge the worker about waiting runs until `stopped` returns True.
 
-        Raises ConsumerError where the job queue ends by itself.
+        `stopped` waits for a number of seconds. Raises ConsumerError if the job queue ends by
+        itself.
         """
         while not stopped(_CHECK_INTERVAL):
             if self._worker is None or self._worker.has_ended():
@@ -166,7 +167,7 @@ class Consumer:
                 queue.nudge()
 
     def _remove_unanswered(self) -> None:
-        """Remove what was stored and not answered; what has run stays, though long forgotten."""
+        """Remove notifications that were not acknowledged; keep those that have run."""
         for path in self._work.runs.iterdir():
             with suppress(ValueError):
                 uuid = UUID(path.name)
@@ -175,13 +176,13 @@ class Consumer:
                     folder.remove()
 
     def _former(self, named: dict[str, str]) -> Producer:
-        """Return the producer of the last command; its authorization is not on disk."""
+        """Return the producer of the last command, whose authorization is not on disk."""
         current = self._options.producer
         authorization = current.authorization if named["url"] == current.url else None
         return Producer(**named, authorization=authorization)
 
     def _status_token(self) -> str:
-        """Return a new token for who may see the runs, and leave it in a file of the user's own."""
+        """Return a new token for seeing the runs, and store it in a private file."""
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         self._undo.callback(self._work.status_token.unlink, missing_ok=True)
         write_durably(self._work.status_token, token.encode())
@@ -216,9 +217,9 @@ class Consumer:
                 raise ConsumerError("its worker did not start")
 
     def _stop_queue(self) -> None:
-        """Let what runs go on for a while, end what then still does, and end the worker.
+        """Let runs finish for `grace` seconds, end the others, and end the worker.
 
-        What is ended waits for the next start in this work folder.
+        Runs that were ended wait for the next start in this work folder.
         """
         ledger = self._work.ledger
         ledger.switch(Mode.CLOSING)
@@ -251,13 +252,13 @@ class Consumer:
     def _subscribe(self, jsonpath: str, token: str) -> None:
         producer = self._options.producer
         name = f"consumer {self._options.archive.name} on {socket.gethostname()}, {uuid4()}"
-        # Before it is made: who kills this process in between leaves it to the next start.
+        # Before the subscription is made: if this process is killed, the next start removes it.
         named = {"url": producer.url, "user": producer.user, "user_header": producer.user_header}
         self._work.note(subscribed=name, producer=named)
         try:
             uuid = producer.subscribe(name, jsonpath, self._options.public_url, token)
         except ConsumerError:
-            with suppress(ConsumerError):  # it may have been made, and the answer lost
+            with suppress(ConsumerError):  # it may exist although the response was lost
                 producer.unsubscribe_named(name)
             raise
         self._undo.callback(self._unsubscribe, uuid)
@@ -266,7 +267,7 @@ class Consumer:
         try:
             self._options.producer.unsubscribe(uuid)
         except ConsumerError as error:
-            # The note stays, for the next start to try again.
+            # The note is kept, so that the next start tries again.
             self._is_left = True
             self._say(f"the subscription is left: {error}")
 
@@ -276,6 +277,6 @@ class Consumer:
 
 
 def _nudge(waiting: Sequence[UUID]) -> None:
-    # A message for each: it occupies one of the worker's threads as long as anything waits.
+    # One message for each: it occupies one of the worker's threads while anything waits.
     for _ in waiting:
         queue.nudge()

@@ -1,4 +1,4 @@
-"""Keep the output of a program in a file, up to a number of bytes."""
+"""Keeps the output of a program in a file, up to a number of bytes."""
 
 import os
 import select
@@ -12,15 +12,15 @@ from pacifica.notifications.errors import ConsumerError
 
 _SECRET = 0o600
 _CHUNK = 2**16
-# Seconds between two looks at whether the program is over, and to read what it has left.
+# Seconds between two checks whether the program has ended, and to read its remaining output.
 _POLL = 0.2
 _LEFT_WITHIN = 1.0
 
 
 class KeptOutput:
-    """A pipe for a program to write to, and a thread that appends to a file what comes out of it.
+    """A pipe for a program's output, and a thread that appends the output to a file.
 
-    `sink` is the end to write to. Raises ConsumerError where the file cannot be written.
+    `sink` is the end to write to. Raises ConsumerError if the file cannot be written.
     """
 
     def __init__(self, log: Path, max_bytes: int) -> None:
@@ -38,15 +38,15 @@ class KeptOutput:
         self._thread.start()
 
     def release_sink(self) -> None:
-        """Close this process's own end to write to, so that the program's is the last."""
+        """Close this process's write end, so that only the program has one."""
         if self._has_sink:
             self._has_sink = False
             os.close(self.sink)
 
     def finish(self) -> None:
-        """Keep what the program has left in the pipe, and end.
+        """Keep the remaining output in the pipe, and end.
 
-        What has left its group, and writes on, is not waited for.
+        Processes that have left the program's group, and still write, are not waited for.
         """
         self.release_sink()
         self._over.set()
@@ -84,7 +84,7 @@ class KeptOutput:
         self._write(kept)
 
     def _write(self, content: bytes) -> None:
-        # A full disk must not stop the reading: the program would wait for it.
+        # A full disk must not stop the reading, because the program would block.
         try:
             os.write(self._log, content)
         except OSError:
@@ -94,13 +94,13 @@ class KeptOutput:
 if sys.platform == "win32":
 
     def _is_readable(_source: int, _seconds: float) -> bool:
-        """Have the reader wait, for as long as it takes: Windows polls no pipes."""
+        """Return True, so that the reader blocks: Windows cannot poll pipes."""
         return True
 
 else:
 
     def _is_readable(source: int, seconds: float) -> bool:
-        """Wait until there is something to read, or the end; False after some seconds."""
+        """Wait for data or the end of the pipe; return False after some seconds."""
         poll = select.poll()
         poll.register(source, select.POLLIN)
         return bool(poll.poll(1000 * seconds))

@@ -1,8 +1,7 @@
-"""Find and end the processes of a program, also those that have left its process group.
+"""Finds and ends the processes of a program, even outside its process group.
 
-Each program is started with a mark in its environment, which everything that it starts inherits. A
-process that clears its environment and leaves its group, too, is found on Linux as an orphan that
-was adopted.
+Each program is started with a mark in its environment, which its child processes inherit. A process
+that clears its environment and also leaves its group is found on Linux as an adopted orphan.
 """
 
 import ctypes
@@ -17,13 +16,13 @@ from contextlib import suppress
 
 import psutil
 
-#: The environment variable that marks a program and all that it starts.
+#: The environment variable that marks a program and its child processes.
 MARK = "PACIFICA_CONSUMER_PROGRAM"
-#: Seconds between two looks at whether something has ended.
+#: Seconds between two checks whether a process has ended.
 POLL = 0.05
-#: Seconds that a program has to end by itself when it is told to.
+#: Seconds that a program has to end by itself after it is told to.
 GRACE = 5.0
-# Seconds that the system has to end what is killed.
+# Seconds that the system has to end killed processes.
 _KILL_TIMEOUT = 5.0
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
 
@@ -32,7 +31,7 @@ Program = subprocess.Popen[bytes]
 
 
 def end_marked(variable: str, value: str, grace: float = GRACE) -> bool:
-    """End all processes that have a variable in their environment; return whether there were any.
+    """End all processes with an environment variable; return whether there were any.
 
     They are told to end, and killed after `grace` seconds.
     """
@@ -40,18 +39,18 @@ def end_marked(variable: str, value: str, grace: float = GRACE) -> bool:
 
 
 def end_program(mark: str, group: int, grace: float) -> bool:
-    """End a program that this process has started and not waited for, with all that it started.
+    """End a program that this process started, and the program's children.
 
-    Until its first process is waited for, no other process group gets the number `group`.
+    The program must not have been waited for, so that no other process group has the id `group`.
     """
     return _end(lambda: [*_marked(MARK, mark), *_members(group)], grace)
 
 
 class Orphans:
-    """The orphans that this process adopts: what programs have left without their mark.
+    """The orphans that this process adopts: unmarked processes that programs left.
 
-    Only Linux has orphans adopted. One without a mark belongs to any of the programs that run at
-    once, and ends with the first of these.
+    Only Linux supports this. An unmarked orphan could belong to any of the programs that run at the
+    same time, and is killed when the first of them ends.
     """
 
     def __init__(self) -> None:
@@ -62,20 +61,20 @@ class Orphans:
             ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def launch(self, mark: str, start: Callable[[], Program]) -> Program:
-        """Start a program that has a mark, and remember that it is no orphan."""
+        """Start a marked program, and remember that it is not an orphan."""
         with self._lock:
             process = start()
             self._programs[process.pid] = mark
             return process
 
     def end(self, program: int) -> None:
-        """Kill the orphans that no other program has marked, now that one of them has ended."""
+        """Forget an ended program, and kill the orphans that no other program marked."""
         with self._lock:
             mark = self._programs.pop(program, None)
             if mark is None or not self._adopts:
                 return
             deadline = time.monotonic() + _KILL_TIMEOUT
-            # The children of one that is killed become orphans, too.
+            # The children of a killed process become orphans, too.
             while (orphans := self._unmarked()) and time.monotonic() < deadline:
                 for orphan in orphans:
                     with suppress(psutil.Error):
@@ -93,7 +92,7 @@ class Orphans:
 
 
 def has_ended(process: Program) -> bool:
-    """Tell whether a child has ended, without waiting for it where the system can tell."""
+    """Return whether a child has ended; do not reap it if the system supports that."""
     if sys.platform == "win32" or not hasattr(os, "waitid"):
         return process.poll() is not None
     flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
@@ -129,7 +128,7 @@ def _marked(variable: str, value: str) -> list[psutil.Process]:
 
 
 def _members(group: int) -> list[psutil.Process]:
-    if sys.platform == "win32":  # which has no groups
+    if sys.platform == "win32":  # Windows has no process groups
         with suppress(psutil.Error):
             program = psutil.Process(group)
             return [*program.children(recursive=True), program]
@@ -147,7 +146,7 @@ def _others(is_wanted: Callable[[psutil.Process], bool]) -> list[psutil.Process]
 
 
 def _runs(process: psutil.Process) -> bool:
-    """Tell whether a process runs; what has ended and is not waited for does not."""
+    """Return whether a process is running; a zombie is not."""
     with suppress(psutil.Error):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
@@ -159,7 +158,7 @@ def _send(process: psutil.Process, number: int) -> None:
 
 
 def _environment(process: psutil.Process) -> dict[str, str]:
-    """Return the environment that a process began with; of another user's, nothing."""
+    """Return the environment that a process started with; empty if inaccessible."""
     with suppress(psutil.Error, OSError):
         return process.environ()
     return {}

@@ -1,4 +1,4 @@
-"""Subscribe to the producer of notifications, and end the subscription."""
+"""Subscribes to the producer of notifications, and ends subscriptions."""
 
 import base64
 import json
@@ -10,18 +10,18 @@ from pacifica.notifications.errors import ConsumerError
 
 _CONNECT_TIMEOUT = 5.0
 _TIMEOUT = 20.0
-# So much of a response is read, and so much of an error's is shown (bytes).
+# How much of a response is read, and how much of an error is shown (bytes).
 _MAX_BYTES = 2**24
 _MAX_SHOWN = 200
 _OK = 200
-_GONE = 403  # of a subscription that is not the caller's, or not any more
+_GONE = 403  # the subscription does not exist, or is not the caller's
 
 
 @dataclass(frozen=True)
 class Producer:
-    """Where notifications come from, and who asks for them.
+    """The service that sends notifications, and the user who subscribes.
 
-    `authorization` is for the proxy in front of it, and stays out of the `repr`.
+    `authorization` is for a proxy in front of the service, and is not in the `repr`.
     """
 
     url: str
@@ -30,7 +30,7 @@ class Producer:
     authorization: str | None = field(default=None, repr=False)
 
     def subscribe(self, name: str, jsonpath: str, target_url: str, token: str) -> UUID:
-        """Have what matches sent to a URL with a bearer token; raises ConsumerError."""
+        """Subscribe a URL, with a bearer token, to matching events; raise ConsumerError."""
         subscription = {
             "name": name,
             "jsonpath": jsonpath,
@@ -45,13 +45,13 @@ class Producer:
             raise ConsumerError(f"{self._place()} answered with no subscription") from error
 
     def unsubscribe(self, uuid: UUID) -> None:
-        """End a subscription, if it is still there; raises ConsumerError."""
+        """Delete a subscription if it exists; raise ConsumerError."""
         answer = self._call("DELETE", f"/eventmatch/{uuid}")
         if answer.status != _GONE:
             self._require(answer, "did not end the subscription")
 
     def unsubscribe_named(self, name: str) -> None:
-        """End the caller's subscriptions of a name; raises ConsumerError."""
+        """Delete the caller's subscriptions with a name; raise ConsumerError."""
         answer = self._call("GET", "/eventmatch")
         self._require(answer, "did not list the subscriptions")
         try:
@@ -63,7 +63,7 @@ class Producer:
             self.unsubscribe(uuid)
 
     def _call(self, method: str, path: str, body: Any = None) -> "_Response":
-        # Imported here, since to import it opens a socket.
+        # Imported here, because the import opens a socket.
         import requests
 
         try:
@@ -84,7 +84,7 @@ class Producer:
             ) from error
 
     def _identified(self, request: Any) -> Any:
-        """Add who asks; as the request's `auth`, so that ~/.netrc adds nothing."""
+        """Add the caller's headers; as the request's `auth`, so that ~/.netrc is unused."""
         request.headers[self.user_header] = self.user
         if self.authorization:
             request.headers["Authorization"] = self.authorization

@@ -1,4 +1,4 @@
-"""Run one program in a process group of its own, with bounds on its time and output."""
+"""Runs a program in its own process group, with limits on its time and output."""
 
 import os
 import secrets
@@ -24,10 +24,10 @@ from pacifica.notifications.consumer.processes import (
 )
 from pacifica.notifications.errors import ConsumerError
 
-#: Called with the mark of a program that has started, by which `end_marked` finds it.
+#: A function that is called with the mark of a started program, for `end_marked`.
 Started = Callable[[str], object]
 _MARK_BYTES = 16
-# What makes a Python of another environment find this one's modules.
+# Variables that would make the Python of another environment use this one's modules.
 _FOR_THIS_PYTHON = {"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__"}
 if sys.platform == "win32":
     _FLAGS = subprocess.CREATE_NEW_PROCESS_GROUP
@@ -37,9 +37,9 @@ else:
 
 @dataclass(frozen=True)
 class ProgramLimits:
-    """What a program may take: seconds, and bytes of output that are kept.
+    """The limits of a program: its time in seconds, and the bytes of output to keep.
 
-    `grace` is how many seconds it has to end by itself when it is told to.
+    `grace` is how many seconds it has to end by itself after it is told to.
     """
 
     seconds: float
@@ -49,10 +49,10 @@ class ProgramLimits:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended, after how many seconds.
+    """How a program ended, and after how many seconds.
 
-    It has a `status` or a `signal` if it ended by itself, or by another's doing; neither if it was
-    ended here: `timed_out`, or `stopped`. `limit` is the seconds that it could take.
+    It has a `status` or a `signal` unless this module ended it; then it is `timed_out` or
+    `stopped`. `limit` is its time limit in seconds.
     """
 
     status: int | None
@@ -64,7 +64,7 @@ class Ended:
 
     @property
     def reason(self) -> str:
-        """Say in a few words how it ended."""
+        """A short description of how it ended."""
         if self.timed_out:
             return f"took more than {self.limit:g} s"
         if self.signal is not None:
@@ -83,12 +83,12 @@ def run(
     stop: threading.Event | None = None,
     orphans: Orphans | None = None,
 ) -> Ended:
-    """Run a program in a folder until it ends, its time is over, or another thread sets `stop`.
+    """Run a program until it ends, its time is over, or another thread sets `stop`.
 
-    `environment` is added to this process's own, without what is meant for this process's Python.
-    Standard input is empty; standard output and standard error are appended to `log`, up to the
-    limit: what comes after it is read and dropped. Whatever the program has started ends with it;
-    `orphans` finds what has left its process group and cleared its environment.
+    `environment` is added to this process's own, except variables for this process's Python.
+    Standard input is empty. Standard output and standard error are appended to `log` up to the
+    limit; further output is read and dropped. The program's child processes end with it; `orphans`
+    finds those that have left its process group and cleared their environment.
 
     Raises ConsumerError if the program cannot be started, or its log cannot be written.
     """
@@ -112,7 +112,7 @@ def run(
 
 
 class _Cause(Enum):
-    """Why a program is not running any more."""
+    """Why a program ended."""
 
     ITSELF = auto()
     TIME = auto()
@@ -127,7 +127,7 @@ def _started(
 ) -> subprocess.Popen[bytes]:
     inherited = {name: value for name, value in os.environ.items() if name not in _FOR_THIS_PYTHON}
     try:
-        process = subprocess.Popen(  # noqa: S603 to run what an archive holds is what this is for
+        process = subprocess.Popen(  # noqa: S603 the purpose is to run an archive's program
             command,
             cwd=folder,
             env={**inherited, **environment},
@@ -146,7 +146,7 @@ def _started(
 
 
 def _end(process: subprocess.Popen[bytes], deadline: float, stop: threading.Event) -> _Cause:
-    """Wait for whichever comes first."""
+    """Wait until the program ends, the deadline passes, or `stop` is set."""
     while not has_ended(process):
         left = deadline - time.monotonic()
         if left <= 0:
@@ -157,7 +157,7 @@ def _end(process: subprocess.Popen[bytes], deadline: float, stop: threading.Even
 
 
 def _status(process: subprocess.Popen[bytes]) -> int | None:
-    """Return the exit status; None for what could not be ended, such as a wait for a dead disk."""
+    """Return the exit status; None if the process cannot end, such as on a dead disk."""
     try:
         return process.wait(POLL)
     except subprocess.TimeoutExpired:
@@ -167,7 +167,7 @@ def _status(process: subprocess.Popen[bytes]) -> int | None:
 def _ended(status: int | None, cause: _Cause, took: float, limit: float) -> Ended:
     if cause is not _Cause.ITSELF or status is None:
         return Ended(None, None, cause is _Cause.TIME, took, cause is _Cause.STOP, limit)
-    # Windows has large numbers for what POSIX tells by a signal, and no negative ones.
+    # A negative status is a POSIX signal; Windows uses large numbers instead.
     if status < 0:
         return Ended(None, -status, False, took, limit=limit)
     return Ended(status, None, False, took, limit=limit)

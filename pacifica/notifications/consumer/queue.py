@@ -1,7 +1,7 @@
-"""The job queue of a consumer: a Celery app whose one task runs what waits in the ledger.
+"""The job queue of a consumer: a Celery app whose task runs the waiting entries.
 
-A message only says that something may be waiting, so that none is lost with a message. The worker
-reads what to run from the note in the work folder, which its environment names.
+A message only says that something may be waiting, so a lost message loses no run. The worker reads
+what to run from the note in the work folder, which its environment names.
 """
 
 import os
@@ -31,9 +31,9 @@ _VISIBILITY_TIMEOUT = 60.0
 
 
 class _CeleryApp(Celery):
-    """Celery's application, with the runner of its process.
+    """A Celery application with one runner for all threads of its process.
 
-    Its threads share one runner, which knows the programs of all of them.
+    The threads share it, because it must know the programs of all of them.
     """
 
     @cached_property
@@ -49,22 +49,22 @@ CONSUMER_QUEUE.add_defaults(lambda: _celery_settings(_work()))
 
 @CONSUMER_QUEUE.task(name=f"{__name__}.run_waiting", ignore_result=True)
 def run_waiting() -> None:
-    """Run what waits."""
+    """Run the waiting notifications."""
     CONSUMER_QUEUE.runner.run_waiting()
 
 
 def nudge() -> bool:
-    """Tell a worker that something waits; False where the broker could not be told."""
+    """Tell a worker that something waits; return False if the broker fails."""
     try:
         run_waiting.apply_async(ignore_result=True, retry=False, expires=_EXPIRES)
-    except Exception:  # noqa: BLE001 an edge: kombu's transports raise what they like
+    except Exception:  # noqa: BLE001 an edge: kombu's transports may raise anything
         return False
     return True
 
 
 def remove(broker: str, name: str) -> None:
-    """Remove a queue from the server that has it; one that is not there, or away, is left."""
-    # As with `nudge`, kombu's transports raise what they like.
+    """Delete a queue from its broker; ignore an absent queue or broker."""
+    # As in `nudge`, kombu's transports may raise anything.
     with suppress(Exception), Connection(broker, connect_timeout=_CONNECT_TIMEOUT) as connection:
         connection.default_channel.queue_delete(name)
 
@@ -77,7 +77,7 @@ def _work() -> WorkFolder:
 
 
 def _celery_settings(work: WorkFolder) -> dict[str, Any]:
-    """Return the service's Celery settings, changed for runs that may take hours."""
+    """Return the service's Celery settings, adapted to runs that may take hours."""
     noted = work.noted()
     broker = BrokerSettings(
         broker_url=noted["broker"] or embedded_url(work.queue),
@@ -89,9 +89,9 @@ def _celery_settings(work: WorkFolder) -> dict[str, Any]:
     return {
         **celery_settings(broker),
         "task_default_queue": noted["queue"],
-        # A run is a process of its own: threads wait for it, on every system.
+        # Each run is its own process, and a thread waits for it, on every platform.
         "worker_pool": "threads",
         # RabbitMQ closes the connection of a worker that acknowledges nothing for half an hour. A
-        # message that is lost with its worker only said to look at the ledger.
+        # message may be lost with its worker, because it only says to check the ledger.
         "task_acks_late": False,
     }

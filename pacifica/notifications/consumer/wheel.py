@@ -1,4 +1,4 @@
-"""Packs the module that entry points import as a wheel, for pip to find in a folder."""
+"""Builds the wheel of the module that entry points import, for pip to install."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ _MODULE = "pacifica_notifications_consumer"
 _NAME = "pacifica-notifications-consumer"
 _SERVICE = "pacifica-notifications"
 _PYTHON = ">=3.11"
-# What zip can say at the least, so that the same module makes the same wheel.
+# The earliest time in a zip archive, so that the same module makes the same wheel.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644
 
@@ -21,8 +21,8 @@ _MODE = 0o644
 def build_wheel(folder: Path) -> Path:
     """Write the wheel of `pacifica-notifications-consumer` into a folder and return its path.
 
-    With the folder in PIP_FIND_LINKS, pip installs it by its name. It has the version of this
-    service, and the same bytes each time. Raises ConsumerError.
+    With the folder in PIP_FIND_LINKS, pip installs the wheel by name. It has the version of this
+    service, and the build is reproducible. Raises ConsumerError.
     """
     try:
         number = version(_SERVICE)

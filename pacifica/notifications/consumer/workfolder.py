@@ -1,7 +1,7 @@
-"""The folder in which a consumer lives, and the note of what a command has made outside of it.
+"""The work folder of a consumer, and its note of what a command has created.
 
-The note is written before each thing is made, so that whatever ends a command, the next one in the
-same folder finds what it left.
+Each entry is noted before the thing itself is created. So if a command is killed, the next one in
+the same folder finds what is left.
 """
 
 import json
@@ -27,7 +27,7 @@ _SECRET = 0o600
 
 
 class WorkFolder:
-    """Where archive, environment, queue, ledger and the runs of one consumer are."""
+    """The folder with archive, environment, queue, ledger and runs of one consumer."""
 
     def __init__(self, path: Path) -> None:
         self.path = path = path.absolute()
@@ -43,7 +43,7 @@ class WorkFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Create the folder and keep other commands out of it; raises ConsumerError."""
+        """Create the folder and lock it against other commands; raise ConsumerError."""
         try:
             self.path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
             self.runs.mkdir(mode=_PRIVATE, exist_ok=True)
@@ -58,7 +58,7 @@ class WorkFolder:
             yield
 
     def noted(self) -> dict[str, Any]:
-        """Return what was noted; nothing where a note is not there, or broken."""
+        """Return the noted facts; empty if the note is absent or broken."""
         with suppress(OSError, ValueError):
             found = json.loads(self._note.read_text())
             if isinstance(found, dict):
@@ -66,13 +66,13 @@ class WorkFolder:
         return {}
 
     def note(self, **facts: Any) -> None:
-        """Add to what is noted; None takes a fact back."""
+        """Add facts to the note; None removes a fact."""
         facts = {**self.noted(), **facts}
         text = json.dumps({name: fact for name, fact in facts.items() if fact is not None})
         write_durably(self._note, text.encode())
 
     def forget(self) -> None:
-        """Take all notes back: nothing is left to undo."""
+        """Delete the note, because nothing is left to undo."""
         self._note.unlink(missing_ok=True)
 
     def run(self, uuid: UUID) -> "RunFolder":
@@ -80,13 +80,13 @@ class WorkFolder:
         return RunFolder(self.runs / str(uuid))
 
     def remove_program(self) -> None:
-        """Remove the extracted archive and what was made for it; the runs stay."""
+        """Remove the extracted archive and its environment; keep the runs."""
         for folder in (self.archive, self.environment, self.wheels):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 class RunFolder:
-    """What one run is given, and what it leaves."""
+    """The folder with one run's input and output."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -104,12 +104,12 @@ class RunFolder:
             _sync_folder(folder)
 
     def remove(self) -> None:
-        """Remove the run's folder with all that is in it."""
+        """Remove the run's folder with its content."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file's content as a whole, for its owner alone, and have it on disk."""
+    """Replace a file atomically and durably; only its owner can read it."""
     unfinished = path.with_name(f"{path.name}.unfinished")
     number = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _SECRET)
     with os.fdopen(number, "wb") as file:
@@ -120,7 +120,7 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have a folder's entries on disk, where the system lets one ask for it."""
+    """Flush a folder's entries to disk, if the system supports it."""
     with suppress(OSError, AttributeError):
         number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -1,9 +1,9 @@
-"""CloudEvents 0.1, 0.3 and 1.0 over HTTP, received and sent in structured, binary and batch mode.
+"""CloudEvents 0.1, 0.3 and 1.0 over HTTP, in structured, binary and batch mode.
 
 A request is read by `event.parse_event`, `parse_batch` or `parse_binary`. These call `structured`
 or `binary`, which check an event by the rules in `attributes` and `schemas`. The result is an
-`Event`, which is stored as text. To be sent, `Event.message` takes it through `conversion` into the
-version that a subscription wants, and back through `structured` or `binary` into a `Message`.
+`Event`, which is stored as text. For sending, `Event.message` converts it by `conversion` to the
+version of the subscription, and by `structured` or `binary` to a `Message`.
 """
 
 from pacifica.notifications.events.attributes import VERSIONS, decode_base64, printable_name

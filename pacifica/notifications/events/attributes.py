@@ -1,4 +1,4 @@
-"""The attributes of CloudEvents 0.1, 0.3 and 1.0: their names, and which values they allow."""
+"""The attributes of CloudEvents 0.1, 0.3 and 1.0: names and allowed values."""
 
 import re
 from base64 import b64decode
@@ -38,7 +38,7 @@ _FORBIDDEN = re.compile(f"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_NONCHAR
 
 
 def attribute_problems(event: Mapping[str, Any], version: str) -> Iterator[tuple[str, str]]:
-    """Yield name and problem of each member of a 0.3 or 1.0 event that breaks a rule.
+    """Yield name and problem of each invalid member of a 0.3 or 1.0 event.
 
     The rules are in section 3 of the specification. A member that is null counts as unset. The
     content of `data` is not checked.
@@ -65,14 +65,14 @@ def context_attributes(version: str) -> frozenset[str]:
 
 
 def extension_problem(name: str, value: Any, version: str) -> str | None:
-    """Say why a 0.3 or 1.0 event cannot have an extension; None if it can."""
+    """Return why a 0.3 or 1.0 event cannot have an extension; None if it can."""
     if name in _RULES[version] or name in DATA_MEMBERS:
         return f"is an attribute of CloudEvents {version} itself"
     return name_problem(name, version) or value_problem(value, version)
 
 
 def name_problem(name: str, version: str) -> str | None:
-    """Say what is wrong with an attribute's name, or return None (spec, Naming Conventions)."""
+    """Return the problem of an attribute's name, or None (spec, Naming Conventions)."""
     if version == "0.3":
         if not _NAME_0_3.fullmatch(name):
             return "must be lower-case letters and digits, the first one a letter"
@@ -82,7 +82,7 @@ def name_problem(name: str, version: str) -> str | None:
 
 
 def value_problem(value: Any, version: str) -> str | None:
-    """Say what is wrong with an extension's value, or return None (spec, Type System).
+    """Return the problem of an extension's value, or None (spec, Type System).
 
     Extensions of 0.3 have the type Any: every JSON value is allowed.
     """
@@ -92,23 +92,23 @@ def value_problem(value: Any, version: str) -> str | None:
         return None
     if not isinstance(value, int):
         return "must be a string, a boolean or a whole number"
-    return None if value in _INTEGERS else "must be a number of 32 bits"
+    return None if value in _INTEGERS else "must be a 32-bit integer"
 
 
 def text_problem(value: Any) -> str | None:
-    """Say what is wrong with the value of a String attribute, or return None."""
+    """Return the problem of a String attribute's value, or None."""
     if not isinstance(value, str):
         return "must be a string"
     return "has characters that are not allowed" if _FORBIDDEN.search(value) else None
 
 
 def printable_name(name: str) -> str:
-    """Return a name for use in an error message: escaped to printable ASCII, and shortened."""
+    """Return a name for an error message: escaped to printable ASCII, and shortened."""
     return ascii(name[:_MAX_PRINTED_NAME])[1:-1] or "''"
 
 
 def is_timestamp(text: str) -> bool:
-    """Tell whether a text is a date and time with an offset (RFC 3339, section 5.6)."""
+    """Return whether a text is a date and time with an offset (RFC 3339, 5.6)."""
     found = _TIMESTAMP.fullmatch(text)
     if not found:
         return False
@@ -124,12 +124,12 @@ def is_timestamp(text: str) -> bool:
 
 
 def is_media_type(text: str) -> bool:
-    """Tell whether a text is a media type, with or without parameters (RFC 2046)."""
+    """Return whether a text is a media type, with or without parameters (RFC 2046)."""
     return bool(_MEDIA_TYPE.fullmatch(text))
 
 
 def decode_base64(text: str) -> bytes:
-    """Return the bytes of a Base64 text (RFC 4648, section 4); raises ValueError."""
+    """Return the bytes of a Base64 text (RFC 4648, section 4), or raise ValueError."""
     try:
         return b64decode(text.encode("ascii"), validate=True)
     except (Base64Error, UnicodeEncodeError) as error:

@@ -35,7 +35,7 @@ from pacifica.notifications.events.http_binding import (
 from pacifica.notifications.events.structured import structured_event
 from pacifica.notifications.jsontext import is_deeper, read_json, write_json
 
-#: Headers, by their names without `ce-`: a request that has any of them is in binary mode.
+#: Header names without `ce-`: a request with any of them is in binary mode.
 BINARY_MODE_HEADERS = frozenset(
     name.lower() for name in (*REQUIRED, *REQUIRED_0_1, SPECVERSION_0_1)
 )
@@ -43,7 +43,7 @@ BINARY_MODE_HEADERS = frozenset(
 _NAMES_0_1 = {name.lower(): name for name in (SPECVERSION_0_1, *REQUIRED_0_1, *OPTIONAL_0_1)}
 _EXTENSION_PREFIXES_0_1 = ("x-", "extensions-")
 
-# Receivers take a request for structured mode by this (HTTP binding, section 3).
+# Receivers recognize structured mode by this prefix (HTTP binding, section 3).
 _STRUCTURED_PREFIX = "application/cloudevents"
 # Servers refuse requests with larger headers; uWSGI's default is the smallest limit. In bytes.
 _MAX_HEADERS_SIZE = 3072
@@ -56,11 +56,11 @@ def binary_event(
 ) -> tuple[dict[str, Any], str]:
     """Return the structured form of an event in binary mode, and its version.
 
-    `headers` are the headers that begin with `ce-`, by their names without it in lower case, and
-    with their values as WSGI has them. The data is JSON where the content type declares JSON, text
-    where the content type declares text and its character set can decode the body, and Base64
-    otherwise. Without a content type, the data is JSON if the body is valid JSON. An empty body
-    means no data. Raises InvalidInput with each header that is wrong.
+    `headers` are the headers that begin with `ce-`, by lower-case name without this prefix, with
+    values as in WSGI. The data is JSON if the content type declares JSON. It is text if the content
+    type declares text and its character set can decode the body. Otherwise it is Base64. Without a
+    content type, the data is JSON if the body is valid JSON. An empty body means no data. Raises
+    InvalidInput with each invalid header.
     """
     if SPECVERSION_0_1.lower() in headers:
         version, event = "0.1", _read_attributes_0_1(headers, content_type, max_depth)
@@ -79,9 +79,9 @@ def binary_event(
 def binary_message(version: str, event: Mapping[str, Any]) -> Message | None:
     """Return the message that carries an event in binary mode (HTTP binding, section 3.1).
 
-    Returns None for an event that binary mode cannot carry. It has no data, and a request must
-    have a body (HTTP webhook, section 2.1); its data does not fit its content type; its attributes
-    are too large for headers; or it is of 0.1 and has a name that no header can have.
+    Returns None if binary mode cannot carry the event: it has no data, and a request must have a
+    body (HTTP webhook, section 2.1); its data does not fit its content type; its attributes are too
+    large for headers; or it is of 0.1 and has a name that is no header name.
     """
     try:
         content_type, body = _write_data(split_event(event, version))
@@ -97,7 +97,7 @@ def binary_message(version: str, event: Mapping[str, Any]) -> Message | None:
 
 
 def _read_attributes(headers: Mapping[str, str], content_type: str) -> tuple[str, dict[str, Any]]:
-    """Return the version of an event of 0.3 or 1.0, and its attributes."""
+    """Return the version and the attributes of a 0.3 or 1.0 event."""
     event: dict[str, Any] = _decode_headers(
         headers, {"datacontenttype"}, lambda _name, value: decode_header_value(value)
     )
@@ -106,7 +106,7 @@ def _read_attributes(headers: Mapping[str, str], content_type: str) -> tuple[str
         problem = f"must be {' or '.join(FLAT_VERSIONS)}" if version else "is required"
         raise InvalidInput((_source_of(SPECVERSION), problem))
     if version == "0.3":
-        # It describes data inside of JSON; in binary mode the body is the data (0.3, section 3).
+        # It describes data in JSON; in binary mode the body is the data (0.3, section 3).
         event.pop("datacontentencoding", None)
     return version, event | ({"datacontenttype": content_type} if content_type else {})
 
@@ -114,7 +114,7 @@ def _read_attributes(headers: Mapping[str, str], content_type: str) -> tuple[str
 def _read_attributes_0_1(
     headers: Mapping[str, str], content_type: str, max_depth: int
 ) -> dict[str, Any]:
-    """Return the attributes of an event of 0.1, whose values may be JSON (0.1, section 3.1.3)."""
+    """Return the attributes of a 0.1 event; values may be JSON (0.1, section 3.1.3)."""
     if SPECVERSION in headers:
         problem = f"must not be given together with {_source_of(SPECVERSION_0_1)}"
         raise InvalidInput((_source_of(SPECVERSION), problem))
@@ -154,7 +154,7 @@ def _decode_headers(
         header = f"{HEADER_PREFIX}{printable_name(name)}"
         if name in DATA_MEMBERS or name in forbidden:
             problems.append((header, "must not be sent"))
-        elif "\0" in value:  # which databases refuse
+        elif "\0" in value:  # databases refuse it
             problems.append((header, "must not have a NUL character"))
         else:
             try:
@@ -167,12 +167,12 @@ def _decode_headers(
 
 
 def _read_data(body: bytes, content_type: str, max_depth: int, version: str) -> dict[str, Any]:
-    """Return the members of an event that hold its data."""
+    """Return the members of an event with its data."""
     if not body:
         return {}
     if is_json_type(content_type):
         return {"data": read_json(body, max_depth)}
-    # A body that is not what its content type declares is carried as bytes.
+    # A body that does not fit its content type is carried as bytes.
     with suppress(InvalidInput, UnicodeError):
         if not content_type:
             return {"data": read_json(body, max_depth)}
@@ -185,7 +185,7 @@ def _read_data(body: bytes, content_type: str, max_depth: int, version: str) -> 
 
 
 def _source_of(member: str) -> str:
-    """Name the header, or the body, that a member of an event comes from."""
+    """Return the name of the header, or `body`, that a member of an event comes from."""
     if member in ("datacontenttype", "contentType"):
         return "Content-Type"
     if member in DATA_MEMBERS or member == "body":
@@ -194,21 +194,24 @@ def _source_of(member: str) -> str:
 
 
 def _write_data(parts: EventParts) -> tuple[str, bytes]:
-    """Return an event's content type and body; raises ValueError if binary mode has none."""
+    """Return an event's content type and body, or raise ValueError if it has none.
+
+    Binary mode cannot carry such an event.
+    """
     (data,) = parts.data
-    # A tab may separate parameters, but is not allowed in a header that is sent.
+    # A tab may separate parameters, but must not be sent in a header.
     content_type = parts.attributes.get("datacontenttype", "").replace("\t", " ")
     if content_type.lower().startswith(_STRUCTURED_PREFIX) or (
         content_type and not is_media_type(content_type)
     ):
-        raise ValueError("receivers would not take the content type for that of the data")
+        raise ValueError("the content type is invalid, or means structured mode")
     if parts.is_base64:
         return content_type or "application/octet-stream", decode_base64(data)
     codec = charset_codec(content_type)
     if codec is None:
         raise ValueError("the character set is unknown")
     if not content_type or is_json_type(content_type):
-        # It is ASCII, which is the same bytes in every character set.
+        # This JSON is ASCII, which has the same bytes in every character set.
         return content_type or "application/json", write_json(data).encode()
     if not isinstance(data, str):
         raise ValueError("the data is neither JSON nor text")

@@ -1,4 +1,4 @@
-"""Converts events between the versions of CloudEvents, without losing what they say."""
+"""Converts events between versions of CloudEvents, without loss of information."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -37,9 +37,9 @@ _NAMES_0_1 = {
 }
 _MEMBERS_0_1 = frozenset({*_NAMES_0_1, SPECVERSION_0_1, "extensions", "data"})
 _ATTRIBUTES = ("type", "source", "id", "time", "subject", "dataschema", "datacontenttype")
-# Attributes that may be any text in 0.1: the check of later versions, and the extension that takes
-# a value that does not pass. Metadata's times have no offset, and any offset added here would be
-# wrong somewhere.
+# For attributes that may be any text in 0.1: the extension for a value that later versions do not
+# allow, and their check. Metadata's times have no offset, and any offset added here would be wrong
+# somewhere.
 _FALLBACKS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     "time": ("eventtime", is_timestamp),
     "dataschema": ("schemaurl", lambda value: text_problem(value) is None),
@@ -47,7 +47,7 @@ _FALLBACKS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
 }
 _SCHEMA_NAMES = {"0.3": "schemaurl", "1.0": "dataschema"}
 _ENCODING = "datacontentencoding"
-# Goes before the name of an extension that is the name of an attribute in the other version.
+# The prefix for an extension whose name is an attribute's name in the other version.
 _CONFLICT_PREFIX = "ext"
 _NOT_IN_NAMES = re.compile("[^a-z0-9]")
 _MAX_DEPTH = 100
@@ -55,10 +55,9 @@ _MAX_DEPTH = 100
 
 @dataclass(frozen=True)
 class EventParts:
-    """The parts of an event of any version, with its attributes named as in 1.0.
+    """The parts of an event of any version; attribute names are those of 1.0.
 
-    `data` holds one value, or none if the event has no data; `is_base64` tells that the value is
-    the Base64 of the data.
+    `data` has one value, or none if the event has no data. If `is_base64`, the value is Base64.
     """
 
     attributes: Mapping[str, Any]
@@ -70,10 +69,11 @@ class EventParts:
 def convert(event: Mapping[str, Any], version: str, target_version: str) -> Mapping[str, Any]:
     """Return an event of one version as an event of another.
 
-    What the target version has no place for becomes an extension. Characters that are not allowed
-    are dropped from its name, and `ext` is put before the name of an attribute. If two extensions
-    then have the same name, the one whose name was not changed is kept, or else the first. A value
-    whose type is not allowed becomes its JSON text. Raises ValueError for an unknown version.
+    An attribute that the target version does not have becomes an extension. Its name loses
+    characters that are not allowed. An extension named like an attribute gets the prefix `ext`. If
+    two extensions then have the same name, the one whose name was not changed is kept, or else the
+    first. A value whose type is not allowed becomes its JSON text. Raises ValueError for an unknown
+    version.
     """
     if version == target_version:
         return event
@@ -88,7 +88,7 @@ def convert(event: Mapping[str, Any], version: str, target_version: str) -> Mapp
 def with_extensions(
     event: Mapping[str, Any], version: str, extensions: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """Return an event with the extensions of a subscription, which override its own.
+    """Return an event with a subscription's extensions, which override its own.
 
     The merge is shallow. Raises EventUnsendable for an extension that the event's version does not
     allow.
@@ -107,7 +107,7 @@ def with_extensions(
 
 
 def extension_problems(extensions: Mapping[str, Any], version: str) -> Iterator[tuple[str, str]]:
-    """Yield name and problem of each extension that a version does not allow; 0.1 allows any."""
+    """Yield name and problem of each extension that a version forbids (0.1: none)."""
     if version in _SCHEMA_NAMES:
         for name, value in extensions.items():
             if problem := extension_problem(name, value, version):
@@ -115,7 +115,7 @@ def extension_problems(extensions: Mapping[str, Any], version: str) -> Iterator[
 
 
 def split_event(event: Mapping[str, Any], version: str) -> EventParts:
-    """Return the parts of an event; raises ValueError for an unknown version."""
+    """Return the parts of an event, or raise ValueError for an unknown version."""
     if version == "0.1":
         return _split_0_1(event)
     if version not in _SCHEMA_NAMES:
@@ -161,7 +161,7 @@ def _build_0_1(parts: EventParts) -> dict[str, Any]:
         extensions["subject"] = attributes["subject"]
     data, is_base64 = parts.data, parts.is_base64
     if is_base64 and is_json_type(attributes.get("datacontenttype", "")):
-        # What is not the JSON that its type declares stays Base64.
+        # Data that is not valid JSON stays Base64.
         with suppress(ValueError, InvalidInput):
             data, is_base64 = (read_json(decode_base64(data[0]), _MAX_DEPTH),), False
     if is_base64:
@@ -198,7 +198,7 @@ def _allowed_extensions(extensions: Mapping[str, Any], version: str) -> dict[str
     """Return extensions with names and values that a version allows."""
     reserved = context_attributes(version) | DATA_MEMBERS
     allowed: dict[str, Any] = {}
-    # Names that need no change come first, so that they are the ones that are kept.
+    # Names that need no change come first, so that they are the ones to be kept.
     for original, value in sorted(
         extensions.items(), key=lambda each: _allowed_name(each[0], version) != each[0]
     ):

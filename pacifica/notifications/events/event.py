@@ -1,4 +1,4 @@
-"""Reads events from requests, and gives them the form in which they are stored and sent."""
+"""Parses events from requests, and builds their stored and sent forms."""
 
 import json
 from collections.abc import Mapping
@@ -30,8 +30,8 @@ MODES: Final = (STRUCTURED, BINARY)
 class Event:
     """A received event: its id in this service, and its JSON text (ASCII).
 
-    `hops` is the number of notification services that it came through, as its request said.
-    `version` is the version of CloudEvents in which it came; empty if it names none.
+    `hops` is the number of notification services that forwarded it, from its request. `version` is
+    its version of CloudEvents; empty if it names none.
     """
 
     uuid: UUID
@@ -41,12 +41,12 @@ class Event:
 
     @cached_property
     def encoded(self) -> bytes:
-        """The text as bytes; all requests that carry the event unchanged share this object."""
+        """The text as bytes, shared by all requests that carry the event unchanged."""
         return self.text.encode()
 
     @cached_property
     def _messages(self) -> dict[tuple[str, str], Message]:
-        """The messages that were built before, by version and mode."""
+        """The messages built so far, by version and mode."""
         return {}
 
     def message(
@@ -57,10 +57,10 @@ class Event:
     ) -> Message:
         """Return the message that carries the event, in a version of CloudEvents and a mode.
 
-        An empty `version` means the event's own. An object that names no version is sent as it
-        is, and an event that binary mode cannot carry is sent in structured mode. `extensions` are
-        those of a subscription, which override the event's own; without them, all requests share
-        one message. Raises EventUnsendable for extensions that the version does not allow.
+        An empty `version` means the event's own. An object that names no version is sent unchanged.
+        An event that binary mode cannot carry is sent in structured mode. `extensions` are those of
+        a subscription, which override the event's own. Without them, all requests share one
+        message. Raises EventUnsendable for extensions that the version does not allow.
         """
         if extensions:
             return self._build_message(version, mode, extensions)
@@ -89,8 +89,8 @@ def parse_event(
 ) -> Event:
     """Return the event of a request body: a CloudEvent of 0.1, 0.3 or 1.0 in structured mode.
 
-    An object that names no version is taken as it is, or refused if `require_version`. Raises
-    InvalidInput with each field that is wrong.
+    An object that names no version is accepted unchanged, or refused if `require_version`. Raises
+    InvalidInput with each invalid field.
     """
     document = read_json(body, max_depth)
     return _event(*structured_event(document, require_version=require_version), hops)
@@ -99,10 +99,10 @@ def parse_event(
 def parse_binary(
     headers: Mapping[str, str], content_type: str, body: bytes, max_depth: int, hops: int = 0
 ) -> Event:
-    """Return the event of a request in binary mode, in the form that it has in structured mode.
+    """Return the event of a request in binary mode, in its structured form.
 
-    `headers` are the headers that begin with `ce-`, by their names without it in lower case.
-    Raises InvalidInput with each header that is wrong.
+    `headers` are the headers that begin with `ce-`, by lower-case name without this prefix. Raises
+    InvalidInput with each invalid header.
     """
     return _event(*binary_event(headers, content_type, body, max_depth), hops)
 
@@ -110,8 +110,8 @@ def parse_binary(
 def parse_batch(body: bytes, max_depth: int, max_events: int, hops: int = 0) -> list[Event]:
     """Return the events of a batch, in order; each must name its version.
 
-    Raises BatchTooLong for more than `max_events`, and InvalidInput with each field that is wrong;
-    the names of fields begin with the index of their event.
+    Raises BatchTooLong for more than `max_events`, and InvalidInput with each invalid field. The
+    names of fields begin with the index of their event.
     """
     documents = read_json(body, max_depth + 1)
     if not isinstance(documents, list):

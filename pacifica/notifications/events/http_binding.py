@@ -1,4 +1,4 @@
-"""How HTTP carries an event: content types, header values, and the message to send."""
+"""The HTTP binding of events: content types, header values, and messages."""
 
 import codecs
 import re
@@ -18,7 +18,7 @@ HEADER_PREFIX: Final = "ce-"
 _PARAMETER = re.compile(
     r""";[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^;]*)"""
 )
-# The codecs of Python that are character sets of text on the network.
+# The Python codecs that are character sets of text on the network.
 _CODECS = re.compile("utf-8|ascii|iso8859-[0-9]+|cp125[0-8]|koi8-[ru]|shift_jis|euc_(jp|kr)|gb.*")
 _NOT_PRINTABLE = re.compile("[^!#$&-~]+")
 _QUOTED_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
@@ -28,7 +28,7 @@ _LONE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 
 @dataclass(frozen=True)
 class Message:
-    """An event in the form in which a request carries it: headers, and a body.
+    """An event as the headers and the body of a request.
 
     The headers include the content type.
     """
@@ -43,7 +43,7 @@ def media_type(content_type: str) -> str:
 
 
 def charset(content_type: str) -> str:
-    """Return the character set that a content type names, in lower case; empty if it names none."""
+    """Return a content type's character set in lower case; empty if it names none."""
     for name, value in _PARAMETER.findall(content_type):
         if name.lower() == "charset":
             return value.strip(' \t"').lower()
@@ -51,13 +51,13 @@ def charset(content_type: str) -> str:
 
 
 def is_json_type(content_type: str) -> bool:
-    """Tell whether a content type declares JSON: `*/json` or `*/*+json` (JSON format, 3.1.1)."""
+    """Return whether a content type is `*/json` or `*/*+json` (JSON format, 3.1.1)."""
     subtype = media_type(content_type).partition("/")[2]
     return subtype == "json" or subtype.endswith("+json")
 
 
 def text_codec(content_type: str) -> str | None:
-    """Return the Python codec of text or XML; UTF-8 where the content type names no charset.
+    """Return the Python codec of text or XML; UTF-8 if the type names no charset.
 
     Returns None for a content type that is neither text nor XML, and for an unknown charset.
     """
@@ -88,10 +88,10 @@ def encode_header_value(value: Any) -> str:
 
 
 def decode_header_value(value: str) -> str:
-    """Return the text of a header value, which WSGI hands over as Latin-1 (PEP 3333).
+    """Return the text of a header value, which WSGI decodes as Latin-1 (PEP 3333).
 
     A double-quoted value is unescaped (RFC 9110, section 5.6.4), and then percent-decoded once.
-    Raises ValueError, whose message completes a sentence that begins with the header's name.
+    Raises ValueError; its message completes a sentence that begins with the header's name.
     """
     value = value.strip(" \t")
     if found := _QUOTED_STRING.fullmatch(value):
@@ -103,12 +103,12 @@ def decode_header_value(value: str) -> str:
 
 
 def percent_encode(characters: re.Pattern[str], text: str) -> str:
-    """Return a text with each match of a pattern as percent-encoded UTF-8; raises ValueError."""
+    """Percent-encode each match of a pattern as UTF-8; raise ValueError."""
     return characters.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text)
 
 
 def percent_decode(value: str) -> str:
-    """Return the text of a percent-encoded value; raises ValueError like `decode_header_value`."""
+    """Decode a percent-encoded value; raise ValueError like `decode_header_value`."""
     if _LONE_PERCENT.search(value):
         raise ValueError("has a percent sign without two hexadecimal digits; send %25 for it")
     try:

@@ -1,4 +1,4 @@
-"""The JSON schemas of CloudEvents 0.1, 0.3 and 1.0, by which the API is described."""
+"""The JSON schemas of CloudEvents 0.1, 0.3 and 1.0, for the API's description."""
 
 from typing import Any
 

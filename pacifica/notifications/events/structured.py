@@ -1,4 +1,4 @@
-"""Structured mode: an event that is one JSON object, alone or in a batch."""
+"""Structured mode: an event as one JSON object, alone or in a batch."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -23,11 +23,11 @@ _MAX_PROBLEMS = 20
 
 
 def structured_event(document: Any, *, require_version: bool) -> tuple[dict[str, Any], str]:
-    """Return an event in the form in which it is stored, and its version; empty if it names none.
+    """Return an event in its stored form, and its version; empty if it names none.
 
     An event of 0.3 or 1.0 loses the attributes that are null, because null means unset. An event
-    of 0.1 gets empty `extensions` if it has none. An object without a version is returned as it
-    is, or refused if `require_version`. Raises InvalidInput with each member that is wrong.
+    of 0.1 gets empty `extensions` if it has none. An object without a version is returned
+    unchanged, or refused if `require_version`. Raises InvalidInput with each invalid member.
     """
     if not isinstance(document, dict):
         raise InvalidInput(("body", "must be a JSON object"))
@@ -41,7 +41,7 @@ def structured_event(document: Any, *, require_version: bool) -> tuple[dict[str,
 
 
 def structured_batch(documents: Sequence[Any]) -> Sequence[tuple[dict[str, Any], str]]:
-    """Return the events of a batch in the form in which they are stored, each with its version.
+    """Return the events of a batch in their stored form, each with its version.
 
     All must have the version of the first (HTTP binding, section 3.3.2). Raises InvalidInput; the
     names of fields begin with the index of their event, as in `0.source`.
@@ -90,7 +90,7 @@ def _flat_event(document: dict[str, Any]) -> tuple[dict[str, Any], str]:
             # The text may have line breaks (RFC 2045, section 6.8), which carry no information.
             event["data"] = "".join(event["data"].split())
         else:
-            # It must be ignored where data is not a text (spec 0.3, section 3).
+            # It must be ignored if the data is not a text (spec 0.3, section 3).
             del event["datacontentencoding"]
     return event, version
 
@@ -124,7 +124,7 @@ def _event_0_1(document: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def _is_valid_0_1(document: dict[str, Any]) -> bool:
-    """Tell whether an event follows its schema, ten times as fast as the schema itself does."""
+    """Return whether an event follows its schema, ten times faster than the schema."""
     return (
         document[SPECVERSION_0_1] == "0.1"
         and all(isinstance(text := document.get(name), str) and text for name in REQUIRED_0_1)

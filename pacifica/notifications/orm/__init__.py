@@ -1,10 +1,10 @@
 """The database, its tables and their migrations.
 
-All that other packages use is imported from here. `database` holds `DB`, the one database that all
-tables are bound to, and what is behind it: `engines` (with `pool`, `mysql` and `postgresql`) and
-the keys of `secrets`. `models` are the tables, and `transaction` is how functions run that use
-them. `schema` tells the version of a database and migrates it by the steps of `migrations`;
-`reencryption` rewrites stored secrets.
+Other packages import everything from here. `database` holds `DB`, the one database that all tables
+are bound to. It uses `engines` (with `pool`, `mysql` and `postgresql`) and the keys in `secrets`.
+`models` defines the tables, and `transaction` runs the functions that use them. `schema` checks the
+version of a database, and migrates it by the steps in `migrations`. `reencryption` rewrites stored
+secrets.
 """
 
 from pacifica.notifications.orm.database import DB, Database, open_database

@@ -1,7 +1,7 @@
 """`DB`, the database that all tables are bound to, and the handle behind it.
 
-Nothing is opened on import. `DB.bind(open_database(...))` binds a database explicitly; `DB`
-binds the configured one itself when it is used before.
+Nothing is opened on import. `DB.bind(open_database(...))` binds a database explicitly. If `DB` is
+used before that, it binds the configured database.
 """
 
 import os
@@ -19,25 +19,25 @@ from pacifica.notifications.orm.engines import close_connections, peewee_databas
 from pacifica.notifications.orm.secrets import Keyring
 from pacifica.notifications.settings import DatabaseSettings, SecuritySettings
 
-# Seconds between two tries while the circuit is open.
+# Seconds between two attempts while the circuit is open.
 _RETRY_INTERVAL = 1.0
-# Seconds that a failure must take to open the circuit: shorter ones keep nobody waiting for long.
+# Seconds that a failure must take to open the circuit: shorter ones do not delay other requests.
 _SLOW_FAILURE = 2.0
 
 
 class CircuitBreaker:
-    """Refuses calls at once while the database hangs, apart from one try a second.
+    """Refuses calls at once while the database hangs, except one attempt a second.
 
-    Each thread that waits for a hanging database is missing for other requests. Those would queue
-    behind it and wait for longer than the one bounded wait. Two threads may change the state at the
-    same time: then there is one try more, or one less.
+    A thread that waits for a hanging database cannot serve other requests. These would queue behind
+    it, and wait longer than its time-out. If two threads change the state at the same time, there
+    is one attempt more or less, which does no harm.
     """
 
     def __init__(self) -> None:
         self._next_try: float | None = None  # None: the circuit is closed
 
     def require_closed(self) -> None:
-        """Raise StoreUnavailable while the circuit is open, unless the next try is due."""
+        """Raise StoreUnavailable while the circuit is open, unless an attempt is due."""
         next_try, now = self._next_try, time.monotonic()
         if next_try is None:
             return
@@ -58,8 +58,8 @@ class CircuitBreaker:
 class Database:
     """One database as this process uses it: peewee's handle, the keys and the circuit breakers.
 
-    `engine` is peewee's handle, which connects each thread when it first uses it. `write_breaker`
-    is for a locked SQLite file, which does not stop readers; `breaker` is for all other failures.
+    `engine` is peewee's handle, which connects each thread on first use. `write_breaker` is for a
+    locked SQLite file, which does not block readers; `breaker` is for all other failures.
     """
 
     def __init__(self, settings: DatabaseSettings, keyring: Keyring) -> None:
@@ -84,7 +84,7 @@ class LazyDatabase(peewee.DatabaseProxy):
     """A peewee proxy that opens a database on first use unless one was bound before."""
 
     __slots__ = (
-        *peewee.DatabaseProxy.__slots__,  # the base class lets only what is listed here be set
+        *peewee.DatabaseProxy.__slots__,  # the base class allows only the attributes listed here
         "_configured",
         "_guard",
         "_handle",
@@ -100,7 +100,7 @@ class LazyDatabase(peewee.DatabaseProxy):
         super().__init__()
 
     def __getattr__(self, name: str) -> Any:
-        """Pass on to the bound database; introspection alone does not bind one."""
+        """Delegate to the bound database; introspection alone does not bind one."""
         if name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.bound(), name)
@@ -116,22 +116,22 @@ class LazyDatabase(peewee.DatabaseProxy):
     def bind(self, database: Database) -> None:
         """Use a database from now on, also in forked children.
 
-        Closes this thread's connection to the one before, or a pool's.
+        Closes this thread's connection to the previous database, and a pool's idle connections.
         """
         with self._guard:
             self._replace(database)
 
     def unbind(self) -> None:
-        """Close this thread's connection, or a pool's; the next use binds the configured database.
+        """Close the connections as in `bind`, and unbind the database.
 
-        The configuration is read anew then.
+        The next use reads the configuration again, and binds the configured database.
         """
         with self._guard:
             self._replace(None)
             self._open = self._configured
 
     def handle(self) -> Database:
-        """Return the bound handle; binds the configured database if there is none."""
+        """Return the bound handle; bind the configured database if there is none."""
         handle = self._handle
         if handle is None:
             with self._guard:
@@ -139,16 +139,17 @@ class LazyDatabase(peewee.DatabaseProxy):
         return handle
 
     def bound(self) -> peewee.Database:
-        """Return peewee's database; binds the configured one if there is none."""
+        """Return peewee's database; bind the configured one if there is none."""
         if self.obj is None:
             self.handle()
         return self.obj
 
     def start_afresh(self) -> None:
-        """Have a forked child open the same database anew, on its own connections.
+        """Make a forked child open the same database on its own connections.
 
-        The parent's connections are kept and not used: to close one would end the parent's session
-        on the server, or checkpoint its SQLite file. Another thread may have held the guard.
+        The child keeps the parent's connections but does not use them: to close one would end the
+        parent's session on the server, or checkpoint its SQLite file. The guard is new, because
+        another thread of the parent may have held the old one.
         """
         self._guard = threading.Lock()
         if self._handle is not None:

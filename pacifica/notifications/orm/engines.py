@@ -1,4 +1,4 @@
-"""The peewee database of each engine, set up to be safe among threads, processes and outages."""
+"""The peewee database of each engine, with safe settings for threads and outages."""
 
 import logging
 import os
@@ -16,14 +16,14 @@ from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.orm.pool import Pool
 from pacifica.notifications.settings import DatabaseSettings
 
-_PEEWEE: Any = peewee  # its type stubs leave out what is used here
-# A TEXT column of MySQL and MariaDB holds 64 KiB, which is less than an event may have, and their
-# DATETIME drops fractions of a second.
+_PEEWEE: Any = peewee  # its type stubs omit members that are used here
+# In MySQL and MariaDB, TEXT holds 64 KiB, which is too small for an event, and DATETIME drops
+# fractions of a second.
 _MYSQL_TYPES = {"LONGTEXT": "LONGTEXT", "DATETIME": "DATETIME(6)"}
 _OTHER_TYPES = {"LONGTEXT": "TEXT"}
-# Seconds that a thread waits for a connection of a pool; it may then wait for a statement as well.
+# Seconds that a thread waits for a pooled connection; it may then also wait for a statement.
 _POOL_WAIT = 0.7
-# Seconds that the error of a server's own statement time-out may need to arrive.
+# Seconds for the server's own time-out error to arrive, on top of the statement time-out.
 _NETWORK_DELAY = 0.2
 # Seconds between two attempts to begin a transaction while an SQLite file is locked.
 _RETRY_PAUSE = (0.001, 0.01)
@@ -33,15 +33,15 @@ _PRIVATE = 0o600
 class FairSqlite(_PEEWEE.SqliteDatabase):
     """SQLite in a private file, in which no writer waits much longer than others.
 
-    SQLite itself tries again only every 0.1 seconds once it has waited for some time, so that new
-    writers overtake those who came before them, for seconds if there are many. This class tries at
-    the same short intervals until `busy_timeout` seconds have passed.
+    After some time, SQLite itself retries only every 0.1 seconds. So new writers can overtake older
+    ones for seconds if there are many. This class retries at the same short intervals until
+    `busy_timeout` seconds have passed.
     """
 
     def __init__(self, database: str, *, busy_timeout: float, **options: Any) -> None:
         self._busy_timeout = busy_timeout
         super().__init__(database, **options)
-        # This raises TypeError for options that SQLite does not have.
+        # This raises TypeError for unknown options.
         sqlite3.connect(":memory:", timeout=self._timeout, **self.connect_params).close()
 
     def begin(self, lock_type: str | None = None) -> None:
@@ -58,13 +58,14 @@ class FairSqlite(_PEEWEE.SqliteDatabase):
             self._set_busy_timeout(self._busy_timeout)
 
     def _connect(self) -> Any:
-        """Connect; create a file that only this user can read, as SQLite's other files follow it.
+        """Connect; create a missing file so that only this user can read it.
 
-        A file that exists keeps its mode, so that an operator can share it with a group.
+        SQLite gives its other files the same mode. An existing file keeps its mode, so that an
+        operator can share it with a group.
         """
         if self.database != ":memory:":
-            # A file that exists must not be opened: closing it would release the locks that other
-            # connections of this process hold (POSIX). SQLite itself says what else is wrong.
+            # An existing file must not be opened: closing it would release the locks that other
+            # connections of this process hold (POSIX). SQLite itself reports other problems.
             with suppress(OSError):
                 os.close(os.open(self.database, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE))
         return super()._connect()
@@ -85,10 +86,10 @@ class FairSqlite(_PEEWEE.SqliteDatabase):
 def peewee_database(
     settings: DatabaseSettings, *, statement_timeout: float | None
 ) -> peewee.Database:
-    """Return a database that is set up for its engine and not yet connected.
+    """Return a database with the settings for its engine, not yet connected.
 
-    `statement_timeout` (seconds) bounds each SQL statement; None leaves migrations unbounded.
-    Raises ConfigError if the driver is not installed, or does not have the options of the URL.
+    `statement_timeout` (seconds) limits each SQL statement; None means no limit, for migrations.
+    Raises ConfigError if the driver is not installed, or does not know the options in the URL.
     """
     logging.getLogger("peewee").addFilter(_without_parameters)
     try:
@@ -97,14 +98,14 @@ def peewee_database(
         raise ConfigError(f"[database] peewee_url: {error.name} is not installed") from error
     except (TypeError, ValueError, OSError) as error:
         raise ConfigError(f"[database] peewee_url: its options cannot be used: {error}") from error
-    # Each thread has a connection of its own. With peewee's lock, all threads would wait while one
-    # connects to a server that hangs, or closes its connection.
+    # Each thread has its own connection. With peewee's lock, all threads would wait while one
+    # connects to a hanging server, or closes its connection.
     database._lock = nullcontext()
     return database
 
 
 def close_connections(database: peewee.Database) -> None:
-    """Close this thread's connection and, of a pool, those that no thread uses."""
+    """Close this thread's connection, and the idle connections of a pool."""
     if isinstance(database, Pool):
         database.close_all()
     else:
@@ -115,9 +116,9 @@ def _database(settings: DatabaseSettings, statement_timeout: float | None) -> An
     url = settings.peewee_url
     scheme = urlsplit(url).scheme
     engine = scheme.removesuffix("+pool").replace("sqliteext", "sqlite")
-    # peewee 4 has dropped the scheme `sqliteext`, which configurations have.
+    # peewee 4 has dropped the scheme `sqliteext`, which existing configurations use.
     options = db_url.parse(url.replace(scheme, scheme.replace("sqliteext", "sqlite"), 1))
-    if "passwd" in options:  # peewee's name for it, which PyMySQL is giving up
+    if "passwd" in options:  # peewee's name for the password, which PyMySQL has deprecated
         options["password"] = options.pop("passwd")
     if scheme.endswith("+pool"):
         options.setdefault("timeout", _POOL_WAIT)
@@ -129,7 +130,7 @@ def _database(settings: DatabaseSettings, statement_timeout: float | None) -> An
 
 
 def _without_parameters(record: logging.LogRecord) -> bool:
-    """Let peewee log statements without their values, some of which are secret."""
+    """Remove the values from peewee's log of statements, because some are secret."""
     if isinstance(record.msg, tuple):
         record.msg = record.msg[0]
     return True
@@ -138,7 +139,7 @@ def _without_parameters(record: logging.LogRecord) -> bool:
 def _peewee_class(engine: str) -> Any:
     if engine == "sqlite":
         return FairSqlite
-    # Imported here, since the drivers are extras.
+    # Imported here, because the drivers are extras.
     if engine == "mysql":
         from pacifica.notifications.orm.mysql import MySqlDatabase
 
@@ -155,10 +156,10 @@ def _sqlite(settings: DatabaseSettings, _statement_timeout: float | None) -> dic
             # For statements outside transactions.
             "busy_timeout": int(settings.statement_timeout * 1000),
             "journal_mode": "wal",
-            "synchronous": "full",  # an answered event must outlive a power cut
+            "synchronous": "full",  # an acknowledged event must survive a power cut
             "foreign_keys": 1,
         },
-        # A transaction that begins by reading could not become a writer while another one writes.
+        # A transaction that began with a read could not write while another one is writing.
         "lock_type": "IMMEDIATE",
         "field_types": _OTHER_TYPES,
         "busy_timeout": settings.statement_timeout,
@@ -175,7 +176,7 @@ def _postgresql(settings: DatabaseSettings, statement_timeout: float | None) -> 
     }
     if statement_timeout is None:
         return options
-    # Imported here, since psycopg2 is an extra.
+    # Imported here, because psycopg2 is an extra.
     from pacifica.notifications.orm.postgresql import connection_class
 
     options["options"] = f"-c statement_timeout={int(statement_timeout * 1000)}"
@@ -184,7 +185,7 @@ def _postgresql(settings: DatabaseSettings, statement_timeout: float | None) -> 
 
 
 def _mysql(settings: DatabaseSettings, statement_timeout: float | None) -> dict[str, Any]:
-    # Imported here, since PyMySQL is an extra.
+    # Imported here, because PyMySQL is an extra.
     from pacifica.notifications.orm.mysql import BoundedCursor
 
     return {
@@ -192,7 +193,7 @@ def _mysql(settings: DatabaseSettings, statement_timeout: float | None) -> dict[
         "cursorclass": BoundedCursor,
         "read_timeout": statement_timeout,
         "write_timeout": statement_timeout,
-        # At the default level, locked gaps between rows make unrelated claims wait for each other.
+        # At the default level, gap locks between rows make unrelated claims wait for each other.
         "init_command": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
         "sql_mode": "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",
         "field_types": _MYSQL_TYPES,

@@ -1,14 +1,14 @@
 """The steps from each version of the schema to the next, in each engine's own SQL.
 
-The steps do not use the models, which describe the newest version only. MySQL and MariaDB commit at
-each change of a table, so a step may start on the half-done work of one that was killed: each
-change does nothing where it is already done.
+The steps do not use the models, which describe the newest version only. MySQL and MariaDB commit
+each change of a table, so a step may continue the work of one that was killed half-way. Therefore
+each change does nothing if it is already done.
 """
 
 import peewee
 
-# An index on 255 characters and case-sensitive user names need this on MySQL and MariaDB, whose
-# own defaults differ from server to server.
+# On MySQL and MariaDB, an index on 255 characters and case-sensitive user names need this; the
+# defaults differ from server to server.
 _MYSQL_TEXT = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 
 _TYPES = {
@@ -41,8 +41,8 @@ _LONG_AGO = "1970-01-01 00:00:00"
 class Tables:
     """The tables of one database.
 
-    Definitions of columns are SQL with the types that differ among engines in braces: `{uuid}`,
-    `{text}` without a limit, `{moment}` with microseconds, `{flag}`, `{counter}` of 64 bits.
+    Column definitions are SQL, with the types that differ among engines in braces: `{uuid}`,
+    `{text}` without a limit, `{moment}` with microseconds, `{flag}`, and `{counter}` of 64 bits.
     """
 
     def __init__(self, database: peewee.Database) -> None:
@@ -58,11 +58,11 @@ class Tables:
         self._database.execute_sql(sql)
 
     def exists(self, table: str) -> bool:
-        """Tell whether the database has a table."""
+        """Return whether the database has a table."""
         return self._database.table_exists(table)
 
     def create(self, table: str, *constraints: str, **columns: str) -> None:
-        """Create a table; `constraints` are SQL that follows the columns."""
+        """Create a table; `constraints` is SQL that follows the columns."""
         if self.exists(table):
             return
         lines = [f"{self._name(name)} {self._typed(sql)}" for name, sql in columns.items()]
@@ -82,7 +82,7 @@ class Tables:
             self.add_index(table, column)
 
     def add_index(self, table: str, *columns: str) -> None:
-        """Add one index on all of the columns together, named for the table and the columns."""
+        """Add one index on all columns together, named for the table and the columns."""
         present = {index.name for index in self._database.get_indexes(table)}
         index = "_".join([table, *columns])
         if index not in present:
@@ -90,15 +90,15 @@ class Tables:
             self.execute(f"CREATE INDEX {index} ON {table} ({named})")
 
     def drop_defaults(self, table: str, *columns: str) -> None:
-        """Drop the defaults that old rows were given; on SQLite, which cannot, they remain."""
+        """Drop defaults that served only old rows; SQLite cannot do this and keeps them."""
         if self.engine != "sqlite":
             drops = ", ".join(f"ALTER COLUMN {column} DROP DEFAULT" for column in columns)
             self.execute(f"ALTER TABLE {table} {drops}")
 
     def widen(self, table: str) -> None:
-        """On MySQL, make each TEXT a LONGTEXT, each DATETIME precise, and all text `_MYSQL_TEXT`.
+        """On MySQL, convert TEXT to LONGTEXT, DATETIME to microseconds, text to utf8mb4.
 
-        The table must have no foreign keys, and none to it: the engine refuses to convert them.
+        No foreign key may be in the table or refer to it, because MySQL refuses to convert them.
         """
         columns = self._narrow_columns(table)
         if columns:
@@ -111,7 +111,7 @@ class Tables:
             self.execute(f"ALTER TABLE {table} {', '.join([convert, *changes])}")
 
     def is_narrow(self, table: str) -> bool:
-        """Tell whether `widen` would change a table; always False but on MySQL."""
+        """Return whether `widen` would change a table; False except on MySQL."""
         return bool(self._narrow_columns(table))
 
     def drop_foreign_keys(self, table: str) -> None:
@@ -128,7 +128,7 @@ class Tables:
             )
 
     def _narrow_columns(self, table: str) -> list[tuple[str, str, str]]:
-        """Return name, new type (empty: only its collation changes) and nullability of columns."""
+        """Return name, new type (empty: only the collation) and nullability of columns."""
         if self.engine != "mysql":
             return []
         return self._database.execute_sql(
@@ -166,7 +166,7 @@ class Tables:
 
 
 def add_subscriptions(tables: Tables) -> None:
-    """Step from 0.0, a database that may have its subscriptions already, to 1.0."""
+    """Step from 0.0 to 1.0; a database at 0.0 may already have subscriptions."""
     tables.create(
         "eventmatch",
         uuid="{uuid} NOT NULL PRIMARY KEY",
@@ -191,14 +191,14 @@ def add_subscriptions(tables: Tables) -> None:
 
 
 def add_authentication(tables: Tables) -> None:
-    """Step from 1.0 to 2.0: how deliveries of a subscription authenticate to its target."""
+    """Step from 1.0 to 2.0: the credentials that a delivery sends to its target."""
     tables.add_columns("eventmatch", auth="{text}")
 
 
 def add_event_log(tables: Tables) -> None:
-    """Step from 2.0 to 3.0: the log of events and their matches, with what was answered."""
+    """Step from 2.0 to 3.0: the log of events, their matches and the responses."""
     if not tables.exists("eventlogmatch"):
-        # A foreign key needs the same kind of text on both of its sides.
+        # A foreign key needs the same kind of text on both sides.
         tables.widen("eventmatch")
         tables.widen("eventlog")
     tables.create(
@@ -225,7 +225,7 @@ def add_event_log(tables: Tables) -> None:
 
 
 def add_work_to_do(tables: Tables) -> None:
-    """Step from 3.0 to 4.0: when rows are due, and what coordinates the workers."""
+    """Step from 3.0 to 4.0: due times, and the tables that coordinate the workers."""
     _widen(tables)
     _add_revisions(tables)
     tables.add_columns(
@@ -233,7 +233,7 @@ def add_work_to_do(tables: Tables) -> None:
         due="{moment}",  # null: old events count as dispatched
         attempts="INTEGER NOT NULL DEFAULT 0",
         hops="INTEGER NOT NULL DEFAULT 0",
-        specversion="VARCHAR(8) NOT NULL DEFAULT ''",  # those of 0.5.2 had no other than 0.1
+        specversion="VARCHAR(8) NOT NULL DEFAULT ''",  # 0.5.2 had only events of version 0.1
     )
     tables.drop_defaults("eventlog", "attempts", "hops", "specversion")
     tables.add_indexes("eventlog", "due")
@@ -274,7 +274,7 @@ def add_work_to_do(tables: Tables) -> None:
 
 
 def _widen(tables: Tables) -> None:
-    """On MySQL, let old tables hold long text, microseconds and every character."""
+    """On MySQL, make old tables hold long text, microseconds and every character."""
     if tables.engine != "mysql":
         return
     converted = ("eventmatch", "eventlog", "eventlogmatch", "notificationsystem")
@@ -287,7 +287,7 @@ def _widen(tables: Tables) -> None:
 
 
 def _add_revisions(tables: Tables) -> None:
-    """Give subscriptions a revision, and hold matches for those that an error disabled."""
+    """Add revisions, and hold matches for subscriptions that an error disabled."""
     tables.add_columns(
         "eventmatch",
         holding="{flag} NOT NULL DEFAULT FALSE",
@@ -311,7 +311,7 @@ def _add_revisions(tables: Tables) -> None:
 
 
 def _add_states(tables: Tables) -> None:
-    """Give old matches the state that was recorded; none of them is sent again by itself."""
+    """Give old matches a state by their recorded responses; none is sent again."""
     tables.add_columns(
         "eventlogmatch",
         state="VARCHAR(16) NOT NULL DEFAULT 'failed'",

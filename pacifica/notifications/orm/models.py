@@ -1,6 +1,6 @@
-"""The tables: subscriptions, the log of events and matches, and what coordinates the workers.
+"""The tables: subscriptions, events and matches, and the coordination of workers.
 
-Names of tables and columns that schema 3.0 had are kept; docs/decisions says why others were added.
+The names of schema 3.0 are kept; docs/decisions explains why others were added.
 """
 
 import json
@@ -33,15 +33,15 @@ class LongTextField(peewee.TextField):
 class SecretField(LongTextField):
     """Text that is encrypted in the database and plain in the program.
 
-    A text that cannot be decrypted is read as it is stored, which is not JSON.
+    If a text cannot be decrypted, the stored text is returned, which is not JSON.
     """
 
     def db_value(self, value: str | None) -> str | None:
-        """Encrypt a value for the database."""
+        """Encrypt a value for storage."""
         return value and DB.handle().keyring.encrypted(value)
 
     def python_value(self, value: str | None) -> str | None:
-        """Decrypt a stored value; raises StoreUnavailable if its key is not configured."""
+        """Decrypt a stored value; raise StoreUnavailable if its key is not configured."""
         try:
             return value and DB.handle().keyring.decrypted(value)
         except CorruptToken:
@@ -49,10 +49,10 @@ class SecretField(LongTextField):
 
 
 class HeldAction(Enum):
-    """What is done for a subscription when its `held_due` comes."""
+    """What happens to a subscription's held deliveries at `held_due`."""
 
-    RELEASE = auto()  # held deliveries go on, some at a time
-    PROBE = auto()  # one held delivery is tried; the others follow when it arrives
+    RELEASE = auto()  # held deliveries are released, some at a time
+    PROBE = auto()  # one held delivery is sent; the others are released when it succeeds
 
 
 class BaseModel(peewee.Model):
@@ -71,7 +71,7 @@ class BaseModel(peewee.Model):
 
     @classmethod
     def database_connect(cls) -> None:
-        """Open this thread's connection unless it is open."""
+        """Open this thread's connection if it is not open."""
         DB.connect(reuse_if_open=True)
 
     @classmethod
@@ -85,7 +85,7 @@ class EventMatch(BaseModel):
     """A subscription: which events (`jsonpath`) go to which `target_url`, for which `user`."""
 
     class Meta:
-        """Let a user's subscriptions be counted and listed without the deleted ones."""
+        """Index a user's subscriptions that are not deleted, to count and list them."""
 
         indexes = ((("user", "deleted", "created", "uuid"), False),)
 
@@ -102,20 +102,20 @@ class EventMatch(BaseModel):
     created = peewee.DateTimeField(default=utcnow, index=True)
     updated = peewee.DateTimeField(default=utcnow, index=True)
     deleted = peewee.DateTimeField(null=True, index=True)
-    # True while an error has disabled it: new matches are then held for it.
+    # True while the subscription is disabled by an error; new matches are then held.
     holding = peewee.BooleanField(default=False)
-    # True while its JSONPath has disabled it: new events then wait, and are not matched with it.
+    # True while the subscription is disabled by its JSONPath; new events are then not matched.
     unmatched = peewee.BooleanField(default=False)
-    # When held deliveries are released or probed; null: none are held, or the owner must act.
+    # When held deliveries are released or probed; null: nothing is held, or the owner must act.
     held_due = peewee.DateTimeField(null=True, index=True)
-    # The held delivery that is tried on behalf of all.
+    # The held delivery that is sent as the probe.
     probe = peewee.UUIDField(null=True)
-    # The number of the probe that is due at `held_due`, from 1; 0: see `held_action`.
+    # The number of the probe that is due at `held_due`, from 1; 0: a release is due instead.
     probes = peewee.IntegerField(default=0)
-    # The version of CloudEvents in which events are sent; empty: each event's own.
+    # The version of CloudEvents in which events are sent; empty: each event's own version.
     specversion = peewee.CharField(8, default="")
     mode = peewee.CharField(16, default="structured")
-    # Advanced by every change, so that workers read only what changed since they last looked.
+    # Every change advances it, so that workers read only what has changed.
     revision = peewee.BigIntegerField(default=0, index=True)
 
     @property
@@ -124,11 +124,11 @@ class EventMatch(BaseModel):
         return HeldAction.PROBE if self.probes else HeldAction.RELEASE
 
     def release_at(self, due: datetime | None) -> None:
-        """Set that held deliveries are released from a time on; None: nothing is to be done."""
+        """Schedule the release of held deliveries; None cancels it."""
         self.probe, self.probes, self.held_due = None, 0, due
 
     def probe_at(self, due: datetime, number: int = 1) -> None:
-        """Set that the probe of that number is due at a time, with the oldest held delivery."""
+        """Schedule the probe of this number, with the oldest held delivery."""
         self.probe, self.probes, self.held_due = None, number, due
 
     def to_hash(self) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class EventMatch(BaseModel):
         }
 
     def validate_jsonpath(self) -> bool:
-        """Return True, or raise ValueError that says why `jsonpath` is not a JSONPath."""
+        """Return True, or raise ValueError with the reason why `jsonpath` is invalid."""
         try:
             parse(self.jsonpath)
         except ExpressionError as error:
@@ -159,10 +159,10 @@ class EventMatch(BaseModel):
 
 
 class EventLog(BaseModel):
-    """A received event; `due` is when it may be dispatched, and null once it was.
+    """A received event; `due` is when to dispatch it, and null afterwards.
 
-    `attempts` counts how often workers claimed it, `hops` the services like this one that it came
-    through; `specversion` is the version of CloudEvents that it names.
+    `attempts` counts how often workers claimed it. `hops` counts the notification services that
+    forwarded it. `specversion` is the version of CloudEvents that it names.
     """
 
     uuid = peewee.UUIDField(primary_key=True, default=uuid4)
@@ -175,16 +175,16 @@ class EventLog(BaseModel):
 
 
 class EventLogMatch(BaseModel):
-    """The delivery of one event to one subscription: what was answered, and what comes next.
+    """The delivery of one event to one subscription, with its responses and state.
 
     `state` is one of flow.State. `due` is when a worker may claim it: now, after the wait before a
-    retry, or when the lease of the worker that claimed it ends; null: nothing is to be done.
-    `leased` is until when a worker may be sending it, also while it is held. `attempts` and
-    `failing`, the time of the first failure, belong to the present state.
+    retry, or when the lease of its worker ends. It is null if there is nothing to do. `leased` is
+    the time until which a worker may be sending it, even while it is held. `attempts` and `failing`
+    (the time of the first failure) belong to the current state.
     """
 
     class Meta:
-        """Let the deliveries of a subscription in a state be found, oldest first."""
+        """Index a subscription's deliveries by state, oldest first."""
 
         indexes = ((("state", "event_match", "created"), False),)
 
@@ -229,7 +229,7 @@ class DeferredMatch(BaseModel):
 
 
 class Counter(BaseModel):
-    """A number that only grows; `subscriptions` is the revision of all subscriptions together."""
+    """A growing number; `subscriptions` is the revision of all subscriptions."""
 
     class Meta:
         """Name the table for the service, whose database others may share."""
@@ -241,7 +241,7 @@ class Counter(BaseModel):
 
 
 class Lock(BaseModel):
-    """A named lock that one worker at a time has, until `expires`."""
+    """A named lock that one worker at a time holds, until `expires`."""
 
     class Meta:
         """Name the table for the service, whose database others may share."""
@@ -269,11 +269,11 @@ class FirstEvent(BaseModel):
 def insert_rows(
     model: type[BaseModel], rows: Sequence[dict[str, Any]], *, unless_stored: bool = False
 ) -> None:
-    """Insert rows that all name the same columns; defaults are not filled in.
+    """Insert rows with the same columns; defaults are not filled in.
 
-    With `unless_stored`, a row whose primary key is stored already changes nothing.
+    With `unless_stored`, a row whose primary key is already stored is skipped.
     """
-    # As text: peewee makes an expression of each value, which takes longer than the database.
+    # As SQL text: peewee builds an expression for each value, which is slower than the database.
     if not rows:
         return
     database: Any = DB.bound()

@@ -1,4 +1,4 @@
-"""PyMySQL for many connections to MySQL or MariaDB, and for statements of any length."""
+"""PyMySQL with cheap connections, and with a check of a statement's length."""
 
 from typing import Any
 
@@ -8,21 +8,21 @@ from pymysql.cursors import Cursor  # type: ignore[import-untyped]
 
 from pacifica.notifications.errors import TooLarge
 
-_PEEWEE: Any = peewee  # its type stubs leave out what is used here
-# Bytes that any server takes in one statement; to ask for the limit doubles the round trips.
+_PEEWEE: Any = peewee  # its type stubs omit members that are used here
+# Bytes that any server accepts in one statement; asking for its limit doubles the round trips.
 _ALWAYS_ACCEPTED = 2**19
 
 
 class MySqlDatabase(_PEEWEE.MySQLDatabase):
-    """A peewee database whose connections are cheap to open, because they share a TLS context.
+    """A peewee database with cheap connections, which share one TLS context.
 
-    PyMySQL makes one context for each connection, also where the server has no TLS. That takes
-    30 ms of processor time: threads that all lost their connections would wait for each other for
+    PyMySQL creates a context for each connection, even if the server has no TLS. That takes 30 ms
+    of processor time: threads that all lost their connections would wait for each other for
     seconds. Passing a context as an option would make TLS compulsory.
     """
 
     def init(self, database: str, **options: Any) -> None:
-        """Set the database up without connecting to it; raises TypeError or ValueError."""
+        """Configure the database without connecting; raise TypeError or ValueError."""
         super().init(database, **options)
         context = getattr(Connection(defer_connect=True, **self.connect_params), "ctx", None)
         self._connection_class = type("Connection", (_Connection,), {"context": context})
@@ -34,7 +34,7 @@ class MySqlDatabase(_PEEWEE.MySQLDatabase):
 
 
 class _Connection(Connection):
-    """A connection that takes the TLS `context` of its class."""
+    """A connection that uses the TLS `context` of its class."""
 
     context: Any
 
@@ -43,7 +43,7 @@ class _Connection(Connection):
 
 
 class BoundedCursor(Cursor):
-    """A cursor that raises TooLarge instead of losing the connection over a long statement."""
+    """A cursor that raises TooLarge for a statement that would end the connection."""
 
     def execute(self, query: str, args: Any = None) -> int:
         """Execute one statement."""

@@ -7,15 +7,15 @@ from typing import Any
 
 import peewee
 
-_PEEWEE: Any = peewee  # its type stubs leave out what is used here
+_PEEWEE: Any = peewee  # its type stubs omit members that are used here
 
 
 class Pool(_PEEWEE.Database):
-    """Makes a pool of the peewee database whose class comes after this one.
+    """Adds a pool to the peewee database class that follows it in the bases.
 
-    Peewee's own pool holds a lock that all threads need while it connects to a server or checks a
-    connection; with a server that hangs, they would wait one after the other. Here each thread
-    waits for the server alone, and one that gets a dead connection finds out when it uses it.
+    Peewee's own pool holds a lock for all threads while it connects to a server or checks a
+    connection. With a hanging server, they would wait one after the other. Here each thread waits
+    for the server independently. A thread that gets a dead connection notices when it uses it.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Pool(_PEEWEE.Database):
         timeout: float | None = None,
         **options: Any,
     ) -> None:
-        """Take the options of a URL; both time-outs are in seconds.
+        """Accept the options of a URL; both time-outs are in seconds.
 
         `stale_timeout` is how long to keep an idle connection, `timeout` how long to wait for one.
         """
@@ -38,10 +38,10 @@ class Pool(_PEEWEE.Database):
         super().__init__(database, **options)
 
     def close_all(self) -> None:
-        """Close this thread's connection and those that no thread uses.
+        """Close this thread's connection, and those that no thread uses.
 
-        What killed one of them may have killed all. This thread's connection is not offered to
-        another thread meanwhile.
+        If one connection is dead, the others may be too. This thread's connection does not return
+        to the pool.
         """
         if not self.is_closed():
             connection = self._state.conn
@@ -74,5 +74,5 @@ class Pool(_PEEWEE.Database):
         return None
 
     def _end(self, connection: Any) -> None:
-        with suppress(Exception):  # of a driver, about a connection that is of no more use
+        with suppress(Exception):  # a driver may raise anything for a dead connection
             super()._close(connection)

@@ -1,7 +1,7 @@
-"""PostgreSQL connections that give up on a server that hangs.
+"""PostgreSQL connections with a time-out for a hanging server.
 
 PostgreSQL enforces `statement_timeout` itself, which does not help when the server is stopped or
-cut off. psycopg2 has no read time-out, but lets a callback do the waiting.
+unreachable. psycopg2 has no read time-out, but calls a function to wait.
 """
 
 import math
@@ -13,15 +13,15 @@ import peewee
 import psycopg2
 from psycopg2 import extensions
 
-_PEEWEE: Any = peewee  # its type stubs leave out what is used here
-_HAS_POLL = hasattr(select, "poll")  # which Windows lacks
+_PEEWEE: Any = peewee  # its type stubs omit members that are used here
+_HAS_POLL = hasattr(select, "poll")  # Windows has none
 
 
 class PostgresqlDatabase(_PEEWEE.PostgresqlDatabase):
-    """A peewee database that raises ValueError for options that PostgreSQL does not have."""
+    """A peewee database that raises ValueError for options unknown to PostgreSQL."""
 
     def init(self, database: str, **options: Any) -> None:
-        """Set the database up without connecting to it."""
+        """Configure the database without connecting."""
         super().init(database, **options)
         names = self.connect_params.keys() - {"connection_factory"}
         try:
@@ -31,19 +31,19 @@ class PostgresqlDatabase(_PEEWEE.PostgresqlDatabase):
 
 
 class _Connection(extensions.connection):
-    """A connection that waits for each answer for `answer_timeout` seconds; None: forever."""
+    """A connection that waits `answer_timeout` seconds for a response; None: forever."""
 
     answer_timeout: float | None = None
 
 
 def connection_class(answer_timeout: float | None) -> type[_Connection]:
-    """Return the class of connections whose answers must come within some seconds."""
+    """Return a class of connections with a time-out (seconds) for each response."""
     extensions.set_wait_callback(_wait)
     return type("Connection", (_Connection,), {"answer_timeout": answer_timeout})
 
 
 def _wait(connection: Any) -> None:
-    """Wait for one answer of the server; psycopg2 closes a connection when this raises."""
+    """Wait for one response of the server; if this raises, psycopg2 disconnects."""
     seconds = getattr(connection, "answer_timeout", None)
     deadline = None if seconds is None else time.monotonic() + seconds
     while (state := connection.poll()) != extensions.POLL_OK:
@@ -53,7 +53,7 @@ def _wait(connection: Any) -> None:
 
 
 def _is_ready(socket: int, for_reading: bool, timeout: float | None) -> bool:
-    # Not by `selectors`, whose objects cost more than the rest of a short statement here.
+    # `selectors` would take longer than the rest of a short statement here.
     if _HAS_POLL:
         poll = select.poll()
         poll.register(socket, select.POLLIN if for_reading else select.POLLOUT)

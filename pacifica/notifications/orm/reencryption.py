@@ -1,4 +1,4 @@
-"""Rewrites stored secrets, by the first key or in plain, while the service may be running."""
+"""Rewrites stored secrets, encrypted or in plain text, during operation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ _NAME_END = len(MARK) + 8
 
 @dataclass(frozen=True)
 class Rewritten:
-    """What a rewrite did.
+    """The result of a rewrite.
 
-    `rows` were rewritten; `missed` others were changed by somebody else meanwhile; those in
-    `corrupt` cannot be decrypted and stay as they are.
+    `rows` were rewritten. `missed` others were changed concurrently. Those in `corrupt` cannot be
+    decrypted, and are unchanged.
     """
 
     rows: int
@@ -30,7 +30,7 @@ class Rewritten:
 
 
 class _Stored(BaseModel):
-    """A subscription with its auth as it is stored."""
+    """A subscription with its auth as stored, without decryption."""
 
     class Meta:
         """Use the table of the subscriptions."""
@@ -42,7 +42,10 @@ class _Stored(BaseModel):
 
 
 def encrypt_plain() -> Rewritten:
-    """Encrypt what is stored in plain, if there is a key. Raises StoreUnavailable."""
+    """Encrypt auth that is stored in plain text, if there is a key.
+
+    Raises StoreUnavailable.
+    """
     keyring = DB.handle().keyring
     if keyring.first is None:
         return Rewritten(0, 0, ())
@@ -50,7 +53,7 @@ def encrypt_plain() -> Rewritten:
 
 
 def encrypt_all() -> Rewritten:
-    """Encrypt everything by the first key, which must exist. Raises StoreUnavailable."""
+    """Encrypt all auth by the first key, which must exist. Raises StoreUnavailable."""
     keyring = DB.handle().keyring
     require_keys()
     done = _begins(keyring.prefix or "") | _holds_nothing()
@@ -58,9 +61,9 @@ def encrypt_all() -> Rewritten:
 
 
 def decrypt_all() -> Rewritten:
-    """Store everything in plain. Raises StoreUnavailable."""
+    """Store all auth in plain text. Raises StoreUnavailable."""
     require_keys()
-    # A comparison with null is null, and so is its negation.
+    # A comparison with null is null, and so is its negation, so nulls are tested separately.
     plain = ~_begins(MARK) | _Stored.auth.is_null()
     return _rewrite(plain, DB.handle().keyring.decrypted)
 
@@ -81,7 +84,7 @@ def require_keys() -> None:
 def _rewrite(done: Any, rewritten: Callable[[str], str]) -> Rewritten:
     """Rewrite the rows that are not `done`, without changing other columns.
 
-    The subscription stays the same: neither its revision nor its date advances.
+    The subscription itself does not change, so its revision and date do not either.
     """
     rows, missed, corrupt = 0, 0, []
     last: UUID | None = None
@@ -99,7 +102,7 @@ def _rewrite(done: Any, rewritten: Callable[[str], str]) -> Rewritten:
 def _rewrite_batch(
     last: UUID | None, done: Any, rewritten: Callable[[str], str]
 ) -> list[tuple[UUID, bool | None]]:
-    """Rewrite the next rows; for each, tell whether it was rewritten, None if it is corrupt."""
+    """Rewrite the next rows; return for each whether it was; None: it is corrupt."""
     if isinstance(DB.bound(), peewee.SqliteDatabase):
         DB.execute_sql("PRAGMA secure_delete = ON")
     later = () if last is None else (_Stored.uuid > last,)
@@ -120,7 +123,7 @@ def _rewrite_one(row: _Stored, rewritten: Callable[[str], str]) -> bool | None:
 
 @reading
 def _truncate_log() -> None:
-    """Empty SQLite's write-ahead log, which holds the rows as they were, unless it is in use."""
+    """Empty SQLite's write-ahead log, which holds the old rows, unless it is in use."""
     if isinstance(DB.bound(), peewee.SqliteDatabase):
         DB.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 

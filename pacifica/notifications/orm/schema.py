@@ -1,4 +1,4 @@
-"""The version of the database's schema, and how a database is brought to this code's version."""
+"""The version of the database's schema, and its migration to this code's version."""
 
 import logging
 import time
@@ -23,7 +23,7 @@ SCHEMA_MAJOR = 4
 SCHEMA_MINOR = 0
 # Seconds that a migration waits for another one, or for a program that still uses the tables.
 LOCK_WAIT = 600
-# Any number will do, as long as no other program on the same database takes it for its own lock.
+# Any number that no other program uses for a lock on the same database.
 _POSTGRESQL_LOCK = 0x70616369666963
 _RETRY_PAUSE = 0.02
 _LOG = logging.getLogger(__name__)
@@ -54,19 +54,19 @@ class NotificationSystem(BaseModel):
 
     @classmethod
     def is_equal(cls) -> bool:
-        """Tell whether the database has exactly this code's version."""
+        """Return whether the database has exactly this code's version."""
         return cls.get_version() == (SCHEMA_MAJOR, SCHEMA_MINOR)
 
     @classmethod
     def is_safe(cls) -> bool:
-        """Tell whether this code can work on the database: the major version is the same."""
+        """Return whether this code can use the database: its major version is the same."""
         return cls.get_version()[0] == SCHEMA_MAJOR
 
 
 def check_safe() -> None:
-    """Raise SchemaMismatch, which says what to do, unless this code can work on the database.
+    """Raise SchemaMismatch, with a remedy, unless this code can use the database.
 
-    Raises StoreUnavailable if the database holds secrets whose key is not configured.
+    Raises StoreUnavailable if the database has secrets whose key is not configured.
     """
     found = NotificationSystem.get_version()
     if found[0] != SCHEMA_MAJOR:
@@ -77,13 +77,13 @@ def check_safe() -> None:
 
 
 class OrmSync:
-    """The versions that the schema has had, and the way from each to the next."""
+    """The versions of the schema, and the step from each to the next."""
 
     versions = [(0, 0), (1, 0), (2, 0), (3, 0), (4, 0)]  # noqa: RUF012 (a public name, a list)
 
     @staticmethod
     def dbconn_blocking() -> None:
-        """Wait until the database can be reached; leaves this thread's connection open.
+        """Wait until the database can be reached; leave this thread's connection open.
 
         Tries `connect_attempts` times, `connect_wait` seconds apart, then raises StoreUnavailable.
         """
@@ -109,11 +109,11 @@ class OrmSync:
 
     @classmethod
     def update_tables(cls) -> bool:
-        """Create or migrate the tables; True when they are at this code's version.
+        """Create the tables or migrate them to this code's version; return True.
 
-        Of several callers at once, in any process, one migrates while the others wait. Where there
-        is a key, secrets that are stored in plain are encrypted. Raises SchemaMismatch when the
-        database is newer than this code, or StoreUnavailable.
+        If several callers in any processes do this at once, one migrates and the others wait. If
+        there is a key, secrets that are stored in plain text are encrypted. Raises SchemaMismatch
+        if the database is newer than this code, and StoreUnavailable.
         """
         with translated("the database was not migrated"):
             if cls._steps_from(NotificationSystem.get_version()):
@@ -124,12 +124,12 @@ class OrmSync:
 
     @classmethod
     def update_0_0_to_1_0(cls) -> None:
-        """Create the table of subscriptions, unless an unversioned database has it."""
+        """Create the table of subscriptions if an unversioned database lacks it."""
         _take_step(migrations.add_subscriptions)
 
     @classmethod
     def update_1_0_to_2_0(cls) -> None:
-        """Add the authentication of subscriptions."""
+        """Add the credentials of subscriptions."""
         _take_step(migrations.add_authentication)
 
     @classmethod
@@ -139,7 +139,7 @@ class OrmSync:
 
     @classmethod
     def update_3_0_to_4_0(cls) -> None:
-        """Add when rows are due, and what coordinates the workers."""
+        """Add due times, and the tables that coordinate the workers."""
         _take_step(migrations.add_work_to_do)
 
     @classmethod
@@ -152,14 +152,14 @@ class OrmSync:
 
     @classmethod
     def _steps_from(cls, found: Version) -> list[tuple[Version, Version]]:
-        """Return the steps that a database at a version still has to take, as pairs."""
+        """Return the remaining steps of a database at a version, as pairs."""
         if found not in cls.versions:
             raise SchemaMismatch(_mismatch(found, "upgrade the program"))
         return list(pairwise(cls.versions[cls.versions.index(found) :]))
 
 
 def record_version(version: Version) -> None:
-    """Record a version, in one transaction, so that no reader ever sees half of it."""
+    """Record a version in one transaction, so that no reader sees half of it."""
     major, minor = version
     rows = [{"part": "major", "value": major}, {"part": "minor", "value": minor}]
     with NotificationSystem.atomic():
@@ -168,10 +168,10 @@ def record_version(version: Version) -> None:
 
 
 def migration_session() -> AbstractContextManager[None]:
-    """Return a context in which this program alone migrates the database behind `DB`.
+    """Return a context in which only this program migrates the database behind `DB`.
 
-    The time of a statement is not limited. The block is one transaction where the engine has
-    transactions for changes of tables.
+    Statements have no time-out. The block is one transaction if the engine supports transactions
+    for changes of tables.
     """
     database = DB.bound()
     if isinstance(database, peewee.SqliteDatabase):
@@ -196,7 +196,7 @@ def _recorded_version_or_ours() -> Version:
 
 
 def _mismatch(found: Version, remedy: str) -> str:
-    """Say, in one line, which version was found, which is needed, and what to do."""
+    """Return one line with the version found, the version needed, and a remedy."""
     return (
         f"the database has schema version {found[0]}.{found[1]} and this program needs "
         f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}: {remedy}"
@@ -204,7 +204,7 @@ def _mismatch(found: Version, remedy: str) -> str:
 
 
 def _connect(lock_timeout: float) -> None:
-    """Open this thread's connection, or find that the open one works."""
+    """Open this thread's connection, or check that the open one works."""
     deadline = time.monotonic() + lock_timeout
     while True:
         was_open = not DB.is_closed()
@@ -215,16 +215,16 @@ def _connect(lock_timeout: float) -> None:
         except peewee.PeeweeException as error:
             with suppress(peewee.PeeweeException):
                 DB.close()
-            if was_open and DB.is_closed():  # it may have died long ago; a new one tells
+            if was_open and DB.is_closed():  # it may have died long ago: try a new one
                 continue
-            # SQLite itself does not wait when another program switches a file's journal mode.
+            # SQLite does not wait by itself while another program switches the journal mode.
             if reason(error) != "database is locked" or time.monotonic() > deadline:
                 raise
         time.sleep(_RETRY_PAUSE)
 
 
 def _take_step(step: Callable[[Tables], None]) -> None:
-    """Take one step in a transaction; in none on MySQL, which commits at each ALTER TABLE."""
+    """Take one step in a transaction, unless MySQL commits each ALTER TABLE anyway."""
     tables = Tables(DB.bound())
     transaction: Any = nullcontext() if tables.engine == "mysql" else DB.atomic()
     with transaction:
@@ -256,7 +256,7 @@ def _mysql_session() -> Iterator[None]:
     with _unlimited_statements() as database:
         database.execute_sql("SET SESSION lock_wait_timeout = %s", (LOCK_WAIT,))
         acquired = database.execute_sql(
-            # The lock is the whole server's, and its name may have 64 characters.
+            # The lock belongs to the whole server, and its name may have at most 64 characters.
             "SELECT GET_LOCK(CONCAT('pacifica-notifications-', MD5(DATABASE())), %s)",
             (LOCK_WAIT,),
         ).fetchone()[0]
@@ -267,10 +267,10 @@ def _mysql_session() -> Iterator[None]:
 
 @contextmanager
 def _unlimited_statements() -> Iterator[peewee.Database]:
-    """Have `DB` use an engine whose connections wait for a statement as long as it takes.
+    """Switch `DB` to connections without a time-out for statements.
 
-    The limit is this side's, and a connection has it from its beginning. The connections are closed
-    at the end, also those of a pool, which gives their locks back.
+    The client sets the time-out when it connects, so new connections are needed. They are closed at
+    the end, also those of a pool, which releases their locks.
     """
     handle = DB.handle()
     unlimited = peewee_database(handle.settings, statement_timeout=None)

@@ -1,6 +1,6 @@
-"""Encrypts secrets as they are stored, where the configuration has a key.
+"""Encrypts stored secrets if the configuration has a key.
 
-A stored text is `fernet:NAME:TOKEN`, with the name of the key that made the token, or plain.
+A stored text is `fernet:NAME:TOKEN`, with the name of the key that made the token, or plain text.
 """
 
 import re
@@ -11,17 +11,17 @@ from typing import Any
 from pacifica.notifications.errors import StoreUnavailable
 
 MARK = "fernet:"
-# Texts without a secret, which are stored in plain.
+# Texts without a secret, which are stored in plain text.
 NOTHING = ("", "{}", "null")
 _STORED = re.compile(f"{MARK}([0-9a-f]{{8}}):(.*)", re.DOTALL)
 
 
 class CorruptToken(ValueError):
-    """A stored text that its own key does not decrypt."""
+    """A stored text that its own key cannot decrypt."""
 
 
 class Keyring:
-    """Keys, the first of which encrypts; each decrypts what it has encrypted."""
+    """Keys: the first one encrypts, and each decrypts what it has encrypted."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._keys = {_name(key): _cipher(key) for key in keys}
@@ -29,20 +29,20 @@ class Keyring:
 
     @property
     def prefix(self) -> str | None:
-        """The beginning of all texts that the first key has encrypted; None without keys."""
+        """The prefix of all texts that the first key has encrypted; None without keys."""
         return None if self.first is None else f"{MARK}{self.first}:"
 
     def encrypted(self, text: str) -> str:
-        """Return a text as it is to be stored; one that could not be decrypted stays the same."""
+        """Return a text for storage; a text with the mark is stored unchanged."""
         if self.first is None or text in NOTHING or text.startswith(MARK):
             return text
         return f"{self.prefix}{self._keys[self.first].encrypt(text.encode()).decode()}"
 
     def decrypted(self, stored: str) -> str:
-        """Return a stored text in plain.
+        """Return a stored text in plain text.
 
         Raises CorruptToken, or StoreUnavailable if its key is not configured: an operator's mistake
-        must not look like a fault of the text.
+        must not look like a corrupt text.
         """
         if not stored.startswith(MARK):
             return stored
@@ -50,7 +50,7 @@ class Keyring:
         if name is None:
             raise CorruptToken
         self.require({name})
-        # Imported here, since few have keys, and it takes as long as half of all other imports.
+        # Imported here, because few configurations have keys, and the import is slow.
         from cryptography.fernet import InvalidToken
 
         try:
@@ -59,7 +59,7 @@ class Keyring:
             raise CorruptToken from error
 
     def require(self, names: set[str]) -> None:
-        """Raise StoreUnavailable unless all keys of these names are there."""
+        """Raise StoreUnavailable unless all keys with these names are configured."""
         absent = ", ".join(sorted(names - self._keys.keys()))
         if absent:
             raise StoreUnavailable(
@@ -75,7 +75,7 @@ def key_name(stored: str) -> str | None:
 
 
 def _name(key: str) -> str:
-    """Name a key without giving anything of it away."""
+    """Return a name for a key that reveals nothing of it."""
     return sha256(key.encode()).hexdigest()[:8]
 
 

@@ -1,8 +1,8 @@
-"""How store functions run: connected, in one transaction, with the driver's errors translated.
+"""Decorators that run store functions in transactions and translate errors.
 
-A function runs once more when its idle connection turns out to be dead, and as often as it takes
-within a bound when the engine aborted its transaction over a conflict with another one. Nothing
-runs again once its commit was requested, since nobody can tell whether the commit took place.
+A function is retried once if its idle connection is dead. It is retried for a limited time if the
+engine aborted its transaction because of a conflict with another one. After a commit was requested,
+nothing is retried, because it is unknown whether the commit succeeded.
 """
 
 import random
@@ -22,47 +22,48 @@ from pacifica.notifications.orm.pool import Pool
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Seconds after which no further try begins; each try is bounded by the engine's own time-outs.
-# PostgreSQL looks for deadlocks after one second.
+# Seconds after which no further attempt begins; the engine's own time-outs limit each attempt.
+# PostgreSQL detects deadlocks after one second.
 _MAX_RETRY_TIME = 1.5
 _MAX_RETRY_PAUSE = 0.1
 _LOCKED = "database is locked"
 _CONFLICTS = frozenset({"40001", "40P01", 1205, 1213, _LOCKED})
 _ABSENT_TABLE = frozenset({"42P01", 1146})
-# Failures of a server that answers: a statement took too long on it, or rows are locked.
+# Errors of a server that still responds: a statement took too long, or rows are locked.
 _SERVER_ANSWERED = frozenset({"57014", *_CONFLICTS})
 
 
 def reading(function: Callable[P, R]) -> Callable[P, R]:
-    """Run a function that only reads, connected; raises StoreUnavailable.
+    """Connect and run a function that only reads; raise StoreUnavailable.
 
-    Within a `writing` function it is part of that one's transaction.
+    Within a `writing` function it is part of that transaction.
     """
     return _connected(function, nullcontext, writes=False)
 
 
 def writing(function: Callable[P, R]) -> Callable[P, R]:
-    """Run a function in one transaction, committed when it returns; raises StoreUnavailable.
+    """Run a function in one transaction, and commit it; raise StoreUnavailable.
 
-    Within another `writing` function it is part of that one's transaction.
+    Within another `writing` function it is part of that transaction.
     """
     return _connected(function, DB.atomic, repeats_commit=False)
 
 
 def single_statement(function: Callable[P, R]) -> Callable[P, R]:
-    """Run a function of one idempotent statement; raises StoreUnavailable.
+    """Run a function of one idempotent statement; raise StoreUnavailable.
 
-    A server makes a transaction of the statement by itself, with a third of the messages that an
-    explicit one takes. Within a `writing` function it is part of that one's transaction.
+    Autocommit takes a third of the messages of an explicit transaction. Within a `writing` function
+    it is part of that transaction.
     """
     return _connected(function, _transaction_on_sqlite)
 
 
 @contextmanager
 def translated(what_failed: str) -> Iterator[None]:
-    """Raise StoreUnavailable for an outage in the block, SchemaMismatch for other peewee errors.
+    """Translate peewee errors in the block to StoreUnavailable or SchemaMismatch.
 
-    The message is one line: what failed, and the driver's reason.
+    StoreUnavailable is for an outage, SchemaMismatch for other errors. The message is one line:
+    what failed, and the driver's reason.
     """
     try:
         yield
@@ -80,7 +81,7 @@ def reason(error: peewee.PeeweeException) -> str:
 
 
 def _transaction_on_sqlite() -> AbstractContextManager[Any, Any]:
-    """Return a transaction on SQLite, where waiting for other writers is a matter of `begin`."""
+    """Return a transaction on SQLite, where only `begin` waits for other writers."""
     return nullcontext() if DB.for_update else DB.atomic()
 
 
@@ -146,7 +147,7 @@ def _run(
 
 
 def _raise_unless_outage(error: peewee.PeeweeException, code: object) -> None:
-    """Raise what is a fault of the schema or of a statement."""
+    """Raise an error for missing tables or a wrong statement; ignore outages."""
     if code in _ABSENT_TABLE or "no such table" in str(error):
         raise StoreUnavailable("the database has no tables; run dbsync") from error
     if isinstance(error, peewee.ProgrammingError):
@@ -160,7 +161,7 @@ def _code(error: peewee.PeeweeException) -> object:
 
 
 def _drop_connection() -> None:
-    """Close this thread's connection for good: a broken one must not be used or pooled again."""
+    """Close this thread's connection, so that a broken one is never used again."""
     database: Any = DB.bound()
     with suppress(peewee.PeeweeException):
         close_connections(database)

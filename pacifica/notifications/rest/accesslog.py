@@ -1,4 +1,4 @@
-"""The access log: CherryPy's own lines, for a third of what CherryPy spends on them."""
+"""The access log: the same lines as CherryPy's, in a third of the time."""
 
 import logging
 import re
@@ -7,15 +7,15 @@ import cherrypy
 from cherrypy import _cplogging
 
 _FORMAT = _cplogging.LogManager.access_log_format
-# What CherryPy writes as it is; anything else it escapes.
+# Characters that CherryPy writes unchanged; it escapes any other.
 _PLAIN = re.compile(r"[ !#-&(-\[\]-~]*")
 
 
 class AccessLog(_cplogging.LogManager):
-    """Writes a line for each request, as `access_log_format` says."""
+    """Writes a line for each request, in the format `access_log_format`."""
 
     def access(self) -> None:
-        """Write the line of the request that was just answered."""
+        """Write the line of the request that has just been served."""
         request, response = cherrypy.serving.request, cherrypy.serving.response
         line = self.line(
             client=request.remote.name or request.remote.ip,
@@ -42,7 +42,7 @@ class AccessLog(_cplogging.LogManager):
         referer: str,
         agent: str,
     ) -> str | None:
-        """Return a line, or None where that takes more than to put its parts together."""
+        """Return a line; None for another format, or for text that must be escaped."""
         if self.access_log_format != _FORMAT:
             return None
         if not _PLAIN.fullmatch(f"{client}{login}{request}{referer}{agent}"):
@@ -50,7 +50,7 @@ class AccessLog(_cplogging.LogManager):
         return f'{client} - {login} {self.time()} "{request}" {status} {size} "{referer}" "{agent}"'
 
     def write(self, line: str) -> None:
-        """Write a line, without looking for who called, which no line of this log tells."""
+        """Write a line, without the costly search for the calling code."""
         log = self.access_log
         if log.isEnabledFor(logging.INFO):
             log.handle(log.makeRecord(log.name, logging.INFO, "", 0, line, (), None))

@@ -1,4 +1,4 @@
-"""Which requests are let in: those of the proxy, of permitted senders, and not too many a user."""
+"""Admits requests: identifies callers, checks proxies and senders, limits rates."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,15 +15,16 @@ from pacifica.notifications.rest.errors import ApiError
 from pacifica.notifications.settings import Network, NotificationsSettings, ReceiveSettings
 
 _MAX_NAME = 255
-# Policy looks users up unquoted: `a&b` would be read as user `a`. A comma joins repeated headers.
+# Policy does not quote names in its lookups: it would read `a&b` as user `a`. A comma joins
+# repeated headers.
 _REFUSED = frozenset("/?#&%=\\,")
 _BEARER = "bearer "
 
 
 def get_remote_user() -> str:
-    """Return the caller's name: the user header, or the default user where there is none.
+    """Return the caller's name, from the user header or else the default user.
 
-    Raises ApiError: 401 where there is neither, 400 for a name that Policy could not look up.
+    Raises ApiError: 401 without either, 400 for a name that Policy could not look up.
     """
     settings = context().settings.notifications
     header = settings.user_header
@@ -43,7 +44,7 @@ def get_remote_user() -> str:
 
 
 def require_proxy() -> None:
-    """Refuse a request that did not come through the proxy (403), or is one too many (429)."""
+    """Refuse a request that bypassed the proxy (403) or exceeds the rate (429)."""
     settings = context().settings.notifications
     if not (_came_from_proxy(settings) and _has_secret(settings)):
         raise ApiError(403, "requests for this path are taken from the authenticating proxy alone")
@@ -52,21 +53,21 @@ def require_proxy() -> None:
 
 
 def require_sender() -> None:
-    """Refuse an event without a valid token (401), or from an address not allowed (403)."""
+    """Refuse an event without a valid token (401) or permitted address (403)."""
     settings = context().settings.receive
     if may_send(settings, cherrypy.request.wsgi_environ):
         return
     if settings.token:
         raise ApiError(
             401,
-            "events are taken from senders that have a token",
+            "a valid bearer token is required to send events",
             headers={"WWW-Authenticate": "Bearer", **close_unread()},
         )
-    raise ApiError(403, "events are not taken from this address", headers=close_unread())
+    raise ApiError(403, "this address may not send events", headers=close_unread())
 
 
 def may_send(settings: ReceiveSettings, environ: Mapping[str, Any]) -> bool:
-    """Tell from its WSGI environment whether a request may bring events."""
+    """Return whether a request with this WSGI environment may send events."""
     if not settings.token and not settings.allow_addresses:
         return True
     if _has_token(settings.token, environ):
@@ -75,10 +76,11 @@ def may_send(settings: ReceiveSettings, environ: Mapping[str, Any]) -> bool:
 
 
 def comes_from(networks: Iterable[Network], environ: Mapping[str, Any]) -> bool:
-    """Tell whether a request came from one of the networks.
+    """Return whether a request came from one of the networks.
 
-    `environ` is the WSGI environment (PEP 3333). CherryPy's own notion of the client may be what
-    `X-Forwarded-For` says. A request through a Unix socket has no address and is in no network.
+    `environ` is the WSGI environment (PEP 3333). Its address is used and not CherryPy's, which may
+    come from `X-Forwarded-For`. A request through a Unix socket has no address, and so is in no
+    network.
     """
     try:
         address = ip_address(environ.get("REMOTE_ADDR") or "")
@@ -94,7 +96,7 @@ def _is_refused(character: str) -> bool:
 
 
 def _decoded(value: str) -> str | None:
-    """Return a header's text; WSGI hands over its bytes as Latin-1 (PEP 3333)."""
+    """Return a header's text; WSGI decodes its bytes as Latin-1 (PEP 3333)."""
     try:
         return value.encode("latin-1").decode("utf-8")
     except UnicodeError:
@@ -134,5 +136,5 @@ def _has_token(tokens: Sequence[str], environ: Mapping[str, Any]) -> bool:
     if given[: len(_BEARER)].lower() != _BEARER:
         return False
     token = given[len(_BEARER) :].strip(" \t").encode("latin-1", "replace")
-    # Every token is compared, so that the time taken does not tell which one it is.
+    # Every token is compared, so that the time taken does not reveal which one matched.
     return sum(compare_digest(token, each.encode()) for each in tokens) > 0

@@ -1,4 +1,4 @@
-"""Reads request bodies within bounds, compressed ones included."""
+"""Reads request bodies of bounded size, compressed or not."""
 
 import zlib
 from collections.abc import Collection, Iterator
@@ -16,20 +16,20 @@ from pacifica.notifications.settings.requests import ReceiveSettings
 
 #: The content types of one JSON object.
 JSON_TYPES = ("application/json", EVENT_MEDIA_TYPE)
-#: What a body of JSON may be in.
+#: The character sets that a JSON body may declare.
 CHARSETS = ("", "utf-8", "us-ascii")
 
 _GZIP = ("gzip", "x-gzip")
-# How much is looked at at once: what a member leaves is copied, and there may be many.
+# Bytes decompressed at a time: each gzip member copies what follows it, and there may be many.
 _CHUNK = 16 * 2**10
 _MAX_MEMBERS = 64
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
-# What is left unread of a small body the server reads before it answers; a larger one it must not.
+# The server reads the rest of a body up to this size before it responds, but not of a larger one.
 _LITTLE = 64 * 2**10
 
 
 def read_body(max_size: int) -> bytes:
-    """Return a body of JSON; refuse one that is too large (413), another type or coding (415)."""
+    """Return a JSON body; refuse a large one (413), another type or a coding (415)."""
     require_type(JSON_TYPES)
     if _coding():
         raise ApiError(415, "the body must not be compressed", headers=close_unread())
@@ -38,7 +38,7 @@ def read_body(max_size: int) -> bytes:
 
 @contextmanager
 def event_body(limits: ReceiveSettings, large_bodies: BoundedLock) -> Iterator[bytes]:
-    """Give the body of an event, as it was before gzip, to a block that parses it.
+    """Yield the decompressed body of an event to the block that parses it.
 
     Refuses a body that is too large (413), a coding other than gzip (415), and a large body while
     many others are being read (503).
@@ -59,17 +59,17 @@ def event_body(limits: ReceiveSettings, large_bodies: BoundedLock) -> Iterator[b
 
 
 def is_small(body: bytes, limits: ReceiveSettings) -> bool:
-    """Tell whether a body takes so little to parse that any number of threads may at once."""
+    """Return whether a body is small enough to be parsed without the lock."""
     return len(body) <= limits.small_body and count_values(body) <= limits.small_values
 
 
 def content_type() -> str:
-    """Return the content type that a request names, as it is; empty: none."""
+    """Return the request's content type, unparsed; empty if there is none."""
     return cherrypy.request.headers.get("Content-Type", "").strip()
 
 
 def require_type(allowed: Collection[str]) -> None:
-    """Refuse a content type that is none of those, or a charset other than UTF-8 (415)."""
+    """Refuse (415) a content type that is not allowed, or a charset other than UTF-8."""
     given = content_type()
     if not given:
         return
@@ -89,16 +89,16 @@ def require_utf8(content_type: str) -> None:
 def close_unread() -> dict[str, str]:
     """Return the headers of a response to a request whose body is not read."""
     if cherrypy.request.wsgi_environ.get("wsgi.input_terminated"):
-        return {}  # the server has read it, or will not take the rest for a request
+        return {}  # the server has read it, or will not parse the rest as a request
     length = cherrypy.request.headers.get("Content-Length", "")
     is_little = length.isdecimal() and int(length[:16]) <= _LITTLE
     chunked = "Transfer-Encoding" in cherrypy.request.headers
-    # What was not read must not be taken for a request.
+    # Unread bytes of the body must not be parsed as the next request.
     return {"Connection": "close"} if chunked or (length and not is_little) else {}
 
 
 def read_exactly(stream: Any, length: int) -> bytes:
-    """Return a body of a known length; refuse one that ends before (400)."""
+    """Return a body of a known length; refuse one that ends early (400)."""
     body = _read(stream, length)
     if len(body) < length:
         raise ApiError(400, "the body is shorter than its Content-Length")
@@ -123,11 +123,11 @@ def _read_all(max_size: int) -> bytes:
 
 
 def _read_chunks(max_size: int) -> bytes:
-    """Read up to `max_size` bytes of a chunked body; without a length, any other body is empty."""
+    """Read up to `max_size` bytes of a chunked body; any other body is empty."""
     if "chunked" not in cherrypy.request.headers.get("Transfer-Encoding", "").lower():
         return b""
     if not cherrypy.request.wsgi_environ.get("wsgi.input_terminated"):
-        raise ApiError(411, "this server takes no chunked bodies; send a Content-Length")
+        raise ApiError(411, "this server does not accept chunked bodies; send a Content-Length")
     return _read(cherrypy.request.rfile, max_size)
 
 
@@ -151,9 +151,10 @@ def _too_large(max_size: int) -> ApiError:
 
 
 def inflated(body: bytes, max_size: int) -> bytes | None:
-    """Return what a gzip file holds (RFC 1952); None where that is more than `max_size` bytes.
+    """Return the content of a gzip file (RFC 1952); None above `max_size` bytes.
 
-    No more than that is ever made. Raises InvalidInput for what is broken, or has too many members.
+    Decompression stops at that size. Raises InvalidInput for data that is broken or has too many
+    members.
     """
     parts: list[bytes] = []
     left = max_size + 1
@@ -170,7 +171,7 @@ def inflated(body: bytes, max_size: int) -> bytes | None:
             try:
                 part = decoder.decompress(pending, left)
             except zlib.error as error:
-                raise InvalidInput(("body", "is not gzip, or is broken")) from error
+                raise InvalidInput(("body", "is not valid gzip")) from error
             parts.append(part)
             left -= len(part)
             if left <= 0:
@@ -179,5 +180,5 @@ def inflated(body: bytes, max_size: int) -> bytes | None:
             if decoder.eof:
                 decoder = None
     if decoder is not None or not members:
-        raise InvalidInput(("body", "is gzip that is not complete"))
+        raise InvalidInput(("body", "is incomplete gzip"))
     return b"".join(parts)

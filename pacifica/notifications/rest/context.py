@@ -1,4 +1,4 @@
-"""What the API's resources share in one process, found through the request being served."""
+"""The objects that the API's resources share, found through the current request."""
 
 import threading
 
@@ -14,10 +14,10 @@ KEY = "notifications.context"
 
 
 class Context:
-    """The process's App, with what the API itself counts and checks.
+    """The process's App, with the API's rate limits, target checks and lock.
 
-    Without an App, the first request builds one from the configuration: so a Root works that
-    somebody mounts by hand.
+    Without an App, the first request builds one from the configuration. So a Root also works when
+    it is mounted by hand.
     """
 
     def __init__(self, app: App | None = None) -> None:
@@ -31,7 +31,7 @@ class Context:
 
     @property
     def app(self) -> App:
-        """The App of this process; raises ConfigError where it has to be built and cannot."""
+        """The App of this process; raises ConfigError if it cannot be built."""
         if self._app is None:
             with self._lock:
                 if self._app is None:

@@ -1,4 +1,4 @@
-"""Errors as the API answers them: JSON with a status and a message, and nothing from inside."""
+"""The API's error responses: JSON without internal details."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ _UNEXPECTED = (
 
 
 def encode_text(thing_obj: Any) -> bytes:
-    """Return the UTF-8 bytes of an answer: of a text as it is, of anything else as JSON."""
+    """Return a response body in UTF-8: text unchanged, anything else as JSON."""
     text = thing_obj if isinstance(thing_obj, str) else json.dumps(thing_obj)
     return text.encode()
 
@@ -49,7 +49,7 @@ class ApiError(cherrypy.HTTPError):
 
     @property
     def status_line(self) -> str:
-        """The status with its phrase, such as `400 Bad Request`."""
+        """The status with its reason phrase, such as `400 Bad Request`."""
         return f"{self.code} {HTTPStatus(self.code).phrase}"
 
     @property
@@ -58,7 +58,7 @@ class ApiError(cherrypy.HTTPError):
         return encode_text({"status": self.status_line, "message": self._message, **self.members})
 
     def set_response(self) -> None:
-        """Make this error the response to the request being served, as CherryPy asks for it."""
+        """Make this error the response to the current request; CherryPy calls it."""
         super().set_response()
         response = cherrypy.serving.response
         response.body = self.get_error_page()
@@ -66,22 +66,22 @@ class ApiError(cherrypy.HTTPError):
         response.headers.update(self.headers)
 
     def get_error_page(self, *_arguments: Any, **_options: Any) -> bytes:
-        """Return the body; CherryPy's own would be HTML."""
+        """Return the JSON body in place of CherryPy's HTML."""
         cherrypy.serving.response.headers["Content-Type"] = _JSON
         return self.body
 
 
 def error_page_default(**kwargs: Any) -> bytes:
-    """Return the JSON body of any error that CherryPy meets: its `status` and `message`.
+    """Return the JSON body of any error in CherryPy: its `status` and `message`.
 
-    The `traceback` and `version` that CherryPy also passes stay inside.
+    The `traceback` and `version` that CherryPy also passes are not shown.
     """
     cherrypy.response.headers["Content-Type"] = _JSON
     return encode_text({"status": kwargs.get("status", ""), "message": kwargs.get("message", "")})
 
 
 def api_error(error: Exception) -> ApiError | None:
-    """Return an error as the API answers it: 400, 403, 413 or 503; None for an unexpected one."""
+    """Return the HTTP error (400, 403, 413, 503) for an error; None if unexpected."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, TooLarge | BatchTooLong | TooManyValues):
@@ -102,13 +102,13 @@ def api_error(error: Exception) -> ApiError | None:
 
 
 def unexpected_error() -> ApiError:
-    """Log the error being handled with its traceback, and return the answer to it (500)."""
+    """Log the current exception with its traceback, and return a 500 error."""
     cherrypy.log(traceback=True)
     return ApiError(500, _UNEXPECTED)
 
 
 def answering_errors(handler: Callable[P, R]) -> Callable[P, R]:
-    """Turn the errors of this package that a handler raises into HTTP errors."""
+    """Convert the errors of this package that a handler raises to HTTP errors."""
 
     @wraps(handler)
     def answer(*args: P.args, **kwargs: P.kwargs) -> R:

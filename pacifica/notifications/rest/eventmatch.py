@@ -1,4 +1,4 @@
-"""`/eventmatch`: a caller's own subscriptions, and how each wants its events delivered."""
+"""`/eventmatch`: a caller's own subscriptions, and the format of their events."""
 
 import re
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ class EventMatch:
         }
 
     def _cp_dispatch(self, vpath: list[str]) -> "DeliveryFormat | None":
-        """Return the resource below a subscription, as CherryPy asks for it."""
+        """Return the resource below a subscription; CherryPy calls it."""
         if len(vpath) == 2 and vpath[1] == "delivery":
             uuid, _ = vpath.pop(0), vpath.pop(0)
             return DeliveryFormat(uuid)
@@ -55,7 +55,7 @@ class EventMatch:
 
     @answering_errors
     def GET(self, event_uuid: str | None = None) -> bytes | Iterator[bytes]:  # noqa: N802
-        """Return one subscription, or all of the caller's or a page of them, oldest first."""
+        """Return one subscription, all of the caller's, or a page, oldest first."""
         user = get_remote_user()
         if event_uuid is None:
             parameters = parse_query_string(cherrypy.request.query_string)
@@ -72,7 +72,7 @@ class EventMatch:
 
     @answering_errors
     def PUT(self, event_uuid: str) -> bytes:  # noqa: N802
-        """Change what the body names of a subscription and return it."""
+        """Change the fields of a subscription that the body names, and return it."""
         user, uuid = get_remote_user(), _uuid(event_uuid)
         body = _body()
         changes = partial(_changes, body=body)
@@ -85,13 +85,13 @@ class EventMatch:
 
     @answering_errors
     def DELETE(self, event_uuid: str) -> bytes:  # noqa: N802
-        """Mark a subscription deleted; the body is empty."""
+        """Mark a subscription as deleted and return an empty body."""
         _found(subscriptions.delete(get_remote_user(), _uuid(event_uuid)) or None)
         return b""
 
 
 class DeliveryFormat:
-    """Read and change in which version of CloudEvents, and which mode, events are sent."""
+    """Read and change the CloudEvents version and mode in which events are sent."""
 
     exposed = True
     _cp_config = {  # noqa: RUF012
@@ -104,13 +104,13 @@ class DeliveryFormat:
 
     @answering_errors
     def GET(self) -> bytes:  # noqa: N802
-        """Return how a subscription wants its events."""
+        """Return the delivery format of a subscription."""
         user = get_remote_user()
         return encode_text(_found(subscriptions.delivery_format(user, _uuid(self._event_uuid))))
 
     @answering_errors
     def PUT(self) -> bytes:  # noqa: N802
-        """Change what the body names of how a subscription wants its events."""
+        """Change the fields of the delivery format that the body names."""
         user, uuid = get_remote_user(), _uuid(self._event_uuid)
         changed = subscriptions.change_delivery_format(user, uuid, delivery_format_changes(_body()))
         return encode_text(_found(changed))
@@ -123,15 +123,15 @@ def _body() -> Any:
 
 
 def _uuid(segment: str) -> UUID:
-    """Return the UUID that a segment of the path is; refuse any other (400)."""
-    # UUID() alone would take underscores, blanks and braces.
+    """Return the UUID in a segment of the path; refuse any other segment (400)."""
+    # UUID() alone would accept underscores, blanks and braces.
     if not _UUID.fullmatch(segment):
         raise ApiError(400, "the last part of the path must be a UUID")
     return UUID(segment)
 
 
 def _found(subscription: T | None) -> T:
-    """Refuse a subscription that is unknown, deleted or somebody else's, all in the same words."""
+    """Refuse (403) an absent subscription: unknown, deleted or another user's alike."""
     if subscription is None:
         raise ApiError(403, "there is no such subscription of yours")
     return subscription
@@ -143,5 +143,5 @@ def _changes(stored: dict[str, Any], body: Any) -> dict[str, Any]:
 
 
 def _unmasked(body: Any, stored: dict[str, Any]) -> Any:
-    """Return a body with the stored secrets in place of the masks that its sender has read."""
+    """Return a body with the stored secrets in place of masks, if masking is on."""
     return unmasked(body, stored) if context().settings.security.mask_auth else body

@@ -1,4 +1,4 @@
-"""What a process takes on: so many requests of each user, and one large body at a time."""
+"""Limits of one process: each user's request rate, and one large body at a time."""
 
 import threading
 import time
@@ -14,17 +14,17 @@ _RETRY_AFTER = 2
 
 @dataclass(frozen=True)
 class _Bucket:
-    """How many requests were left at a moment; more come back with time."""
+    """A token bucket: the requests left at a moment, which refill with time."""
 
     left: float
     moment: float
 
 
 class RateLimiter:
-    """Counts the requests of the users that were seen last; several threads may use it.
+    """Limits each user's requests by a token bucket; several threads may use it.
 
-    `rate` is in requests a second. `burst` is how many a user may send at once after a quiet while.
-    A user who is forgotten, because `max_users` others came, has a full bucket again.
+    `rate` is in requests a second. `burst` is how many requests a user may send at once after a
+    pause. The `max_users` most recent users are remembered. A forgotten user has a full bucket.
     """
 
     def __init__(
@@ -42,9 +42,9 @@ class RateLimiter:
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def retry_after(self, user: str) -> float:
-        """Count a request of a user; return 0, or the seconds after which it may be repeated.
+        """Count a user's request; return 0, or the seconds to wait before a retry.
 
-        A request that has to be repeated does not count. Without a rate, none has to be.
+        A refused request does not count. Without a rate, no request is refused.
         """
         if not self._rate:
             return 0.0
@@ -66,9 +66,9 @@ class RateLimiter:
 
 
 class BoundedLock:
-    """A lock that a few threads wait for, each for a bounded time; others are sent away.
+    """A lock for which only a few threads wait, each for a bounded time.
 
-    So there are always threads left that answer other requests.
+    Others are refused at once (503), so that threads are always free for other requests.
     """
 
     def __init__(self, max_waiting: int, max_wait: float) -> None:
@@ -78,7 +78,7 @@ class BoundedLock:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lock for the block; raises ApiError (503) where that is not possible in time."""
+        """Hold the lock during the block; raise ApiError (503) if it is not free in time."""
         if not self._lock.acquire(blocking=False):
             self._wait()
         try:

@@ -1,6 +1,6 @@
-"""The list of a caller's subscriptions: all of them in one answer, or in pages.
+"""The list of a caller's subscriptions: all of them in one response, or in pages.
 
-However many there are, a few hundred are in memory at a time.
+However many there are, only a few hundred are in memory at a time.
 """
 
 import re
@@ -18,10 +18,10 @@ from pacifica.notifications.rest.errors import encode_text
 from pacifica.notifications.store.subscriptions import Page, Position, page_of_user
 from pacifica.notifications.subscriptions import masked
 
-#: The query parameters by which a page is asked for.
+#: The query parameters that request a page.
 PARAMETERS = ("limit", "cursor")
 _MAX_LIMIT = 200
-# So many subscriptions are read at a time where all are asked for.
+# How many subscriptions are read at a time for a complete list.
 _PORTION = 200
 # The time in microseconds and the id of the last subscription of a page.
 _CURSOR = re.compile("[0-9]{1,16}-[0-9a-f]{32}")
@@ -29,7 +29,7 @@ _EPOCH = datetime(1970, 1, 1)
 
 
 def complete(user: str) -> bytes | Iterator[bytes]:
-    """Return a JSON array of all subscriptions of a user; a long one is made as it is sent."""
+    """Return a JSON array of all subscriptions of a user; a long one is streamed."""
     first = page_of_user(user, _PORTION)
     if first.last is None:
         return _array(first)
@@ -38,9 +38,9 @@ def complete(user: str) -> bytes | Iterator[bytes]:
 
 
 def page(user: str, parameters: Mapping[str, Any]) -> bytes:
-    """Return a JSON array of some subscriptions of a user, and link to the next ones.
+    """Return one page of a user's subscriptions, and set a Link to the next page.
 
-    Raises InvalidInput for a limit or a cursor that cannot be used.
+    Raises InvalidInput for an invalid limit or cursor.
     """
     limit = _limit(parameters.get("limit", str(_MAX_LIMIT)))
     after = _position(parameters["cursor"]) if "cursor" in parameters else None
@@ -52,7 +52,7 @@ def page(user: str, parameters: Mapping[str, Any]) -> bytes:
 
 
 def shown(subscription: dict[str, Any]) -> dict[str, Any]:
-    """Return a subscription as its owner is shown it."""
+    """Return a subscription as the API shows it, with masks if masking is on."""
     return masked(subscription) if context().settings.security.mask_auth else subscription
 
 
@@ -86,6 +86,6 @@ def _cursor(last: Position) -> str:
 
 def _position(cursor: Any) -> Position:
     if not (isinstance(cursor, str) and _CURSOR.fullmatch(cursor)):
-        raise InvalidInput(("cursor", "must be one of those that this service gives, given once"))
+        raise InvalidInput(("cursor", "must be a cursor from this service, given once"))
     microseconds, _, uuid = cursor.partition("-")
     return Position(_EPOCH + timedelta(microseconds=int(microseconds)), UUID(uuid))

@@ -1,7 +1,7 @@
 """`/openapi.json`: the API as an OpenAPI 3.1 document.
 
-The document is shipped as data. What depends on the configuration, and the JSON schemas that bodies
-are checked by, are put into it here.
+The document is shipped as a data file. The parts that depend on the configuration, and the JSON
+schemas that validate bodies, are added here.
 """
 
 import json
@@ -28,7 +28,7 @@ _PATH = "/openapi.json"
 
 
 class OpenApi:
-    """Describe the API; a caller needs no name for that."""
+    """Describe the API to any caller, without authentication."""
 
     exposed = True
 
@@ -48,7 +48,7 @@ class OpenApi:
 
 
 def description(settings: Settings, release: str) -> dict[str, Any]:
-    """Return the description of the API of a service with these settings, of this release."""
+    """Return the API description for these settings and this release."""
     shipped = files(__package__).joinpath("openapi.json").read_text(encoding="utf-8")
     document: dict[str, Any] = json.loads(shipped)
     document["info"]["version"] = release
@@ -64,7 +64,7 @@ def description(settings: Settings, release: str) -> dict[str, Any]:
 
 
 def _describe_bodies(schemas: dict[str, Any], settings: Settings) -> None:
-    """Put in the schemas that bodies are checked by; the shipped ones add texts and examples."""
+    """Add the schemas that validate bodies to the shipped texts and examples."""
     schemas["Event03"], schemas["Event10"] = EVENT_SCHEMA_0_3, EVENT_SCHEMA_1_0
     schemas["Event01"] = {
         **EVENT_SCHEMA_0_1,
@@ -93,12 +93,12 @@ def _describe_receive(operation: dict[str, Any], settings: Settings) -> None:
 
 
 def _caller_security(settings: Settings) -> list[dict[str, list[str]]]:
-    """Return what /eventmatch requires; without a header, the default user calls."""
+    """Return what /eventmatch requires; the header is optional with a default user."""
     return [{"caller": []}, *([{}] if settings.notifications.default_user else [])]
 
 
 def _require_path(methods: dict[int, tuple[str, ...]]) -> None:
-    # CherryPy takes any punctuation in a path for an underscore.
+    # CherryPy treats any punctuation in a path as an underscore.
     if cherrypy.request.path_info.rstrip("/") != _PATH:
         raise ApiError(404, "there is nothing at this path")
     require_known(methods)

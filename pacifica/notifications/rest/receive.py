@@ -1,7 +1,7 @@
-"""`/receive`: events come in, and are on disk before they are answered.
+"""`/receive`: stores events durably, and then responds with their ids.
 
-An event whose request is plain in every respect is answered by ReceiveFastPath, a step of
-CherryPy's WSGI pipeline that costs a third of CherryPy's own way. Any other one goes that way.
+ReceiveFastPath, a step in CherryPy's WSGI pipeline, handles plain requests in a third of the time
+that CherryPy's dispatch takes. CherryPy handles all other requests.
 """
 
 import time
@@ -57,13 +57,13 @@ from pacifica.notifications.store.events import record_batch
 Environ = dict[str, Any]
 WsgiApplication = Callable[[Environ, Any], Iterable[bytes]]
 
-# Content types that begin with this decide the mode, whatever headers there are.
+# A content type that begins with this decides the mode, whatever the other headers are.
 _CLOUDEVENTS = "application/cloudevents"
 _PLAIN = {"REQUEST_METHOD": "POST", "SCRIPT_NAME": "", "PATH_INFO": "/receive", "QUERY_STRING": ""}
-# No size has so many digits.
+# No valid size has this many digits.
 _DIGITS = 16
 _PROTOCOLS = ("HTTP/1.1", "HTTP/1.0")
-# Headers that CherryPy's own way looks at, beside those that the fast path does.
+# Headers that only the handling by CherryPy reads; a request with one of them is not plain.
 _UNUSUAL = frozenset(
     f"HTTP_{name.upper().replace('-', '_')}"
     for name in (
@@ -75,7 +75,7 @@ _SERVER = f"CherryPy/{cherrypy.__version__}"
 
 
 class ReceiveEvent:
-    """Take events."""
+    """Receive events."""
 
     exposed = True
     event_json_schema = EVENT_SCHEMA_0_1
@@ -88,7 +88,7 @@ class ReceiveEvent:
 
     @answering_errors
     def POST(self) -> bytes:  # noqa: N802 CherryPy dispatches on it
-        """Store an event, or those of a batch, and return the ids by which they can be found."""
+        """Store an event, or those of a batch, and return their ids."""
         require_sender()
         app, multithread = context().app, cherrypy.request.multithread
         hops = _hops(app)
@@ -99,10 +99,9 @@ class ReceiveEvent:
 
 
 class ReceiveFastPath:
-    """Answers requests that bring one plain event, and passes all others on.
+    """Handles requests with one plain event, and passes all others on.
 
-    What is not plain in every respect takes CherryPy's own way, so only one answer has to be
-    known here, and the errors of an event.
+    So it needs to know only one successful response, and the errors of an event.
     """
 
     def __init__(self, following: WsgiApplication, shared: Context, log: AccessLog) -> None:
@@ -111,7 +110,7 @@ class ReceiveFastPath:
         self._log = log
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        """Answer a request as a WSGI application (PEP 3333)."""
+        """Handle a request as a WSGI application (PEP 3333)."""
         app = self._context.app
         if not _is_plain(app, environ) or self._line(environ, 200, 0) is None:
             return self._following(environ, start_response)
@@ -123,7 +122,7 @@ class ReceiveFastPath:
                 event = parse_event(body, limits.max_depth, require_version=strict)
             status, answer = "200 OK", str(_store(app, event, environ["wsgi.multithread"])).encode()
             headers: dict[str, str] = {}
-        except Exception as error:  # noqa: BLE001 the edge of a request: each error is an answer
+        except Exception as error:  # noqa: BLE001 the edge of a request: any error is a response
             refusal = api_error(error) or unexpected_error()
             status, answer, headers = refusal.status_line, refusal.body, dict(refusal.headers)
         start_response(status, [*_headers(int(time.time()), len(answer)), *headers.items()])
@@ -147,8 +146,8 @@ class ReceiveFastPath:
 def _store(app: App, event: Event, multithread: bool) -> UUID:
     """Store an event, nudge a worker, and return its id.
 
-    Where duplicates are suppressed, the id may be that of an earlier event. `multithread` tells
-    whether other threads run while this process has no request.
+    With deduplication, the id may be that of an earlier event. Without `multithread`, the nudge is
+    sent at once, because no other thread runs while this process has no request.
     """
     if app.settings.receive.deduplicate:
         return _store_all(app, [event], multithread)[0]
@@ -158,7 +157,7 @@ def _store(app: App, event: Event, multithread: bool) -> UUID:
 
 
 def _store_all(app: App, events: Sequence[Event], multithread: bool) -> list[UUID]:
-    """Store all of some events or none, nudge the workers, and return their ids."""
+    """Store all of the events or none, nudge the workers, and return their ids."""
     if app.settings.receive.deduplicate:
         uuids = deduplication.record_first(events, app.settings.receive.deduplicate)
     else:
@@ -178,7 +177,7 @@ def _nudge(app: App, uuids: Sequence[UUID], multithread: bool) -> None:
 
 
 def _event(app: App, hops: int) -> Event:
-    """Return the event of a request that has one: in binary mode, or in structured mode."""
+    """Return the event of a request in binary or structured mode."""
     declared, limits = content_type(), app.settings.receive
     headers = {
         name[len(HEADER_PREFIX) :].lower(): value
@@ -204,20 +203,23 @@ def _batch(app: App, hops: int) -> list[Event]:
 
 
 def _hops(app: App) -> int:
-    """Return how many services like this one an event came through; refuse too many (508)."""
+    """Return how many notification services an event passed; refuse too many (508)."""
     value = cherrypy.request.headers.get(HOPS_HEADER, "0").strip()
     if not (value.isascii() and value.isdecimal()):
         raise ApiError(400, f"the header {HOPS_HEADER} must be a whole number, given once")
     hops, max_hops = int(value[:9]), app.settings.receive.max_hops
     if hops > max_hops:
-        reason = f"{HOPS_HEADER} is more than {max_hops}: the event goes round and round"
+        reason = f"{HOPS_HEADER} is more than {max_hops}: the event is in a loop"
         members: dict[str, Any] = {"hops": hops, OWN_DELIVERY: _is_own_delivery()}
         raise ApiError(508, reason, None, **members)
     return hops
 
 
 def _is_own_delivery() -> bool:
-    """Tell whether the request is a delivery of this service: only its target knows the id."""
+    """Return whether the request is a delivery of this service itself.
+
+    Only the target of a delivery knows its id.
+    """
     try:
         return is_under_way(UUID(cherrypy.request.headers.get(DELIVERY_HEADER, "")))
     except ValueError:
@@ -241,7 +243,7 @@ def _is_plain(app: App, environ: Environ) -> bool:
 
 @lru_cache(maxsize=4)
 def _headers(second: int, length: int) -> list[tuple[str, str]]:
-    """Return the headers of an answer, which are the same for a second."""
+    """Return the headers of a response, which are the same within one second."""
     return [
         ("Content-Type", "application/json"),
         ("Server", _SERVER),

@@ -1,4 +1,4 @@
-"""How a request is read before any resource sees it, and which methods a path has."""
+"""Reads request headers literally, and refuses unknown paths and methods."""
 
 from collections.abc import Collection, Mapping
 
@@ -9,18 +9,18 @@ from pacifica.notifications.rest.errors import ApiError, error_page_default
 
 
 class Request(_cprequest.Request):
-    """A request whose headers are taken literally, and all of whose errors are JSON."""
+    """A request with literal headers, whose errors are all JSON."""
 
     error_page = {"default": error_page_default}  # noqa: RUF012 CherryPy copies it
     show_tracebacks = False
     header_list: list[tuple[str, str]]
 
     def process_headers(self) -> None:
-        """Take headers as they were sent, without the blanks around them (RFC 9110, section 5.5).
+        """Read headers literally, without surrounding blanks (RFC 9110, section 5.5).
 
-        CherryPy decodes a value that looks like an encoded word (RFC 2047). That fails for some,
-        and lets others pass for a name that they are not. It also strips bytes that are a blank in
-        Latin-1, and may be the end of a character in UTF-8.
+        CherryPy decodes a value that looks like an encoded word (RFC 2047). That fails for some
+        values, and lets others impersonate another name. CherryPy also strips bytes that are blanks
+        in Latin-1 but may be the end of a character in UTF-8.
         """
         given = self.header_list
         self.header_list = [(name, "" if "=?" in value else value) for name, value in given]
@@ -33,11 +33,11 @@ class Request(_cprequest.Request):
 
 
 def require_known(methods: Mapping[int, tuple[str, ...]], parameters: Collection[str] = ()) -> None:
-    """Refuse a path (404), method (405) or query string (400) that a resource does not know.
+    """Refuse an unknown path (404), method (405) or query parameter (400).
 
-    `methods` has those of each length of the path, in segments; `parameters` are those of reading
-    the resource that the shortest path names. CherryPy would call a handler with whatever the URL
-    has.
+    `methods` lists the allowed methods by the number of segments in the path. `parameters` are
+    allowed when the resource with the shortest path is read. Without this check, CherryPy would
+    pass anything in the URL to a handler.
     """
     request = cherrypy.request
     length = len([part for part in request.path_info.split("/") if part])

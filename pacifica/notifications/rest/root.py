@@ -1,4 +1,4 @@
-"""The API as one CherryPy tree, and the settings that CherryPy has without a file."""
+"""The API as one CherryPy application, with its default settings."""
 
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from pacifica.notifications.rest.openapi import OpenApi
 from pacifica.notifications.rest.receive import ReceiveEvent, ReceiveFastPath
 from pacifica.notifications.rest.request import Request
 
-# What CherryPy itself has for hundreds of clients at once is a backlog of five connections.
+# CherryPy's own backlog, five connections, is too small for hundreds of clients at once.
 SERVER: dict[str, Any] = {
     "engine.autoreload.on": False,
     "error_page.default": error_page_default,
@@ -41,7 +41,7 @@ _NAMESPACES = frozenset({"error_page", "hooks", "request", "response", "tools", 
 
 
 class Root:
-    """What is below `/`; nothing is at `/` itself, or at any other name."""
+    """The resources below `/`; there is no resource at `/` itself."""
 
     def __init__(self, app: App | None = None) -> None:
         self.context = Context(app)
@@ -51,9 +51,9 @@ class Root:
 
 
 def application(app: App, cherrypy_file: str) -> cherrypy.Application:
-    """Return the WSGI application, set up by a CherryPy file where there is one.
+    """Return the WSGI application, configured by a CherryPy file if it exists.
 
-    Raises ConfigError where the file is there and cannot be used.
+    Raises ConfigError if the file exists and cannot be used.
     """
     cherrypy.config.update(SERVER)
     root = Root(app)
@@ -75,7 +75,7 @@ def application(app: App, cherrypy_file: str) -> cherrypy.Application:
 
 
 def _of_requests(assembled: cherrypy.Application) -> dict[tuple[str, str], Any]:
-    """Return the settings by which requests are answered; the fast path knows the built-in ones."""
+    """Return the settings of requests; the fast path requires the built-in ones."""
     return {
         (section, key): type(value) if key == "request.dispatch" else value
         for section, settings in {**assembled.config, "": cherrypy.config}.items()

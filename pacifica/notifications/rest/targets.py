@@ -1,4 +1,4 @@
-"""Checks the target of a subscription: the rules must permit it, and it may have to agree."""
+"""Checks the target of a subscription: its address, and whether it consents."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -18,15 +18,15 @@ from pacifica.notifications.settings import DeliverySettings
 from pacifica.notifications.subscriptions import delivery_rules, literal_address
 from pacifica.notifications.transport import Resolver, Transport, TransportBusy, TransportClosed
 
-# So many threads of a process wait for targets to agree, and as many for names to be looked up.
+# How many threads of a process may wait for targets to agree, and for lookups of names.
 MAX_WAITING = 3
 _RETRY_AFTER = 5
-# Seconds past the transport's own time-outs for which its result is waited for.
+# Seconds to wait for the transport's result beyond its own time-outs.
 _GRACE = 5
 
 
 class TargetChecks:
-    """Checks targets for one process; `transport` sends the questions whether they agree."""
+    """Checks targets for one process; `transport` asks them for permission."""
 
     def __init__(self, settings: DeliverySettings, transport: Transport) -> None:
         self._settings = settings
@@ -37,10 +37,10 @@ class TargetChecks:
         self._waiting_users: set[str] = set()
 
     def require(self, url: str, auth: Mapping[str, Any], user: str) -> None:
-        """Refuse a target that no event may be sent to, or that does not agree to it.
+        """Refuse a target that the rules do not permit, or that does not agree.
 
-        This takes as long as a lookup and a delivery may, so no transaction may be open. Raises
-        InvalidInput, and ApiError (429 or 503) where too many wait for targets to agree.
+        This may take as long as a lookup and a delivery, so no transaction may be open. Raises
+        InvalidInput, or ApiError (429 or 503) when too many requests wait for targets to agree.
         """
         self.require_permitted(url)
         if self._settings.handshake:
@@ -49,7 +49,7 @@ class TargetChecks:
     def require_permitted(self, url: str) -> None:
         """Raise InvalidInput for a target whose scheme or address the rules do not permit.
 
-        A name that cannot be looked up now passes: each delivery is checked anew.
+        A name that cannot be looked up now is accepted, because each delivery is checked again.
         """
         parts = urlsplit(url)
         broken = self._rules.refusal_of_scheme(parts.scheme)
@@ -83,7 +83,7 @@ class TargetChecks:
 
     @contextmanager
     def _place_of(self, user: str) -> Iterator[None]:
-        """Let a user's thread wait in the block; a few users may at once, each for one target."""
+        """Reserve a place to wait during the block: one for each user, a few in all."""
         with self._lock:
             if user in self._waiting_users:
                 raise ApiError(

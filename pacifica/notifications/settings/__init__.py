@@ -1,6 +1,6 @@
-"""Every setting of the service, in the sections of its INI file.
+"""All settings of the service, by the sections of its INI file.
 
-A field that `setting` makes is a configuration key, which the INI file or an environment variable
+A field made by `setting` is a configuration key, which the INI file or an environment variable
 sets. A field with a plain default is a constant, which only code can replace.
 """
 
@@ -65,7 +65,7 @@ class Settings:
 
     @property
     def max_wait(self) -> float:
-        """The longest time for which an event or delivery that is not held may have to wait."""
+        """The longest wait of an event or delivery that is not held."""
         return max(
             self.celery.lease,
             self.celery.max_lease,
@@ -75,7 +75,7 @@ class Settings:
         )
 
 
-# Where Policy hangs, questions wait for those before them: not for longer than so many time-outs.
+# If Policy hangs, requests queue behind each other, for at most this many time-outs.
 POLICY_TURNS = 2
 
 

@@ -1,4 +1,4 @@
-"""The settings of an event's way to its targets: matching, Policy, deliveries and holding."""
+"""The settings for processing an event: matching, Policy, deliveries and holding."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ from pacifica.notifications.settings.keys import (
     setting,
 )
 
-# The link-local, multicast, broadcast and unspecified addresses, and those where clouds answer
-# their machines.
+# The link-local, multicast, broadcast and unspecified addresses, and those of the metadata services
+# of clouds.
 _DENIED = (
     "0.0.0.0/8 169.254.0.0/16 224.0.0.0/4 255.255.255.255/32 100.100.100.200/32 168.63.129.16/32 "
     "192.0.0.192/32 ::/128 fe80::/10 ff00::/8 fd00:ec2::254/128 fd20:ce::254/128"
@@ -23,7 +23,7 @@ _DENIED = (
 
 @dataclass(frozen=True)
 class MatchingSettings:
-    """`[matching]`: how much work one JSONPath may be."""
+    """`[matching]`: the limit on the work for one JSONPath."""
 
     budget: int = setting(
         COUNT,
@@ -31,13 +31,13 @@ class MatchingSettings:
         "How many steps one JSONPath may take on one event. Past them its subscription is "
         "disabled.",
     )
-    #: A worker process remembers owner, target and credentials of so many subscriptions.
+    #: How many subscriptions' owners, targets and credentials a worker process caches.
     max_cached: int = 10_000
 
 
 @dataclass(frozen=True)
 class PolicySettings:
-    """`[policy]`: how Pacifica Policy is asked."""
+    """`[policy]`: how the service sends requests to Pacifica Policy."""
 
     connect_timeout: float = setting(
         SECONDS, 3, "How long connecting to Policy may take (seconds)."
@@ -150,25 +150,25 @@ class DeliverySettings:
         "The DNS name under which the service asks targets to agree, and sends events. Empty: the "
         "name of its machine.",
     )
-    #: Of a response of a target or of Policy, so many bytes are read and kept.
+    #: How many bytes of a response of a target or of Policy are read and kept.
     response_bytes: int = 16 * 2**10
-    #: The wait before a retry does not grow past so many seconds.
+    #: The longest wait before a retry (seconds).
     retry_max: float = 60.0
-    #: A retry may take so many seconds at least, though less is left of the horizon.
+    #: A retry may take at least this long (seconds), even if less is left of the horizon.
     retry_timeout: float = 1.0
-    #: One task sends so many deliveries, and waits so many seconds when too much is under way.
+    #: How many deliveries one task sends, and how long it waits if too many are unfinished.
     batch: int = 50
     batch_wait: float = 0.5
-    #: A delivery that could not be sent, as too much was under way, is taken up again after so
-    #: many seconds.
+    #: A delivery that was not sent because too many were unfinished is retried after this many
+    #: seconds.
     busy_wait: float = 2.0
-    #: A worker process remembers the Retry-After of so many subscriptions.
+    #: How many subscriptions' Retry-After a worker process remembers.
     max_pauses: int = 10_000
 
 
 @dataclass(frozen=True)
 class RecoverySettings:
-    """`[recovery]`: when a subscription that an outage disabled is tried again."""
+    """`[recovery]`: when to probe a subscription that an outage disabled."""
 
     waits: tuple[float, ...] = setting(
         WAITS,
@@ -185,7 +185,7 @@ class RecoverySettings:
 
 @dataclass(frozen=True)
 class HoldingSettings:
-    """`[holding]`: how much is kept for a disabled subscription."""
+    """`[holding]`: how many deliveries are held for a subscription, and how long."""
 
     max_held: int = setting(
         COUNT,
@@ -197,7 +197,7 @@ class HoldingSettings:
         30 * 86400,
         "How long a delivery may be held, counted from its match (seconds). Then it expires.",
     )
-    #: One sweep releases so many held deliveries of one subscription.
+    #: How many held deliveries of one subscription one sweep releases.
     release_batch: int = 500
-    #: The bounds on holding are enforced every so many seconds.
+    #: Seconds between two checks of the limits on holding.
     check_interval: float = 60.0

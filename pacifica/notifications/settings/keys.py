@@ -1,4 +1,4 @@
-"""What a configuration key is: its name, its default, its meaning, and the values it accepts."""
+"""Configuration keys: their names, defaults, meanings and accepted values."""
 
 import re
 from collections.abc import Callable
@@ -11,8 +11,8 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 
 _SCHEME = "[A-Za-z][A-Za-z0-9+.-]*://"
-# Scheme, whether there is a user, host with port and path, and whether there is a query. No part
-# that is shown has a place for a credential.
+# The groups are the scheme, the user, the host with port and path, and the query. The parts that
+# are shown cannot hold a credential.
 _SHOWN_URL = re.compile(
     rf"({_SCHEME})([^/?#]*@)?"
     r"((?:(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)?(?:/[^\s?#@:;=&]*)?)"
@@ -21,10 +21,10 @@ _SHOWN_URL = re.compile(
 
 
 def without_credentials(url: str) -> str:
-    """Return a URL, or what was meant to be one, with asterisks for all that may be secret.
+    """Return a URL, even an invalid one, with asterisks for parts that may be secret.
 
-    The user, the password and the query are not shown; nor is anything else than the scheme of a
-    URL whose parts cannot be told for sure.
+    These are the user, the password and the query. If the parts of a URL are not certain, only the
+    scheme is shown.
     """
     if found := _SHOWN_URL.fullmatch(url):
         scheme, user, place, query = found.groups()
@@ -35,9 +35,9 @@ def without_credentials(url: str) -> str:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a value must be: `accepts` says it in words, `read` converts or raises ValueError.
+    """The rule for a value: a description, and functions that convert and show it.
 
-    `show` returns the value as an error may repeat it.
+    `read` converts the text or raises ValueError. `show` returns the text for an error message.
     """
 
     accepts: str
@@ -52,13 +52,13 @@ def _hidden(_text: str) -> str:
 def _database_url(text: str) -> str:
     parts = urlsplit(text)
     engine = parts.scheme.removesuffix("+pool")
-    # With two slashes, a file's name would be a host's. A path with "@" is half of a password.
+    # With two slashes, a file name would be a host. A path with "@" is part of a password.
     misplaced = parts.netloc if engine in ("sqlite", "sqliteext") else "@" in parts.path
     if engine not in _ENGINES or misplaced or not parts.path.strip("/"):
         raise ValueError(text)
     if not re.match(_SCHEME, text):
         raise ValueError(text)
-    _ = parts.port  # raises ValueError for what is not one
+    _ = parts.port  # raises ValueError if it is invalid
     return text
 
 
@@ -66,7 +66,7 @@ def _http_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(text)
-    _ = parts.port  # raises ValueError past 65535
+    _ = parts.port  # raises ValueError above 65535
     return text.rstrip("/")
 
 
@@ -113,8 +113,8 @@ def _fernet_keys(text: str) -> tuple[str, ...]:
 def _broker_url(text: str) -> str:
     if not text:
         raise ValueError(text)
-    for each in text.split(";"):  # Celery takes several, of which it uses one that works
-        _ = urlsplit(each).port  # what is not one may be a password; kombu would repeat it
+    for each in text.split(";"):  # Celery accepts several, and uses one that works
+        _ = urlsplit(each).port  # an invalid port may be a password, which kombu would repeat
     return text
 
 
@@ -125,7 +125,7 @@ def _origin(text: str) -> str:
 
 
 def _header_name(text: str) -> str:
-    # WSGI cannot tell an underscore from a hyphen, so the web server drops headers that have one.
+    # WSGI cannot tell an underscore from a hyphen, so the server drops headers with underscores.
     if not re.fullmatch("[0-9A-Za-z-]+", text):
         raise ValueError(text)
     return text
@@ -188,7 +188,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Form:
-    """What a field says of its key; the field's place gives the section and the name."""
+    """The key of a field; the field itself determines the section and the name."""
 
     kind: Kind
     default: str
@@ -202,8 +202,8 @@ def setting(
 ) -> Any:
     """Return a dataclass field that is a configuration key.
 
-    `environment` and `section` are given where they are not those of the field's place. A value
-    that may hold a secret stays out of the `repr`.
+    `environment` and `section` are needed only if they differ from those that the field implies.
+    Values that may be secret are not in the `repr`.
     """
     form = Form(kind, str(default), meaning, environment, section)
     may_be_secret = kind.show is not str

@@ -1,4 +1,4 @@
-"""The settings of requests: who calls, what is read, and how long a client may take."""
+"""The settings of requests: callers, body sizes and time-outs."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from pacifica.notifications.settings.keys import (
 
 @dataclass(frozen=True)
 class NotificationsSettings:
-    """`[notifications]`: who is calling, and where Policy is."""
+    """`[notifications]`: how callers are identified, and where Policy is."""
 
     default_user: str = setting(
         TEXT,
@@ -60,7 +60,7 @@ class NotificationsSettings:
 
 @dataclass(frozen=True)
 class SecuritySettings:
-    """`[security]`: the credentials of subscriptions."""
+    """`[security]`: how the credentials of subscriptions are protected."""
 
     key: tuple[str, ...] = setting(
         FERNET_KEYS,
@@ -77,7 +77,7 @@ class SecuritySettings:
 
 @dataclass(frozen=True)
 class WebSettings:
-    """`[web]`: how long clients of the web server may take."""
+    """`[web]`: the time-outs and limits of the web server."""
 
     header_timeout: float = setting(
         SECONDS, 10, "How long the head of a request may take to arrive (seconds)."
@@ -135,26 +135,26 @@ class ReceiveSettings:
         "The addresses that may send events without a token. Empty: all of them where there is no "
         "token, and none where there is one.",
     )
-    #: A body of more bytes than that once inflated, or of more values, is large: a process
-    #: inflates and parses one of them at a time. So many threads wait for that, each for so many
-    #: seconds; others are sent away (503).
+    #: A body of more decompressed bytes or more values is large: a process decompresses and parses
+    #: one large body at a time. At most `parse_waiting` threads wait for that, each for
+    #: `parse_wait` seconds; further requests are refused (503).
     small_body: int = 2**18
     small_values: int = 5000
     parse_waiting: int = 4
     parse_wait: float = 2
-    #: The JSON of an event may be nested so deep.
+    #: How deep the JSON of an event may be nested.
     max_depth: int = 100
-    #: One transaction stores so many events that arrive together, of so many bytes; a larger event
-    #: has a transaction of its own.
+    #: How many events, of how many bytes together, one transaction stores. A larger event has its
+    #: own transaction.
     group: int = 100
     group_bytes: int = 128 * 2**10
-    #: An event waits for the group before it for so many seconds; then it is stored beside it.
+    #: How many seconds an event waits for the transaction before it; then it is stored in parallel.
     group_wait: float = 0.25
 
 
 @dataclass(frozen=True)
 class EventMatchSettings:
-    """`[eventmatch]`: how much one user may do."""
+    """`[eventmatch]`: the limits of one user."""
 
     max_subscriptions: int = setting(
         COUNT,
@@ -173,10 +173,10 @@ class EventMatchSettings:
         "How many requests a user who sent none for a while may send at once, where there is a "
         "rate.",
     )
-    #: A body of /eventmatch may have so many bytes, and be nested so deep.
+    #: How many bytes a body of /eventmatch may have, and how deep it may be nested.
     max_body: int = 256 * 2**10
     max_depth: int = 32
-    #: A JSONPath may have so many characters.
+    #: How many characters a JSONPath may have.
     jsonpath_max_length: int = 4096
-    #: A web server process counts the requests of so many users.
+    #: How many users a web server process counts requests for.
     rate_users: int = 10_000

@@ -1,4 +1,4 @@
-"""The settings of the servers that the service stands on: the broker and the database."""
+"""The settings of the servers that the service uses: the broker and the database."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from pacifica.notifications.settings.keys import (
 
 @dataclass(frozen=True)
 class CelerySettings:
-    """`[celery]`: the message broker, and how workers share their work."""
+    """`[celery]`: the message broker, and how workers share work."""
 
     broker_url: str = setting(
         BROKER_URL,
@@ -54,22 +54,22 @@ class CelerySettings:
         "The longest lease of an event whose dispatch keeps ending with its worker (seconds). Its "
         "lease doubles each time.",
     )
-    #: After a message about new events, the next one collects events for so many seconds.
+    #: Seconds for which events are collected after a message, to be sent in the next one.
     publish_gather: float = 0.02
-    #: So many new events of a web server's process wait for their message; the sweep finds others.
+    #: How many new events of a web server process may wait for a message; the sweep finds others.
     publish_queue: int = 10_000
-    #: A web server that ends takes so many seconds to send the messages that are left.
+    #: Seconds that an ending web server may take to send the remaining messages.
     publish_flush: float = 2.0
-    #: One sweep nudges so many events, and so many deliveries.
+    #: How many events, and how many deliveries, one sweep nudges.
     sweep_limit: int = 1000
-    #: One task matches or authorises so many events, of so many bytes together.
+    #: How many events, of how many bytes together, one task matches or authorises.
     event_batch: int = 50
     event_batch_bytes: int = 16 * 2**20
 
 
 @dataclass(frozen=True)
 class DatabaseSettings:
-    """`[database]`: where the database is, and how long it may take."""
+    """`[database]`: where the database is, and its time-outs."""
 
     peewee_url: str = setting(
         DATABASE_URL,

@@ -1,8 +1,8 @@
-"""Subscriptions: what their owners set, and where and in which format events are sent to them.
+"""Subscriptions: which events an owner wants, their target and their format.
 
-A request body is checked by `subscription`, with the JSON schemas in `schemas`, and becomes the
-columns of a row. Deliveries read a stored row as a `Subscription`. `masking` hides the secrets of
-its auth, and `networks` has the rules about the addresses of targets.
+`subscription` validates a request body by the JSON schemas in `schemas`, and returns the columns of
+a row. Deliveries read a stored row as a `Subscription`. `masking` hides the secrets of its auth,
+and `networks` has the rules about the addresses of targets.
 """
 
 from pacifica.notifications.subscriptions.masking import MASK, masked, unmasked, without_secrets

@@ -1,7 +1,7 @@
 """Hides the secrets of a subscription's auth from its owner and from recorded responses.
 
-An owner may edit a subscription that was read and send it back. A mask in it then means the secret
-that is stored.
+An owner may read a subscription, edit it and send it back. A mask in it then stands for the stored
+secret.
 """
 
 from base64 import b64encode
@@ -15,21 +15,21 @@ from pacifica.notifications.errors import InvalidInput
 
 MASK = "***"
 _SECRETS = {"basic": "password", "header": "credentials", "signature": "secrets"}
-# A shorter text is not secret, and may be part of any text.
+# A shorter text is not secret, and occurs in many texts.
 _MIN_SECRET_LENGTH = 4
 
 
 def masked(subscription: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a subscription as its owner reads it, with a mask for each secret of its auth."""
+    """Return a subscription with a mask in place of each secret of its auth."""
     return {**subscription, "auth": _masked_auth(subscription["auth"])}
 
 
 def unmasked(body: Any, stored: Mapping[str, Any]) -> Any:
     """Return a request's body with the stored auth in place of the masked auth.
 
-    `stored` is the subscription as its owner would read it without masks; empty for a new one.
-    Raises InvalidInput if auth has a mask but is otherwise not the stored one: the owner may not
-    mean the stored secret.
+    `stored` is the subscription without masks; empty for a new one. Raises InvalidInput if auth has
+    a mask but otherwise differs from the stored auth, because the owner may not mean the stored
+    secret.
     """
     auth = body.get("auth") if isinstance(body, dict) else None
     if not isinstance(auth, dict):
@@ -48,7 +48,7 @@ def unmasked(body: Any, stored: Mapping[str, Any]) -> Any:
 
 
 def without_secrets(text: str, auth: Mapping[str, Any]) -> str:
-    """Return a text, such as the body of a response, with a mask for each secret in it."""
+    """Return a text, such as a response body, with a mask for each secret in it."""
     if not auth or not text:
         return text
     # The longest come first, because a secret may be part of another one.
@@ -58,7 +58,7 @@ def without_secrets(text: str, auth: Mapping[str, Any]) -> str:
 
 
 def _spellings(auth: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the secrets of an auth in each spelling that a target may echo from a request."""
+    """Yield the secrets of an auth in each spelling that a target may echo."""
     for _field, _name, secret in _secrets_of(auth):
         if isinstance(secret, str) and len(secret) >= _MIN_SECRET_LENGTH:
             yield from (secret, dumps(secret)[1:-1], escape(secret), quote(secret))
@@ -78,12 +78,12 @@ def _masked_auth(auth: Mapping[str, Any]) -> dict[str, Any]:
             mask = [MASK] * len(secret) if isinstance(secret, list) else MASK
             masked[kind] = {**block, name: mask}
         elif block is not None and not isinstance(block, dict):
-            masked[kind] = MASK  # somebody wrote it into the database
+            masked[kind] = MASK  # not written by this service
     return masked
 
 
 def _secrets_of(auth: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Yield field, name and value of each secret; in a request body, the value may be anything."""
+    """Yield field, name and value of each secret; a request may have any value."""
     for kind, name in _SECRETS.items():
         block = auth.get(kind)
         secret = block.get(name) if isinstance(block, dict) else None

@@ -1,4 +1,4 @@
-"""The rules about the network addresses to which requests may be sent."""
+"""The rules about the network addresses to which requests may go."""
 
 import re
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _UNKNOWN = "only IPv4 and IPv6 addresses are allowed"
 
 @dataclass(frozen=True)
 class Rules:
-    """Where requests may go: not to `deny`; if `strict`, only to the public internet by https.
+    """Where requests may go: not to `deny`; if `strict`, only to public https hosts.
 
     Addresses in `allow` are exceptions from both, but `strict` requires https for them too. An IPv6
     address that embeds an IPv4 address (of a tunnel or a translator) is permitted only if both
@@ -37,11 +37,11 @@ class Rules:
 
     @property
     def refuse_addresses(self) -> bool:
-        """Whether any address at all is not permitted."""
+        """Whether the rules may refuse any address."""
         return self.strict or bool(self.deny)
 
     def refusal(self, address: str | Address) -> str | None:
-        """Say which rule refuses an address, or return None if it is permitted.
+        """Return the rule that refuses an address, or None if it is permitted.
 
         The text does not repeat the address. A zone (RFC 4007) is ignored.
         """
@@ -53,7 +53,7 @@ class Rules:
         return next((refusal for refusal in refusals if refusal is not None), None)
 
     def refusal_of_scheme(self, scheme: str) -> str | None:
-        """Say which rule refuses a URL's scheme, or return None if it is permitted."""
+        """Return the rule that refuses a URL's scheme, or None if it is permitted."""
         return _NOT_HTTPS if self.strict and scheme != "https" else None
 
     def _refusal_of(self, address: Address) -> str | None:
@@ -70,15 +70,15 @@ NO_RULES = Rules()
 
 
 def delivery_rules(settings: DeliverySettings) -> Rules:
-    """Return the rules about where events may be sent."""
+    """Return the rules for deliveries."""
     return Rules(settings.allow_networks, settings.deny_networks, settings.strict)
 
 
 def literal_address(host: str) -> Address | None:
-    """Return the address that a URL's host spells out, without its zone; None for a name.
+    """Return the address in a URL's host, without its zone; None for a name.
 
     An IPv4 address may have any spelling of inet_aton (POSIX): one to four parts, each decimal,
-    octal or hexadecimal. It may also end with a dot, as names may.
+    octal or hexadecimal. Like a name, it may end with a dot.
     """
     text = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if ":" not in text:

@@ -1,4 +1,4 @@
-"""A subscription: what delivering to it takes, and what its owner may set and change."""
+"""A subscription: its fields for delivery, and the checks of what its owner sets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,11 +24,11 @@ _FORMAT_SCHEMA = Schema(DELIVERY_FORMAT_SCHEMA)
 
 @dataclass(frozen=True)
 class Subscription:
-    """A subscription, as far as deliveries to it need it.
+    """The fields of a subscription that its deliveries need.
 
     `revision` changes with each change to the subscription. `specversion` is the version of
-    CloudEvents in which it gets events, empty for each event's own version; `mode` is structured
-    or binary. The `repr` leaves out what may be secret.
+    CloudEvents in which it gets events, empty for each event's own version. `mode` is structured
+    or binary. The `repr` omits fields that may be secret.
     """
 
     uuid: UUID
@@ -42,9 +42,9 @@ class Subscription:
 
 
 def new_subscription(body: Any, user: str, max_jsonpath: int) -> dict[str, Any]:
-    """Check a request body, and return the columns of a new subscription.
+    """Validate a request body, and return the columns of a new subscription.
 
-    Raises InvalidInput with every field that is wrong.
+    Raises InvalidInput with every invalid field.
     """
     stored = {
         "user": user,
@@ -61,10 +61,10 @@ def new_subscription(body: Any, user: str, max_jsonpath: int) -> dict[str, Any]:
 
 
 def subscription_changes(stored: Mapping[str, Any], body: Any, max_jsonpath: int) -> dict[str, Any]:
-    """Check a request body, and return the columns that it changes in a stored subscription.
+    """Validate a request body, and return the columns of a subscription to change.
 
     `stored` is the subscription as its owner reads it. A field with the stored value is not a
-    change, and is not checked. Raises InvalidInput with every field that is wrong.
+    change, and is not validated. Raises InvalidInput with every invalid field.
     """
     changes = _checked(body, stored, max_jsonpath, also=_ONLY_ON_UPDATE)
     if isinstance(changes.get("disabled"), str):
@@ -73,9 +73,9 @@ def subscription_changes(stored: Mapping[str, Any], body: Any, max_jsonpath: int
 
 
 def delivery_format_changes(body: Any) -> dict[str, str]:
-    """Check a request body, and return the columns that it changes in a delivery format.
+    """Validate a request body, and return the columns of a delivery format to change.
 
-    Raises InvalidInput with every field that is wrong.
+    Raises InvalidInput with every invalid field.
     """
     if not isinstance(body, dict):
         raise InvalidInput(("body", "must be a JSON object"))
@@ -90,7 +90,7 @@ def delivery_format_changes(body: Any) -> dict[str, str]:
 
 
 def check_extensions(extensions: Mapping[str, Any], specversion: str) -> None:
-    """Raise InvalidInput with every extension that a version of CloudEvents does not allow.
+    """Raise InvalidInput with each extension that a CloudEvents version forbids.
 
     An empty `specversion` means each event's own version; then each delivery checks them.
     """
@@ -131,7 +131,7 @@ def _checked(
 
 
 def _is_stored(stored: Mapping[str, Any], name: str, value: Any) -> bool:
-    """Tell whether a value is the stored one, compared as JSON: 1 and true are different."""
+    """Return whether a value equals the stored one as JSON: 1 differs from true."""
     return name in stored and dumps(stored[name], sort_keys=True) == dumps(value, sort_keys=True)
 
 
@@ -170,7 +170,7 @@ def _text_problem(value: Any) -> str | None:
 
 
 def _disabled_time(text: str) -> datetime:
-    """Return a time as naive UTC; raises InvalidInput."""
+    """Return a time as naive UTC, or raise InvalidInput."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment

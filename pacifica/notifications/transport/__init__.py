@@ -1,12 +1,12 @@
-"""Send HTTP requests to many servers at once, each with a future for its result.
+"""Sends HTTP requests to many servers at once, each with a future for its result.
 
-One thread for each process and `Transport` drives libcurl's multi interface. Two things that
-libcurl offers are done here, so that a bad host or a bad subscription harms no other one:
+One thread for each process and `Transport` drives libcurl's multi interface. This package replaces
+two features of libcurl, so that a bad host or a bad subscription does not harm others:
 
-- Queueing. Libcurl's time-out counts the time in its queue: a request behind a hanging host would
-  fail untried. What libcurl gets from here starts at once.
-- Looking up names. Libcurl keeps a few threads for it that it cannot interrupt, and asks again for
-  each connection: one name whose servers do not answer soon holds them all, and the cleanup too.
+- Queueing. Libcurl's time-out includes the time in its queue, so a request behind a hanging host
+  would fail untried. A request that is passed to libcurl from here starts at once.
+- DNS lookups. Libcurl does them in a few threads that it cannot interrupt, and repeats them for
+  each connection. One name whose servers do not answer soon blocks them all, and the cleanup too.
 """
 
 from pacifica.notifications.transport.client import Transport

@@ -1,4 +1,4 @@
-"""What could start a request, by what is known of it."""
+"""Candidates for the next request, ordered by priority."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 
 class Priority(IntEnum):
-    """What is known of a candidate that could start a request, the least harmful first."""
+    """How much a candidate might harm others, judged by its past; the least first."""
 
     PROMPT = 0  # has nothing in flight, and its last request ended soon
     FIRST = 1  # nothing is known of it, and its user has nothing in flight at this host
@@ -22,7 +22,7 @@ Member = TypeVar("Member", bound=Hashable)
 
 
 class Candidates(Generic[Member]):
-    """Members by their priority; those of the same priority take turns."""
+    """Members by priority; members of equal priority take turns."""
 
     def __init__(self) -> None:
         self._lines: tuple[OrderedDict[Member, None], ...] = tuple(
@@ -32,7 +32,7 @@ class Candidates(Generic[Member]):
 
     @property
     def best(self) -> Priority | None:
-        """The best priority that any member has; None where there are no members."""
+        """The best priority of any member; None without members."""
         for priority in _PRIORITIES:
             if self._lines[priority]:
                 return priority
@@ -40,18 +40,18 @@ class Candidates(Generic[Member]):
 
     @property
     def next(self) -> Member:
-        """The member of the best priority whose turn it is; there must be one."""
+        """The next member, whose priority is the best; there must be one."""
         return next(iter(next(line for line in self._lines if line)))
 
     def pop(self) -> Member:
-        """Take out the next member."""
+        """Remove and return the next member."""
         line = next(line for line in self._lines if line)
         member, _ = line.popitem(last=False)
         del self._listed[member]
         return member
 
     def put(self, member: Member, priority: Priority | None) -> None:
-        """List a member by its priority, last unless it had that before; None takes it out."""
+        """List a member last in a priority, unless it is there; None removes it."""
         listed = self._listed.get(member)
         if listed is priority:
             return

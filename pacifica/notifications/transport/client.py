@@ -1,4 +1,4 @@
-"""The transport as its users have it, and the thread that works for it."""
+"""The public interface of the transport, and the thread behind it."""
 
 import logging
 import os
@@ -29,7 +29,7 @@ from pacifica.notifications.transport.transfer import BAD_URL
 _LOG = logging.getLogger(__name__)
 _DEFAULTS = Limits()
 
-# Seconds: the longest sleep with nothing to do, and the time that cleaning up may take at the end.
+# Seconds: the longest sleep when idle, and the time for the cleanup at the end.
 _MAX_SLEEP = 60.0
 _CLEANUP = 2.0
 
@@ -40,10 +40,9 @@ _FAILED = "transport failed"
 class Transport:
     """Sends requests from any thread; open until `close` or the end of its `with` block.
 
-    Its thread starts with the first request. A process that was forked gets a thread and
-    connections of its own; futures from before the fork stay with the parent. `ca_file` names the
-    certificates to trust, in PEM form, where they are not certifi's. Where a request may go is up
-    to `rules`: they are asked about each address that a connection is opened to.
+    Its thread starts with the first request. A forked process gets its own thread and connections.
+    Futures from before the fork stay with the parent. `ca_file` names a PEM file of certificates to
+    trust in place of certifi's. `rules` must permit each address that a connection is opened to.
     """
 
     def __init__(
@@ -56,10 +55,10 @@ class Transport:
         self._threads: dict[int, TransportThread] = {}
 
     def submit(self, request: Request) -> Future[SendResult]:
-        """Accept a request for sending, without waiting, and return the future of its result.
+        """Queue a request without waiting, and return the future of its result.
 
-        The future never raises. Cancelling it works until the transfer starts. Its callbacks run
-        in the transport's thread and hold up all transfers, so they must be quick. Raise
+        The future never raises. It can be cancelled until the transfer starts. Its callbacks run
+        in the transport's thread and delay all transfers, so they must be quick. Raises
         TransportBusy when the queue is full, TransportClosed after `close`.
         """
         if self._closed:
@@ -75,24 +74,24 @@ class Transport:
         return future
 
     def close(self, grace: float = 0.0) -> None:
-        """Let accepted requests go on for `grace` seconds; the rest then gets a SendFailure."""
+        """Let queued requests go on for `grace` seconds; then fail the rest."""
         self._closed = True
         thread = self._threads.get(os.getpid())
         if thread is not None:
             thread.close(grace)
 
     def __enter__(self) -> Self:
-        """Return the transport itself."""
+        """Return this transport."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close without grace."""
+        """Close without a grace period."""
         self.close()
 
     def _thread(self) -> "TransportThread":
-        # A lock here could be held by another thread at the instant of a fork, and then for ever
-        # in the child; `setdefault` needs none. The parent's stays referenced in the child: to
-        # close it would say goodbye on TLS connections that the parent still uses.
+        # Another thread could hold a lock during a fork, and the child would wait for it for ever;
+        # `setdefault` needs no lock. The child keeps a reference to the parent's thread object:
+        # closing it would shut down TLS connections that the parent still uses.
         pid = os.getpid()
         return self._threads.get(pid) or self._threads.setdefault(
             pid, TransportThread(self._limits, self._rules, self._ca_file)
@@ -100,7 +99,7 @@ class Transport:
 
 
 class TransportThread:
-    """The one thread of a process that sends, to which other threads submit requests."""
+    """The one thread of a process that sends the requests of other threads."""
 
     def __init__(self, limits: Limits, rules: Rules, ca_file: str) -> None:
         self._limits = limits
@@ -109,7 +108,7 @@ class TransportThread:
         self._lock = threading.Lock()
         self._submitted: list[PendingRequest] = []
         self._resolutions: list[Resolution] = []
-        self._waiting = 0  # submitted, without an address yet, or in the queue
+        self._waiting = 0  # requests that are submitted, being looked up, or in the queue
         self._full = False
         self._closes_at: float | None = None
         self._thread: threading.Thread | None = None
@@ -117,7 +116,7 @@ class TransportThread:
         self._woken = False
 
     def submit(self, pending: PendingRequest) -> None:
-        """Take a request, and start the thread if it does not run."""
+        """Accept a request, and start the thread if it is not running."""
         with self._lock:
             if self._closes_at is not None:
                 raise TransportClosed("the transport is closed")
@@ -132,13 +131,13 @@ class TransportThread:
             self._wake()
 
     def report(self, resolution: Resolution) -> None:
-        """Take the result of a lookup."""
+        """Accept the result of a lookup."""
         with self._lock:
             self._resolutions.append(resolution)
             self._wake()
 
     def close(self, grace: float) -> None:
-        """End the thread, once all is done or `grace` seconds have passed."""
+        """End the thread when all requests are done, or after `grace` seconds."""
         with self._lock:
             self._closes_at = time.monotonic() + grace
             self._wake()
@@ -149,7 +148,7 @@ class TransportThread:
                 _LOG.error("the transport's thread has not ended %g s after its grace", _CLEANUP)
 
     def _start(self) -> None:
-        # A pipe would do, but Windows can only wait for sockets.
+        # Not a pipe, because Windows can only wait for sockets.
         writer, reader = socket.socketpair()
         writer.setblocking(False)
         reader.setblocking(False)
@@ -161,7 +160,7 @@ class TransportThread:
         self._thread, self._wakeup, self._woken = thread, writer, False
 
     def _wake(self) -> None:
-        # One byte until the thread has looked: more would only cost system calls.
+        # One byte until the thread has woken up: more would only cost system calls.
         if self._wakeup is not None and not self._woken:
             self._woken = True
             self._wakeup.send(b"\0")
@@ -170,11 +169,11 @@ class TransportThread:
         failure = SendFailure(_CLOSED, 0.0, ours=True)
         try:
             self._serve(engine, reader)
-        except Exception:  # noqa: BLE001 - the edge of this thread: nobody may be left waiting for it
+        except Exception:  # noqa: BLE001 - the edge of this thread: no caller may wait forever
             _LOG.exception("the transport's thread failed; the next request starts another")
             failure = SendFailure(_FAILED, 0.0, ours=True)
         finally:
-            # Before anybody hears of the end, so that their next request starts a new thread.
+            # First, so that the next request of a caller whose request fails starts a new thread.
             with self._lock:
                 submitted, self._submitted = self._submitted, []
                 self._waiting, self._thread, self._wakeup = 0, None, None

@@ -1,6 +1,7 @@
-"""The addresses of hosts: looked up here in threads, and cached.
+"""Looks up the addresses of hosts in threads, and caches them.
 
-Libcurl's own lookups share a few threads, each of which a silent name server holds for ten seconds.
+Libcurl's own lookups share a few threads, each of which a silent name server blocks for ten
+seconds.
 """
 
 import heapq
@@ -25,7 +26,7 @@ from pacifica.notifications.transport.messages import (
 
 _MAX_NAMES = 10_000
 _TOO_MANY = "too many requests wait for lookups"
-# Seconds: name servers that do not answer are given up by the system in about this time.
+# Seconds after which the system usually gives up on name servers that do not answer.
 _RETRY_IN = 30.0
 
 
@@ -33,8 +34,8 @@ _RETRY_IN = 30.0
 class Resolution:
     """The result of looking up a name: `addresses` are those that the rules permit.
 
-    There are none when the lookup failed, and when none is permitted; then `refusal` is a rule that
-    was broken.
+    `addresses` is empty when the lookup failed, or when no address is permitted. In the latter
+    case, `refusal` is a rule that an address broke.
     """
 
     name: str
@@ -43,14 +44,14 @@ class Resolution:
 
 
 class Resolver:
-    """Looks up names for threads that wait for the result, `limit` of them at once."""
+    """Looks up names for threads that wait for the result, at most `limit` at once."""
 
     def __init__(self, limit: int, rules: Rules) -> None:
         self._rules = rules
         self._running = threading.BoundedSemaphore(limit)
 
     def resolve(self, name: str, timeout: float) -> Resolution | None:
-        """Look up a name; None where that takes too long, or too many other lookups hang."""
+        """Look up a name; None if it takes too long, or too many lookups are running."""
         if not self._running.acquire(blocking=False):
             return None
         resolutions: list[Resolution] = []
@@ -68,11 +69,12 @@ class Resolver:
 
 
 class DnsCache:
-    """Addresses by name: one thread at a time looks each up, and the result is kept for a while.
+    """Addresses by name: one thread at a time looks each name up; results are cached.
 
-    An old result is used while it is looked up again (RFC 8767): lookups that hang delay no host
-    that was found before. A lookup cannot be interrupted, so that names whose servers do not answer
-    keep its thread: each user has a share of the lookups, and of the requests that wait for them.
+    An old result is used while it is looked up again (RFC 8767), so hanging lookups delay no host
+    that was found before. A lookup cannot be interrupted, so a name whose servers do not answer
+    occupies a thread. Therefore each user has a share of the lookups, and of the requests that wait
+    for them.
     """
 
     def __init__(self, limits: Limits, rules: Rules, report: Callable[[Resolution], None]) -> None:
@@ -91,15 +93,15 @@ class DnsCache:
 
     @property
     def next_deadline(self) -> float | None:
-        """When the next request has waited too long for a lookup; None while none waits for one."""
+        """When the next lookup times out for a request; None if no request waits."""
         return self._deadlines[0][0] if self._deadlines else None
 
     def timeout(self, pending: PendingRequest) -> float:
-        """Return for how many seconds the lookup of a request's host may take."""
+        """Return how many seconds the lookup of a request's host may take."""
         return min(self._limits.connect_timeout, pending.request.timeout or inf)
 
     def is_known(self, pending: PendingRequest) -> bool:
-        """Tell whether a request needs no lookup first; refresh an old one in the background."""
+        """Return whether a request needs no lookup; refresh an old result in background."""
         name = pending.address.name
         if not name or pending.address.literal:
             return True
@@ -111,15 +113,15 @@ class DnsCache:
         return age <= self._limits.dns_kept
 
     def addresses(self, address: Address) -> tuple[str, ...]:
-        """Return what is known, even if it became old while a request was in the queue."""
+        """Return the known addresses, even if they expired while a request was queued."""
         if address.literal:
             return (address.literal,)
         return self._known[address.name][1] if address.name in self._known else ()
 
     def add(self, pending: PendingRequest) -> None:
-        """Have a request wait for the addresses of its host, or fail it where too many do."""
+        """Let a request wait for the addresses of its host, or fail it if too many wait."""
         name, user = pending.address.name, pending.flow_key.user
-        # As in the queue for connections, a user may have as many as there is still room for.
+        # As in the queue for connections: as many of a user as there are free places.
         if self._waiting_by_user[user] > self._limits.queue / 2 - self.waiting:
             pending.fail(SendFailure(_TOO_MANY, 0.0, ours=True, retry_in=_RETRY_IN))
             return
@@ -168,7 +170,7 @@ class DnsCache:
         _count(self._waiting_by_user, pending.flow_key.user, count)
 
     def _forget(self, pending: PendingRequest) -> bool:
-        """Forget a request; tell whether it waited."""
+        """Forget a request, and return whether it was waiting."""
         requests = self._waiting_for.get(pending.address.name, {})
         if pending not in requests:
             return False
@@ -183,13 +185,13 @@ class DnsCache:
         heapq.heappush(self._deadlines, (deadline, next(self._sequence), pending))
 
     def _look(self, name: str, user: str) -> None:
-        """Have a name looked up for a user, as soon as the user's share permits."""
+        """Schedule the lookup of a name, for when the user's share permits it."""
         if name not in self._running:
             self._unasked.setdefault(user, OrderedDict())[name] = None
             self._start()
 
     def _start(self) -> None:
-        """Start lookups, first for the users for whom the fewest run."""
+        """Start lookups, first for the users with the fewest running."""
         while self._unasked:
             user = min(self._unasked, key=self._running_by_user.__getitem__)
             free = self._limits.lookups - len(self._running)
@@ -213,20 +215,20 @@ class DnsCache:
 
 
 def _count(counter: Counter[str], user: str, count: int) -> None:
-    """Count for a user, and forget users for whom nothing is left."""
+    """Add to a user's count, and forget users whose count is 0."""
     counter[user] += count
     if not counter[user]:
         del counter[user]
 
 
 def _look_up(name: str, rules: Rules) -> Resolution:
-    """Ask the system for the addresses of a name; that may take long, and cannot be interrupted."""
+    """Look up a name with the system; this may be slow and cannot be interrupted."""
     try:
         infos = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # the latter for labels that no name can have
+    except (OSError, UnicodeError):  # UnicodeError: a label that no name can have
         return Resolution(name, ())
     refusals = {address: rules.refusal(address) for address in (str(info[4][0]) for info in infos)}
-    # Libcurl cannot parse an address with a zone.
+    # Libcurl cannot parse an address with a zone index.
     permitted = [each for each, rule in refusals.items() if rule is None and "%" not in each]
     broken = [rule for rule in refusals.values() if rule is not None]
     return Resolution(name, tuple(permitted), broken[0] if broken and not permitted else None)

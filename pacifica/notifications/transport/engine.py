@@ -1,4 +1,4 @@
-"""The transfers under way in libcurl, and the sockets and times that they wait for."""
+"""The event loop that runs libcurl's transfers, with their sockets and timers."""
 
 import selectors
 import socket
@@ -18,7 +18,7 @@ from pacifica.notifications.transport.transfer import BAD_URL, SILENT, Transfer
 if sys.platform != "win32":
     import resource
 
-# All transfers are checked so often within a read time-out.
+# How often all transfers are checked within one read time-out.
 _CHECKS = 10
 
 
@@ -47,7 +47,7 @@ class Engine:
         self._selector = selectors.DefaultSelector()
         self._selector.register(wakeup, selectors.EVENT_READ)
         self._multi = pycurl.CurlMulti()
-        # The second closes kept connections where those in flight need their sockets.
+        # The second option closes idle connections when transfers need their sockets.
         self._multi.setopt(pycurl.M_MAXCONNECTS, limits.connections)
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, limits.connections)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
@@ -55,12 +55,12 @@ class Engine:
 
     @property
     def waiting(self) -> int:
-        """How many requests have not started."""
+        """The number of requests that have not started."""
         return self._dns.waiting + self._queue.waiting
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits and nothing is under way."""
+        """Whether no request is waiting or running."""
         return not self.waiting and not self._queue.running
 
     def add(
@@ -70,7 +70,7 @@ class Engine:
         *,
         drop_cancelled: bool,
     ) -> None:
-        """Put requests into the queue, or have them wait for the addresses of their hosts."""
+        """Queue requests, or let them wait for the addresses of their hosts."""
         if drop_cancelled:
             self._queue.drop_cancelled()
             self._dns.drop_cancelled()
@@ -89,7 +89,7 @@ class Engine:
                 self._dns.add(pending)
 
     def advance(self) -> None:
-        """Start the transfers that may start, settle those that ended or are too late."""
+        """Start the transfers that may start; settle those that ended or timed out."""
         self._start()
         now = time.monotonic()
         for pending in self._dns.pop_expired(now):
@@ -105,7 +105,7 @@ class Engine:
             self._start()
 
     def wait(self, timeout: float) -> None:
-        """Wait for the wakeup socket, libcurl's sockets and timers, and tell libcurl of its own."""
+        """Wait for the wakeup socket or libcurl's sockets and timers; notify libcurl."""
         check = self._next_check if self._transfers else None
         for moment in (self._timer, self._dns.next_deadline, check):
             if moment is not None:
@@ -116,7 +116,7 @@ class Engine:
                 self._multi.socket_action(key.fd, events)
 
     def close(self, submitted: list[PendingRequest], failure: SendFailure) -> None:
-        """Settle all requests that are left with `failure`, then close every connection."""
+        """Settle all remaining requests with `failure`, then close every connection."""
         for pending in (*self._dns.pending(), *self._queue.pending(), *submitted):
             pending.fail(failure)
         for pending in self._queue.running:
@@ -184,9 +184,10 @@ class Engine:
 
 
 def raise_file_limit(connections: int) -> None:
-    """Let this process open files for so many connections, and as many for its other work.
+    """Raise the limit of open files to twice this number of connections.
 
-    That needs no privilege up to the hard limit; beyond it, fewer connections are used.
+    The other half is for other work of the process. Above the hard limit, fewer connections are
+    used.
     """
     if sys.platform == "win32":  # which has no such limit
         return
@@ -199,7 +200,10 @@ def raise_file_limit(connections: int) -> None:
 
 
 def _affordable(limits: Limits) -> Limits:
-    """Leave half of the files that this process may have open to others, such as the database."""
+    """Limit connections to half of the files that the process may have open.
+
+    The other half is for other uses, such as the database.
+    """
     if sys.platform == "win32":
         return limits
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

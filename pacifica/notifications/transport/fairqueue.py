@@ -1,11 +1,11 @@
-"""Which request starts next: requests that hang must not keep others waiting.
+"""Decides which request starts next, so that hanging ones do not delay others.
 
-A connection that a hanging request takes is gone until its time-out, and which requests hang is not
-known before. So the last connections are kept for those that harm others least: the more are taken,
-the better must be what is known of a candidate. This is decided twice in the same way: the hosts
-share the connections of the process, and the flows of a host share those of the host. Candidates of
-the same priority take turns: the hosts, then the users of a host, then the flows of a user.
-Whatever is known of a user's flows, the user has no more than a share at both levels.
+A hanging request occupies a connection until its time-out, and which requests will hang is not
+known in advance. So the last connections are reserved for the requests that harm others least: the
+more connections are in use, the better a candidate's priority must be. This is decided twice in the
+same way: the hosts share the connections of the process, and the flows of a host share those of the
+host. Candidates of the same priority take turns: the hosts, then the users of a host, then the
+flows of a user. At both levels a user never has more than a share, whatever the priority.
 """
 
 import time
@@ -27,16 +27,17 @@ from pacifica.notifications.transport.messages import (
 )
 
 _QUEUE_FULL = "too many requests wait for this host"
-# Seconds: a server that hung may have recovered after this time.
+# Seconds: a hanging server may have recovered after this time.
 _MAX_RETRY_IN = 30.0
-# A candidate may start while less than this part of the connections is taken, by its priority.
+# By priority: a candidate may start while less than this part of the connections is in use.
 _PARTS = (1.0, 15 / 16, 7 / 8, 3 / 4, 1 / 2)
 
 
 class _Flow:
-    """The requests of one flow key at one host, and how many of them may be in flight.
+    """The requests of one flow key at one host, with a window for those in flight.
 
-    As in TCP's slow start: one at first and after each failure, twice as many after each response.
+    As in TCP's slow start, the window is one at first and after each failure, and doubles after
+    each response.
     """
 
     def __init__(self, limit: int) -> None:
@@ -46,28 +47,28 @@ class _Flow:
         self._limit = limit
         self._window = 1
         self._pace = Priority.NEW
-        self._seconds = 0.0  # that the last request took
+        self._seconds = 0.0  # how long the last request took
         self._started_at = 0.0
 
     @property
     def priority(self) -> Priority | None:
-        """Its priority at its user; None if it has nothing to send or may not send more."""
+        """Its priority among its user's flows; None if it cannot start a request."""
         if not self.waiting or self.running >= self._window:
             return None
         return Priority.SERVED if self.running else self._pace
 
     def start(self) -> None:
-        """Take note of a request that starts."""
+        """Record that a request starts."""
         self._started_at = time.monotonic()
 
     def learn(self, result: SendResult, pace: Priority) -> None:
-        """Take note of how a request ended."""
+        """Record how a request ended, and adapt the window."""
         self._pace = pace
         self._seconds = result.seconds
         self._window = min(2 * self._window, self._limit) if isinstance(result, Response) else 1
 
     def max_wait(self) -> float:
-        """Return for how many seconds one more request would wait, up to a bound."""
+        """Return how many seconds one more request would wait, up to a limit."""
         under_way = time.monotonic() - self._started_at if self.running else 0.0
         seconds = max(self._seconds, under_way)
         return min(len(self.waiting) * seconds / self._window, _MAX_RETRY_IN)
@@ -81,7 +82,7 @@ class _Flow:
 
 
 class _User:
-    """The requests of one user to all hosts; those without a flow key are nobody's."""
+    """The requests of one user to all hosts; those without a flow key have no user."""
 
     def __init__(self, name: str) -> None:
         self.is_nobody = not name
@@ -92,7 +93,7 @@ class _User:
 
 
 class _Share:
-    """The flows of one user at one host that have something to send or in flight."""
+    """The flows of one user at one host that have requests waiting or in flight."""
 
     def __init__(self, host: "_Host", user: _User) -> None:
         self.host = host
@@ -103,7 +104,7 @@ class _Share:
 
     @property
     def priority(self) -> Priority | None:
-        """Its priority at its host, which is that of its best flow."""
+        """Its priority among its host's users, which is that of its best flow."""
         best = self.candidates.best
         return Priority.FIRST if best is Priority.NEW and not self.running else best
 
@@ -122,12 +123,12 @@ class _Host:
 
     @property
     def free(self) -> int:
-        """How many more requests to it may be in flight."""
+        """How many more requests to this host may be in flight."""
         return self._bounds[Priority.PROMPT] - self.running
 
     @property
     def best(self) -> Priority | None:
-        """The best priority that a user has here; None where none may start a request."""
+        """The best priority of a user here; None if none may start a request."""
         best = self.candidates.best
         return None if best is None or self.running >= self._bounds[best] else best
 
@@ -138,7 +139,7 @@ class _Host:
         if best is None:
             return None
         if self.running:
-            # A prompt flow shall not wait for the flows that hang on its host.
+            # A prompt flow must not wait for the flows that hang on its host.
             return Priority.SLOW if best is Priority.PROMPT else Priority.SERVED
         if best not in (Priority.FIRST, Priority.NEW):
             return best
@@ -163,14 +164,14 @@ class FairQueue:
         self.running: set[PendingRequest] = set()
 
     def add(self, pending: PendingRequest) -> None:
-        """Put a request into the queue, or fail it where its flow has its share of the queue."""
+        """Queue a request, or fail it if its flow has used up its share of the queue."""
         flow = self._flow(pending)
         while flow.waiting and is_cancelled(flow.waiting[0]):
             flow.waiting.popleft()
             self._count_waiting(flow, -1)
         if pending.request.timeout is not None:
-            # It ends soon, so it goes first. A delivery that is tried again has little time left,
-            # and behind others that hang it would not be tried before its lease is over.
+            # It ends soon, so it goes first. A retried delivery has little time left: behind
+            # hanging ones, it would not start before its lease ends.
             flow.waiting.appendleft(pending)
             self._count_waiting(flow, 1)
         elif self._may_wait(flow):
@@ -187,7 +188,7 @@ class FairQueue:
             if priority is None or len(self.running) >= self._bounds[priority]:
                 return None
             host = self._candidates.pop()
-            if host.priority is not priority:  # its next user has something in flight by now
+            if host.priority is not priority:  # its next user has a request in flight by now
                 self._candidates.put(host, host.priority)
                 continue
             share = host.candidates.pop()
@@ -209,18 +210,18 @@ class FairQueue:
                 return pending
 
     def end(self, pending: PendingRequest, result: SendResult) -> None:
-        """Take note of the result of a running request."""
+        """Record the result of a running request."""
         self.running.remove(pending)
         flow = self._flow(pending)
         self._count_running(flow, -1)
-        # Only the time counts: a refused connection costs nobody else anything.
+        # Only the time counts, because a refused connection does not delay others.
         pace = Priority.PROMPT if result.seconds <= self._limits.prompt else Priority.SLOW
         flow.learn(result, pace)
         flow.share.host.pace = pace
         user = flow.share.user
         self._update(flow, pending)
         for share in () if user.running else user.shares:
-            self._list(share)  # the next request is its first again
+            self._list(share)  # without requests in flight, it may have priority FIRST again
         self._take_back()
 
     def drop_cancelled(self) -> None:
@@ -238,13 +239,13 @@ class FairQueue:
             yield from flow.waiting
 
     def _may_wait(self, flow: _Flow) -> bool:
-        """Tell whether a flow may have one more request in the queue.
+        """Return whether a flow may have one more request in the queue.
 
-        The first half of the queue is shared by dynamic thresholds: a host may have as many there
-        as there is still room for, and so may a user, so that one of them that hangs gets a quarter
-        of the queue. Where either has more, that room is divided among the users of the host, and a
-        user's part among the flows. The second half is for flows of which nothing waits, of which
-        one user may have as many as others then may.
+        The first half of the queue is shared by dynamic thresholds: a host may have as many
+        requests there as there are free places, and so may a user. So one that hangs gets at most a
+        quarter of the queue. Beyond that, the free places are divided among the users of the host,
+        and each user's part among the user's flows. The second half is for flows without a waiting
+        request; there, a user may also have as many requests as there are free places.
         """
         share, user, host = flow.share, flow.share.user, flow.share.host
         if not flow.waiting:
@@ -254,7 +255,7 @@ class FairQueue:
         return waiting <= free or (len(flow.waiting) < free / (len(host.shares) * len(share.flows)))
 
     def _is_within_share(self, share: _Share) -> bool:
-        """Tell whether a user may have one more in flight, at a host and in all."""
+        """Return whether a user may have one more request in flight, here and in total."""
         user = share.user
         if user.is_nobody:
             return True
@@ -264,7 +265,7 @@ class FairQueue:
         )
 
     def _take_back(self) -> None:
-        """List each user again that was held back, at one host, as something has ended."""
+        """List one host of each user that was held back, because a request has ended."""
         for user in list(self._held_back):
             share, _ = user.held_back.popitem(last=False)
             if not user.held_back:
@@ -295,7 +296,7 @@ class FairQueue:
         flow.share.host.running += count
 
     def _flow(self, pending: PendingRequest) -> _Flow:
-        """Return the flow of a request, which is active until `_update` finds it idle."""
+        """Return the flow of a request; it is active until `_update` finds it idle."""
         name, key = pending.address.host, pending.flow_key
         host = self._hosts.get(name)
         if host is None:
@@ -325,11 +326,11 @@ class FairQueue:
         if pending.request.flow_key is None:
             return (bound,) * len(_PARTS)
         *others, slow, served = _bounds(bound)
-        # Where the bound is low, one flow alone may still use most of it.
+        # Even if the bound is low, one flow alone may use most of it.
         return (*others, slow, min(slow, max(served, self._flow_limit(pending))))
 
     def _update(self, flow: _Flow, pending: PendingRequest) -> None:
-        """List a flow, its user and its host by their present priorities, or as idle."""
+        """List a flow, its user and its host by their current priorities, or as idle."""
         share, key = flow.share, pending.flow_key
         user, host = share.user, share.host
         share.candidates.put(flow, flow.priority)
@@ -353,7 +354,7 @@ V = TypeVar("V")
 
 
 def _remember(idle: OrderedDict[K, V], key: K, value: V, limit: int) -> None:
-    """Remember what became idle, and forget what has been idle for the longest time."""
+    """Remember an idle item, and forget the one that has been idle the longest."""
     idle[key] = value
     if len(idle) > limit:
         idle.popitem(last=False)

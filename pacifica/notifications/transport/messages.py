@@ -1,4 +1,4 @@
-"""The transport's values: requests, limits, responses, and why a request has none."""
+"""The transport's values: requests, limits, responses and failures."""
 
 import functools
 import re
@@ -11,26 +11,26 @@ from urllib.parse import urlsplit
 from pacifica.notifications.errors import NotificationsError
 from pacifica.notifications.subscriptions.networks import literal_address
 
-# How many times what is still free one user may take.
+# How many times the free capacity one user may take.
 _USER_SHARE = 4
 
-# Past what servers take (RFC 9110, section 4.1, asks for 8,000), and small enough to remember.
+# More than servers accept (RFC 9110, section 4.1, asks for 8,000), and small enough to cache.
 MAX_URL_LENGTH = 16384
 
 
 class TransportBusy(NotificationsError):
-    """As many requests are waiting as `Limits.queue` allows; later may work."""
+    """`Limits.queue` requests are waiting already; a later attempt may succeed."""
 
 
 class TransportClosed(NotificationsError):
-    """The transport takes no more requests."""
+    """The transport is closed and accepts no more requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlowKey:
-    """Whose request it is, and which of the user's flows of requests it belongs to.
+    """The user of a request, and which of the user's flows it belongs to.
 
-    The flows of a host share it fairly: first its users do, then the flows of each user. A delivery
+    A host is shared fairly among its users first, then among the flows of each user. A delivery
     belongs to the flow of its subscription.
     """
 
@@ -40,14 +40,13 @@ class FlowKey:
 
 @dataclass(frozen=True)
 class Request:
-    """One request that can be sent as it stands; its credentials stay out of its `repr`.
+    """One complete request; its `repr` hides credentials.
 
-    Raise ValueError for a method other than GET, POST and OPTIONS, a GET or OPTIONS with a body,
-    and for anything in the URL or a header that would let its value write further headers (RFC
-    9110, section 5.5).
-    User and password in the URL are not sent. `timeout`, in seconds, is for a request that may take
-    less than `Limits.total_timeout` says: at most so long for a lookup, and so long from then on.
-    Requests without a `flow_key` are one flow for each host.
+    Raises ValueError for a method other than GET, POST and OPTIONS, a GET or OPTIONS with a body,
+    and for a URL or header whose value could inject further headers (RFC 9110, section 5.5). User
+    and password in the URL are not sent. `timeout` (seconds) is for a request that must take less
+    than `Limits.total_timeout`: it limits the lookup, and then again everything after it. Requests
+    without a `flow_key` form one flow for each host.
     """
 
     method: str
@@ -58,7 +57,7 @@ class Request:
     flow_key: FlowKey | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what could not be sent as it stands."""
+        """Validate the method, the URL and the headers."""
         if self.method not in ("GET", "POST", "OPTIONS"):
             raise ValueError(f"method {self.method!r} is not GET, POST or OPTIONS")
         if self.method != "POST" and self.body:
@@ -76,25 +75,24 @@ class Request:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one transport lets servers and callers take.
+    """The time, data, connections and queue that servers and callers may use.
 
-    Time-outs are seconds. `connect_timeout` is for a name lookup that is needed first, from when it
-    starts, then afresh for TCP with TLS. `total_timeout` runs from the start of the transfer
-    (neither lookup nor waiting in the queue count) to the last byte of the response. `read_timeout`
-    is how long a server may be silent once there is a connection: take no byte, send none of a body
-    and no whole line of a header. Transfers are checked at intervals, so that it may be a fifth
-    longer.
+    Time-outs are seconds. `connect_timeout` limits the lookup of a name, from its start, and then
+    again TCP with TLS. `total_timeout` runs from the start of the transfer (lookup and queue do not
+    count) to the last byte of the response. `read_timeout` is how long a server may be silent after
+    it is connected: it accepts no byte, and sends no byte of a body and no complete header line.
+    Transfers are checked at intervals, so this may be a fifth longer.
 
     `response_bytes` is how much of a body is read. `connections`, `connections_per_host` and
-    `connections_per_flow` bound the requests in flight; the last one is for requests with a flow
-    key. Whatever `connections` says, sockets take no more than half of the files that the process
-    may have open. `queue` bounds the requests that have not started.
+    `connections_per_flow` limit the requests in flight; the last is for requests with a flow key.
+    Sockets never use more than half of the files that the process may have open. `queue` limits the
+    requests that have not started.
 
-    A request that took at most `prompt` seconds was prompt. That is remembered of `remembered`
-    hosts, and of as many flows.
+    A request that took at most `prompt` seconds was prompt. This is remembered for `remembered`
+    hosts, and for as many flows.
 
-    An address is looked up again after `dns_fresh` seconds, and not used for more than `dns_kept`;
-    so many `lookups` run at once.
+    An address is looked up again after `dns_fresh` seconds, and used for at most `dns_kept`. Up to
+    `lookups` run at once.
     """
 
     connect_timeout: float = 3.0
@@ -114,10 +112,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Response:
-    """What a server answered; `truncated` when its body went on past `Limits.response_bytes`.
+    """A server's response; `truncated` if its body exceeds `Limits.response_bytes`.
 
-    `retry_after` is that header as it came. `allowed_origin` is WebHook-Allowed-Origin, which is
-    looked for in responses to OPTIONS. `seconds` is how long the transfer took.
+    `retry_after` is the unparsed header. `allowed_origin` is WebHook-Allowed-Origin, which is read
+    from responses to OPTIONS only. `seconds` is how long the transfer took.
     """
 
     status: int
@@ -130,13 +128,12 @@ class Response:
 
 @dataclass(frozen=True)
 class SendFailure:
-    """Why there is no answer, as one fixed phrase that holds nothing the server sent.
+    """Why there is no response; `reason` is a fixed phrase of our own.
 
-    `seconds` is how long the lookup or the transfer took that failed, 0 when none began. It is
-    `ours` when the reason lies here (the transport was closed, or failed) and nothing can be
-    concluded about the server, not even whether it got the request. It is `refused` when the rules
-    do not let a request go there; the reason is the rule. Before `retry_in` seconds, another try
-    would hardly get further.
+    `seconds` is how long the failed lookup or transfer took, 0 if none began. `ours` means that the
+    cause lies here (the transport was closed or failed): nothing is known about the server, not
+    even whether it received the request. `refused` means that the rules do not permit the address;
+    `reason` is then the rule. A retry within `retry_in` seconds would hardly succeed.
     """
 
     reason: str
@@ -151,10 +148,10 @@ SendResult: TypeAlias = Response | SendFailure
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a URL leads: its host (scheme, name and port), and the name to look up, if any.
+    """The host of a URL (scheme, name and port), and the name to look up, if any.
 
-    `literal` is the IPv4 address that the name spells out; there is nothing to look up then. The
-    name of an IPv6 address is empty.
+    If the name is an IPv4 address, `literal` is that address, and there is nothing to look up. The
+    name is empty for an IPv6 address.
     """
 
     host: str
@@ -171,7 +168,7 @@ class Address:
 
 @functools.lru_cache(maxsize=4096)
 def address_of(url: str) -> Address | None:
-    """Return where an http or https URL leads, without credentials; None if it is unusable."""
+    """Return the address of an http or https URL; None if it is unusable."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
@@ -190,7 +187,7 @@ def address_of(url: str) -> Address | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PendingRequest:
-    """An accepted request, told apart from an equal one."""
+    """A queued request, which is distinct from any equal request."""
 
     request: Request
     address: Address
@@ -198,7 +195,7 @@ class PendingRequest:
 
     @property
     def flow_key(self) -> FlowKey:
-        """The flow it belongs to, which is the host's only one where the request names none."""
+        """The request's flow key; a default one for the host if it has none."""
         return self.request.flow_key or _WHOLE_HOST
 
     def fail(self, failure: SendFailure) -> None:
@@ -208,23 +205,23 @@ class PendingRequest:
 
 
 def is_cancelled(pending: PendingRequest) -> bool:
-    """Tell whether a request that has not started was cancelled; who waits for it is told."""
+    """Return whether a request was cancelled before it started; notify its waiters."""
     return pending.future.cancelled() and not pending.future.set_running_or_notify_cancel()
 
 
 def is_within_share(taken: float, free: float) -> bool:
-    """Tell whether a user that has `taken` may have more, where so much is still free for all.
+    """Return whether a user who has `taken` may take more, with `free` left for all.
 
-    One user alone gets four fifths, two get eight ninths together, and so on: whatever is there to
-    be shared, a user who has nothing of it finds some. (Dynamic thresholds, as switches have them
-    for their buffers: A. Choudhury and E. Hahne, 1998.)
+    One user alone gets four fifths, two get eight ninths together, and so on. So a user who has
+    nothing can always get something. These are dynamic thresholds, as in the buffers of switches
+    (A. Choudhury and E. Hahne, 1998).
     """
     return taken < _USER_SHARE * free
 
 
 _WHOLE_HOST = FlowKey("", None)
 
-# Libcurl frames the body itself; a second, different length is how requests get smuggled.
+# Libcurl frames the body itself; a second, different length would allow request smuggling.
 _FRAMING = frozenset({"content-length", "transfer-encoding", "expect"})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")

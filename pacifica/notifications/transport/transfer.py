@@ -1,4 +1,4 @@
-"""One request in libcurl, the sockets it may open, and what libcurl's codes mean."""
+"""One request in libcurl, its sockets, and the meaning of libcurl's error codes."""
 
 import os
 import re
@@ -22,13 +22,13 @@ from pacifica.notifications.transport.messages import (
 # Libcurl reads the first three digits of a longer number as the status.
 _STATUS_LINE = re.compile(rb"HTTP/\d(?:\.\d)? [1-9]\d\d[ \r\n]")
 
-# One header section is allowed this many bytes, interim answers included.
+# The size limit for headers, including those of interim responses.
 _HEADER_BYTES = 65536
 
-# What is under way of a transfer: bytes of the request, of the answer's header and of its body.
+# The progress of a transfer: bytes of the request, of the response's headers and of its body.
 _PROGRESS = (pycurl.SIZE_UPLOAD_T, pycurl.HEADER_SIZE, pycurl.SIZE_DOWNLOAD_T)
 
-# Not one of libcurl's codes: the request was sent, and nothing came back for too long.
+# Not one of libcurl's codes: the server was silent for too long.
 SILENT = -1
 
 BAD_URL = "not a usable URL"
@@ -40,10 +40,10 @@ _REASONS = {
     pycurl.E_URL_MALFORMAT: BAD_URL,
     pycurl.E_COULDNT_RESOLVE_HOST: "host not found",
     pycurl.E_COULDNT_CONNECT: "no connection",
-    # Bytes that are no status line are HTTP/0.9 to libcurl, "unsupported" because not allowed.
+    # Libcurl reads data without a status line as HTTP/0.9, which is not allowed ("unsupported").
     pycurl.E_UNSUPPORTED_PROTOCOL: _NOT_HTTP,
     pycurl.E_FTP_WEIRD_SERVER_REPLY: _NOT_HTTP,
-    100: _FLOOD,  # CURLE_TOO_LARGE, a header line past 100 KB; pycurl has no name for it
+    100: _FLOOD,  # CURLE_TOO_LARGE, a header line over 100 KB; pycurl has no name for it
     pycurl.E_GOT_NOTHING: _BROKEN_OFF,
     pycurl.E_PARTIAL_FILE: _BROKEN_OFF,
     pycurl.E_RECV_ERROR: _BROKEN_OFF,
@@ -57,7 +57,7 @@ _REASONS = {
 
 
 class Transfer:
-    """One of libcurl's handles, used for one request after another, and what comes back on it."""
+    """One libcurl handle, reused for one request after another, and its response."""
 
     def __init__(self, limits: Limits, rules: Rules, ca_file: str) -> None:
         self._limits = limits
@@ -69,10 +69,10 @@ class Transfer:
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.FOLLOWLOCATION, 0)
         curl.setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
-        # An empty proxy also keeps libcurl from asking the environment for one.
+        # An empty proxy also keeps libcurl from reading one from the environment.
         curl.setopt(pycurl.PROXY, "")
         curl.setopt(pycurl.USERAGENT, "")
-        # A user called ".." is a path segment for Policy, not a step up.
+        # In a URL of Policy, a user called ".." must stay a path segment.
         curl.setopt(pycurl.PATH_AS_IS, 1)
         curl.setopt(pycurl.CAINFO, ca_file)
         # To libcurl, 0 would mean no time-out.
@@ -82,7 +82,7 @@ class Transfer:
         self._opener.attach(curl)
 
     def begin(self, pending: PendingRequest, addresses: tuple[str, ...]) -> None:
-        """Point the handle at a new request."""
+        """Set the handle up for a new request."""
         self._pending = pending
         self._header_bytes = 0
         self._is_http = True
@@ -98,12 +98,12 @@ class Transfer:
         self._opener.begin()
         # To libcurl, 0 would mean no time-out.
         curl.setopt(pycurl.TIMEOUT_MS, max(1, round(self._total * 1000)))
-        # What libcurl would add by itself is left out by naming it without a value.
+        # A header without a value keeps libcurl from adding its own.
         headers = ["Expect:", "Content-Type:"]
         for name, value in request.headers:
             headers.append(f"{name}: {value}" if value.strip() else f"{name};")
         curl.setopt(pycurl.URL, address.url)
-        # The plus lets it expire like what libcurl looks up itself.
+        # The plus lets the entry expire like libcurl's own lookups.
         known = [f"[{ip}]" if ":" in ip else ip for ip in addresses]
         found = [f"+{address.name}:{address.port}:{','.join(known)}"] if known else []
         curl.setopt(pycurl.RESOLVE, found)
@@ -120,7 +120,7 @@ class Transfer:
             curl.unsetopt(pycurl.CUSTOMREQUEST)
 
     def end(self, code: int) -> tuple[PendingRequest, SendResult]:
-        """Give the request and what came of it, `code` being libcurl's word on it."""
+        """Return the request and its result; `code` is libcurl's result code."""
         seconds = time.monotonic() - self._began
         if code == pycurl.E_OK or self._truncated:
             status = self.curl.getinfo(pycurl.RESPONSE_CODE)
@@ -145,7 +145,7 @@ class Transfer:
         return self._pending, SendFailure(reason, seconds)
 
     def is_silent(self, now: float) -> bool:
-        """Tell whether nothing has come, or gone, for too long since there is a connection."""
+        """Return whether no data has moved for too long since the connection opened."""
         progress = tuple(self.curl.getinfo(each) for each in _PROGRESS)
         if progress != self._progress or not self.curl.getinfo(pycurl.PRETRANSFER_TIME_T):
             self._progress, self._moved = progress, now
@@ -174,10 +174,10 @@ class Transfer:
 
 
 class SocketOpener:
-    """Opens the sockets of one transfer after another where the rules permit the address.
+    """Opens the sockets of a transfer, only to addresses that the rules permit.
 
-    Libcurl asks for each address that it tries, with the very address: however a URL is written,
-    and whatever a name has come to mean, nothing else is connected to.
+    Libcurl requests a socket for each address that it tries. So no connection is opened to any
+    other address, however a URL is written and whatever its name resolves to.
     """
 
     def __init__(self, rules: Rules) -> None:
@@ -186,19 +186,19 @@ class SocketOpener:
         self._broken: str | None = None
 
     def attach(self, curl: pycurl.Curl) -> None:
-        """Have a handle ask here; where there is no rule, libcurl opens its sockets itself."""
+        """Register with a handle; without rules, libcurl opens its sockets itself."""
         if self._rules.refuse_addresses:
             curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open)
             if sys.platform != "win32":
                 curl.setopt(pycurl.SOCKOPTFUNCTION, _close_on_exec)
 
     def begin(self) -> None:
-        """Forget the last transfer."""
+        """Reset for a new transfer."""
         self._opened, self._broken = False, None
 
     @property
     def refusal(self) -> str | None:
-        """The rule by which a transfer got no connection; None where it tried any address."""
+        """The rule that refused a transfer; None if any address was tried."""
         return None if self._opened else self._broken
 
     def _open(self, _purpose: int, address: Any) -> Any:
@@ -213,7 +213,7 @@ class SocketOpener:
 
 
 class _LentSocket:
-    """A socket that closes when pycurl releases it, after making a duplicate for libcurl."""
+    """A socket that closes when pycurl releases it; libcurl has a duplicate of it."""
 
     def __init__(self, opened: socket.socket) -> None:
         self._opened = opened
@@ -226,6 +226,6 @@ class _LentSocket:
 
 
 def _close_on_exec(descriptor: int, _purpose: int) -> int:
-    # The duplicate would be inherited by programs that this process runs.
+    # Programs that this process runs would inherit the duplicate.
     os.set_inheritable(descriptor, False)
     return 0

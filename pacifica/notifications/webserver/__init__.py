@@ -1,4 +1,4 @@
-"""The web server: waitress, where no client can hold a thread, nor keep others waiting."""
+"""The web server: waitress, hardened so that slow clients occupy no threads."""
 
 from pacifica.notifications.webserver.limits import Limits
 from pacifica.notifications.webserver.server import Server

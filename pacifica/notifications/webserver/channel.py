@@ -1,4 +1,4 @@
-"""One client's connection, and the errors that the web server itself answers: in JSON."""
+"""One client's connection, and the web server's own error responses in JSON."""
 
 import json
 import math
@@ -13,17 +13,20 @@ from waitress.task import ErrorTask
 
 from pacifica.notifications.webserver.request import Parser, RequestTimeout
 
-# How long a client may take to read its last answer and close (seconds).
+# How long a client may take to read its last response and close (seconds).
 _LINGER = 2.0
-# waitress copies so many bytes to send even a few of them.
+# waitress copies this many bytes for each call to send, even if it sends only a few.
 _SENT_AT_ONCE = 64 * 2**10
 
 
 class JsonErrorTask(ErrorTask):
-    """Answers what never reaches the application: HTTP that is malformed, too large or late."""
+    """Responds to requests that are malformed, too large or late, in JSON.
+
+    These requests never reach the application.
+    """
 
     def execute(self) -> None:
-        """Write the answer."""
+        """Write the response."""
         error = self.request.error
         self.version, self.status = "1.1", f"{error.code} {error.reason}"
         body = json.dumps({"status": self.status, "message": error.body}).encode()
@@ -34,7 +37,7 @@ class JsonErrorTask(ErrorTask):
 
 
 class Channel(HTTPChannel):
-    """A connection of `Server`; all but `service` belongs to the thread that they share."""
+    """A connection of `Server`; only `service` runs outside the server's thread."""
 
     parser_class = Parser
     error_task_class = JsonErrorTask
@@ -47,16 +50,19 @@ class Channel(HTTPChannel):
         super().__init__(*args, **options)
         self.sendbuf_len = _SENT_AT_ONCE
         self._turned = time.monotonic()  # when it last began to wait for its client
-        self.is_closing = False  # all is sent, and the client may not have read it
+        self.is_closing = False  # everything was sent, but the client may not have read it yet
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing of a request has arrived, and nothing is to be sent."""
+        """Whether no part of a request has arrived, and nothing is to be sent."""
         return not (self.request or self.requests or self.total_outbufs_len or self.is_closing)
 
     @property
     def waiting(self) -> tuple[float, float]:
-        """Since when it waits for its client (monotonic; never: infinity), and how long it may."""
+        """When the wait for the client began (monotonic), and how long it may last.
+
+        Both are infinite while the connection does not wait for its client.
+        """
         limits = self.server.limits
         if self.is_closing:
             return self._turned, _LINGER
@@ -71,23 +77,23 @@ class Channel(HTTPChannel):
 
     @property
     def held(self) -> int:
-        """How many bytes are kept for this client."""
+        """How many bytes are held in memory for this client."""
         bodies = [each.body_rcv for each in filter(None, [*self.requests, self.request])]
         return self.total_outbufs_len + sum(body.__len__() for body in bodies if body)
 
     @property
     def pace(self) -> float:
-        """How many of these came or were made a second, since its client is waited for."""
+        """How many held bytes there are for each second of the wait for the client."""
         return self.held / max(time.monotonic() - self.waiting[0], 1e-6)
 
     def service(self) -> None:
-        """Answer a request, in a thread of its own."""
+        """Process a request, in a worker thread."""
         self._turned = time.monotonic()
         super().service()
         self._turned = time.monotonic()
 
     def time_out(self) -> None:
-        """Answer 408 to a request that has not arrived in time; otherwise close."""
+        """Respond with 408 if a request is incomplete; otherwise close."""
         if self.is_closing or self.total_outbufs_len or not self.request:
             self.hang_up()
             return
@@ -97,7 +103,7 @@ class Channel(HTTPChannel):
         self.service()
 
     def forget_sent(self) -> None:
-        """Free the memory of what was sent, which waitress keeps until the next answer."""
+        """Free the memory of sent data, which waitress keeps until the next response."""
         if self.current_outbuf_count:
             with self.outbuf_lock:
                 self.outbufs = [OverflowableBuffer(self.adj.outbuf_overflow)]
@@ -109,9 +115,9 @@ class Channel(HTTPChannel):
         self.handle_close()
 
     def handle_close(self) -> None:
-        """Close; after an answer, end our side first and wait for the client's end.
+        """Close; after a response, shut down our side and wait for the client to close.
 
-        To close while something is unread would take the answer from the client.
+        To close with unread data resets the connection, and the client may lose the response.
         """
         if self.will_close and self.connected and not self.is_closing:
             self.will_close, self.is_closing, self._turned = False, True, time.monotonic()
@@ -121,9 +127,9 @@ class Channel(HTTPChannel):
         super().handle_close()
 
     def readable(self) -> bool:
-        """Tell whether anything is to be received."""
+        """Return whether to watch for incoming data."""
         return self.is_closing or super().readable()
 
     def received(self, data: bytes) -> bool:
-        """Take what has arrived; while the connection closes, forget it."""
+        """Process incoming data; discard it while the connection closes."""
         return not self.is_closing and bool(super().received(data))

@@ -1,11 +1,11 @@
-"""How long clients of the web server may take, and how much is kept for them."""
+"""The limits of the web server: how long clients may take, and how much memory."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds of a web server, in seconds and bytes; `held` is for all connections together."""
+    """The limits in seconds and bytes; `held` is for all connections together."""
 
     body: int
     head: int = 64 * 2**10

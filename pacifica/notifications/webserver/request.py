@@ -1,4 +1,4 @@
-"""Requests as RFC 9112 has a server read them: what could be read in two ways is refused."""
+"""Parses requests strictly by RFC 9112, and refuses ambiguous ones."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from waitress.utilities import (
 )
 
 _MAX_HEADERS = 200
-# waitress copies such a line whenever more of it arrives.
+# waitress copies a chunk's line whenever more of it arrives.
 _MAX_CHUNK_LINE = 4096
 _REQUEST_LINE = re.compile(
     rb"[!#$%&'*+.^_`|~0-9A-Z-]+ "
@@ -21,16 +21,16 @@ _REQUEST_LINE = re.compile(
     rb"|(?i:https?)://[^\x00-\x20\x7f/?#@]+(?:[/?][^\x00-\x20\x7f#]*)?"
     rb"|\*) HTTP/([0-9])\.[0-9]\r\n"
 )
-# A folded line, and a header that does not name one coding.
+# A folded line, and a Transfer-Encoding that does not name exactly one coding.
 _MALFORMED = re.compile(rb"\r\n[ \t]|\r\ntransfer-encoding:(?:[ \t]*\r|[^\r]*,)", re.IGNORECASE)
 _NAME = re.compile(rb"\r\n([^:\r\n]*):")
-# What could be two values must not be one that is joined by a comma, as waitress does it.
+# waitress joins repeated headers by a comma, which would be ambiguous for these.
 _ONCE = re.compile(rb"host|content-length|transfer-encoding|ce-.*")
 _HOST = re.compile(r"[^\x00-\x20\x7f/?#@\\]*")
 
 
 class UriTooLong(BadRequest):
-    """The request line alone is longer than a head may be."""
+    """The request line alone is longer than the limit for all headers."""
 
     code = 414
     reason = "URI Too Long"
@@ -51,7 +51,7 @@ class RequestTimeout(BadRequest):
 
 
 class Parser(HTTPRequestParser):
-    """One request, as it arrives; `began` is when its head did, or else its body."""
+    """One request as it arrives; `began` is when its head, or then its body, began."""
 
     error: BadRequest | None
     path: str
@@ -61,7 +61,7 @@ class Parser(HTTPRequestParser):
         self.began = time.monotonic()
 
     def received(self, data: bytes) -> int:
-        """Take what has arrived; return how many bytes of it belong to this request."""
+        """Parse incoming data; return how many of its bytes belong to this request."""
         before, body = self.header_plus, self.body_rcv
         consumed: int = super().received(data)
         if isinstance(self.error, RequestHeaderFieldsTooLarge) and (
@@ -81,7 +81,7 @@ class Parser(HTTPRequestParser):
         return consumed
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Read a head; raises ParsingError for one that is malformed, or does not tell its end."""
+        """Parse a head; raise ParsingError if it is malformed or its length is ambiguous."""
         names = _NAME.findall(header_plus.lower())
         if len(names) > _MAX_HEADERS:
             self.error = RequestHeaderFieldsTooLarge(f"there are more than {_MAX_HEADERS} headers")
@@ -96,21 +96,21 @@ class Parser(HTTPRequestParser):
             _require_once(names)
         try:
             super().parse_header(header_plus)
-        except ValueError as error:  # no host in a URI, or a number of thousands of digits
+        except ValueError as error:  # no host in a URI, or a number with thousands of digits
             raise ParsingError("the request is malformed") from error
         if b"transfer-encoding" in names and (not self.chunked or b"content-length" in names):
             raise ParsingError("Transfer-Encoding must be without Content-Length, and in HTTP/1.1")
         if not _HOST.fullmatch(self.headers.get("HOST", "" if self.version == "1.0" else "/")):
             raise ParsingError("the header Host is missing or malformed")
-        if self.proxy_netloc:  # the absolute form has the host that counts (RFC 9112, 3.2.2)
+        if self.proxy_netloc:  # an absolute URI overrides the Host header (RFC 9112, 3.2.2)
             self.headers["HOST"], self.path = self.proxy_netloc, self.path or "/"
         if self.chunked or "CONNECTION" in self.headers:
             self._keep_or_close()
 
     def _keep_or_close(self) -> None:
-        """Say whether the connection may be kept, in a way that waitress understands."""
+        """Reduce the Connection header to the one option that waitress understands."""
         options = re.split(r"[ \t]*,[ \t]*", self.headers.pop("CONNECTION", "").lower())
-        # waitress is lenient with the lines between chunks: what follows must not be a request.
+        # waitress accepts malformed lines between chunks: no request may follow such a body.
         if self.chunked or "close" in options:
             self.headers["CONNECTION"] = "close"
         elif "keep-alive" in options:
@@ -118,7 +118,7 @@ class Parser(HTTPRequestParser):
 
 
 def _require_once(names: list[bytes]) -> None:
-    """Raise ParsingError where a header is repeated that must not be."""
+    """Raise ParsingError if a header is repeated that must be unique."""
     for name, count in Counter(names).items():
         if count > 1 and _ONCE.fullmatch(name):
             raise ParsingError(f"the header {name.decode('latin-1')} must be given once")

@@ -1,4 +1,4 @@
-"""waitress's server, with bounds that hold for all connections together, and an orderly end."""
+"""waitress's server, with overall limits and a graceful shutdown."""
 
 import logging
 import math
@@ -14,15 +14,15 @@ from waitress.server import TcpWSGIServer
 from pacifica.notifications.webserver.channel import Channel
 from pacifica.notifications.webserver.limits import Limits
 
-# Connections are looked at so often (seconds).
+# Seconds between two checks of all connections.
 _INTERVAL = 0.25
 _ACCEPTED_AT_ONCE = 1024
-# Head and body of an answer go in one piece, where they are smaller.
+# The head and body of a response that is smaller are sent in one piece.
 _SENT_TOGETHER = 16 * 2**10
 
 
 class Server(TcpWSGIServer):
-    """A web server for a WSGI application, as CherryPy's engine starts and stops one.
+    """A web server for a WSGI application, which CherryPy's engine starts and stops.
 
     It listens once it is started. Raises OSError for an address that cannot be bound.
     """
@@ -36,16 +36,16 @@ class Server(TcpWSGIServer):
         self._next_sweep = self._pauses_until = 0.0
         self._ends_at: float | None = None
         self._ended = threading.Event()
-        # Requests that wait for a thread are not worth a line each.
+        # waitress would log a line for each request that waits for a thread.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         adjustments = Adjustments(
             ident=None,
             threads=limits.threads,
             backlog=limits.backlog,
-            # What is as large as its bound is taken.
+            # waitress refuses a size that is equal to its limit.
             max_request_header_size=limits.head + 1,
             max_request_body_size=limits.body + 1,
-            # All is in memory, within `limits.held`: a thread waits for no client.
+            # Everything is in memory, within `limits.held`, so no thread waits for a client.
             inbuf_overflow=limits.held,
             outbuf_overflow=limits.held,
             outbuf_high_watermark=limits.held,
@@ -65,7 +65,7 @@ class Server(TcpWSGIServer):
             while not self._is_over():
                 wasyncore.loop(_INTERVAL, use_poll=True, map=self._map, count=1)
                 if self.accepting and self._ends_at is not None:
-                    self.handle_accept()  # who is connected already
+                    self.handle_accept()  # clients that have connected already
                     self.accepting = False
                     wasyncore.dispatcher.close(self)
                 elif time.monotonic() > self._next_sweep:
@@ -76,17 +76,17 @@ class Server(TcpWSGIServer):
             self._ended.set()
 
     def stop(self) -> None:
-        """Answer what has begun to arrive, within the time for it, and end."""
+        """Finish the requests that have begun, within `shutdown_timeout`, and end."""
         self._ends_at = time.monotonic() + self.limits.shutdown_timeout
         self.pull_trigger()
         self._ended.wait(self.limits.shutdown_timeout + 1)
 
     def readable(self) -> bool:
-        """Tell whether who comes is let in now."""
+        """Return whether new connections are accepted now."""
         return self.accepting and time.monotonic() > self._pauses_until
 
     def handle_accept(self) -> None:
-        """Let in who has come; where there are no more files, somebody leaves for the next one."""
+        """Accept new connections; close an old one when there are no more files."""
         for _ in range(_ACCEPTED_AT_ONCE):
             try:
                 accepted = self.accept()
@@ -102,7 +102,7 @@ class Server(TcpWSGIServer):
             self._make_room(self.limits.connections)
 
     def _sweep(self) -> None:
-        """Close the connections that take too long, and those for which too much is kept."""
+        """Close connections that are too slow, or beyond the limit on memory."""
         now = time.monotonic()
         self._next_sweep = now + _INTERVAL
         for channel in list(self.active_channels.values()):
@@ -114,10 +114,10 @@ class Server(TcpWSGIServer):
         self._make_room(self.limits.connections)
 
     def _make_room(self, connections: int) -> bool:
-        """Hang up on who has waited longest where there are too many, or too much is kept.
+        """Close the connections that waited longest if there are too many.
 
-        Where too much is kept it is who has sent least for the time taken: slow clients do not
-        keep prompt ones from sending.
+        If too much memory is held, close those that sent least for the time taken, so that slow
+        clients do not keep prompt ones from sending.
         """
         before = len(self.active_channels)
         for channel in sorted(self._waiting(), key=lambda each: each.waiting):

@@ -1,7 +1,7 @@
-"""What the entry point of a consumer imports: `download` and `upload`, which return promises.
+"""For consumers' entry points: `download` and `upload`, which return promises.
 
-A promise that is rejected raises nothing by itself: end with `.get()`, so that the entry point
-fails where its transfers do.
+A rejected promise raises nothing by itself. End with `.get()`, so that the entry point fails if its
+transfers fail.
 """
 
 from .downloads import download

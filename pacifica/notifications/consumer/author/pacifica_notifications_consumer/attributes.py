@@ -1,4 +1,4 @@
-"""What is said of a new transaction: whose it is, and the keys and values that it has."""
+"""The metadata of a new transaction: its attributes, and its keys and values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,12 +10,12 @@ from .errors import TransferError, shown
 _PREFIX = "Transactions."
 _REQUIRED = ("Transactions.submitter", "Transactions.project", "Transactions.instrument")
 _ALLOTTED = "Transactions._id"
-# The clients and Metadata take a value that is empty for one that is still to be chosen.
+# The clients and Metadata treat an empty value as one that is still to be chosen.
 _EMPTY = "must be a text or a number, and not empty or 0"
 
 
 def transaction_of(attributes: Any) -> list[MetaObj]:
-    """Return the metadata of a transaction's attributes; raises TransferError."""
+    """Return the metadata of a transaction's attributes; raise TransferError."""
     if not isinstance(attributes, Mapping):
         raise TransferError("transaction: must be a dictionary")
     for name in _REQUIRED:
@@ -32,7 +32,7 @@ def transaction_of(attributes: Any) -> list[MetaObj]:
 
 
 def key_values_of(key_values: Any) -> list[MetaObj]:
-    """Return the metadata of keys and values, a dictionary or pairs; raises TransferError."""
+    """Return the metadata of a dictionary or of pairs; raise TransferError."""
     pairs = key_values.items() if isinstance(key_values, Mapping) else key_values
     found = []
     try:

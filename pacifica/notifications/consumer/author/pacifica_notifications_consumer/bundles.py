@@ -1,4 +1,4 @@
-"""The files of a new transaction, and the tar with which they are sent to Ingest."""
+"""The files of a new transaction, and the tar that is sent to Ingest."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ from .errors import TransferError, shown
 from .records import is_unicode
 
 MOST_FILES = 100_000
-# The folder of the files in the tar. Ingest takes it off a file's path in its metadata.
+# The folder of the files in the tar. Ingest removes it from the paths in the metadata.
 ROOT = "data"
 _HASH = "sha1"
 _KNOWN_TYPES = ("application", "audio", "font", "image", "message", "model", "text", "video")
@@ -25,7 +25,7 @@ _LATEST = 253_402_300_799  # the last second of the year 9999
 
 @dataclass(frozen=True)
 class Upload:
-    """A file to be sent: where it is, and its path below the folder of uploads."""
+    """A file to be sent: its location, and its path below the folder of uploads."""
 
     file: Path
     path: str
@@ -34,9 +34,9 @@ class Upload:
 
 
 def uploads_in(folder: Path) -> list[Upload]:
-    """Return what lies below a folder, in the order of the paths.
+    """Return the files below a folder, sorted by path.
 
-    Raises TransferError for what is neither a folder nor a file: where a link leads may be outside.
+    Raises TransferError for anything else than files and folders. A link could lead outside.
     """
     found: list[Upload] = []
     for file, path in _walk(folder):
@@ -52,7 +52,7 @@ def uploads_in(folder: Path) -> list[Upload]:
 def write_bundle(
     file: IO[bytes], uploads: Sequence[Upload], metadata: Sequence[MetaObj]
 ) -> MetaData:
-    """Write a bundle and return its metadata; raises TransferError for a file that is not there."""
+    """Write a bundle and return its metadata; raise TransferError for a missing file."""
     contents = [_Content(upload) for upload in uploads]
     described = [
         {"name": f"{ROOT}/{each.path}", "size": each.size, "mtime": each.mtime, "fileobj": content}
@@ -70,9 +70,9 @@ def write_bundle(
 
 
 class _Target:
-    """What a bundle is written to, until it is closed.
+    """The file to which a bundle is written, until it is closed.
 
-    The tar of a bundle that fails writes its end whenever it is forgotten, to no file any more.
+    If a bundle fails, its tar object writes an end when it is garbage-collected, after the close.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -91,8 +91,8 @@ class _Bundler(Bundler):
 
     def _build_file_info(self, file_data: dict[str, Any], hashsum: str) -> FileObj:
         folder, _, name = file_data["name"].removeprefix(f"{ROOT}/").rpartition("/")
-        # The client would take ROOT off once more, and Ingest does it again: without this, a
-        # folder that is itself called so would be lost.
+        # The client would remove ROOT once more, and Ingest does so again. Without this, a folder
+        # with the same name would be lost.
         if folder.split("/")[0] == ROOT:
             folder = f"{ROOT}/{folder}"
         time = datetime.fromtimestamp(file_data["mtime"], UTC).replace(tzinfo=None).isoformat()
@@ -110,7 +110,7 @@ class _Bundler(Bundler):
 
 
 def _mimetype(name: str) -> str:
-    """Guess a file's type by its name: one of those that Metadata knows."""
+    """Guess a file's type from its name, among the types that Metadata accepts."""
     mimetype, encoding = guess_type(name)
     if mimetype is None or encoding or mimetype.split("/")[0] not in _KNOWN_TYPES:
         return "application/octet-stream"
@@ -118,7 +118,7 @@ def _mimetype(name: str) -> str:
 
 
 class _Content:
-    """A file's content, open only while it is read: there may be more than one may have open."""
+    """A file's content, open only while it is read: there may be very many files."""
 
     def __init__(self, upload: Upload) -> None:
         self._upload = upload
@@ -135,7 +135,7 @@ class _Content:
             problem = f"cannot be read: {error.strerror}"
             raise TransferError(f"{shown(self._upload.path)}: {problem}") from error
         self._left -= len(block)
-        if len(block) < size:  # which is never more than is left of what was announced
+        if len(block) < size:  # `size` never exceeds the rest of the announced size
             raise TransferError(f"{shown(self._upload.path)}: became shorter while it was read")
         if self._left <= 0:
             self.close()

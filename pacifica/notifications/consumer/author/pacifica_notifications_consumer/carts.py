@@ -1,4 +1,4 @@
-"""A cart of the Cart service: filled with files, waited for, read and deleted."""
+"""A cart of the Cart service: creates, awaits, reads and deletes it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,12 +12,12 @@ from .records import FileRecord
 from .services import Service
 from .waiting import Deadline, wait_for
 
-# What Cart is told to call the folder in its tar; where it bundles, that is called as the cart.
+# The requested name of the folder in Cart's tar. Where Cart bundles, it uses the cart's name.
 _FOLDER = "data"
 
 
 class Cart:
-    """A cart that is ready."""
+    """A cart whose files are ready."""
 
     def __init__(self, service: Service, url: str, deadline: Deadline) -> None:
         self._service = service
@@ -27,7 +27,7 @@ class Cart:
 
     @contextmanager
     def opened(self) -> Iterator[Callable[[int], bytes]]:
-        """Give what reads at most so many bytes of its tar; raises ServiceError."""
+        """Yield a function that reads a number of bytes of the tar; raise ServiceError."""
         query = {"filename": _FOLDER}
         with self._service.opened("GET", self._url, params=query) as response:
             if response.status_code != HTTPStatus.OK:
@@ -37,13 +37,13 @@ class Cart:
 
 @contextmanager
 def filled(records: Sequence[FileRecord], configured: Configured) -> Iterator[Cart]:
-    """Give a cart of the files once it is ready, and delete it at the end."""
+    """Yield a cart of the files when it is ready, and delete it at the end."""
     deadline = Deadline(configured.timeout)
     with Service("Cart", configured) as service:
         api = CartAPI(cart_api_url=configured.cart, session=service)
         try:
             url = api.setup_cart(lambda: map(_wanted, records))
-        except AssertionError as error:  # its way to refuse a success that is not 201
+        except AssertionError as error:  # the client refuses a success other than 201
             raise service.misunderstood() from error
         try:
             wait_for(
@@ -54,7 +54,7 @@ def filled(records: Sequence[FileRecord], configured: Configured) -> Iterator[Ca
             )
             yield Cart(service, url, deadline)
         finally:
-            # Cart keeps what it is not told to drop, but that is no reason to fail.
+            # Cart keeps a cart that is not deleted, but that is no reason to fail.
             with suppress(ServiceError):
                 service.delete(url)
 

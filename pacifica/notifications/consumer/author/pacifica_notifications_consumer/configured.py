@@ -1,4 +1,4 @@
-"""Where the services are, who asks them, how long they may take: read from the environment."""
+"""The configuration from the environment: services, caller and time-outs."""
 
 import math
 import os
@@ -14,10 +14,10 @@ _VISIBLE = re.compile("[!-~]+")
 
 @dataclass(frozen=True)
 class Configured:
-    """What the environment says; times are in seconds.
+    """The values from the environment; times are in seconds.
 
-    `timeout` bounds the wait for one cart or ingest, `read_timeout` how long a service may be
-    silent, and `poll` is the time between two requests for the state of a cart or ingest.
+    `timeout` limits the wait for one cart or ingest. `read_timeout` is how long a service may be
+    silent. `poll` is the time between two requests for the state of a cart or ingest.
     """
 
     cart: str
@@ -32,7 +32,7 @@ class Configured:
 
 
 def configured(environment: Mapping[str, str] = os.environ) -> Configured:
-    """Read the environment; raises TransferError that names the variable and not its value."""
+    """Read the environment; raise TransferError with the variable, but not its value."""
     return Configured(
         cart=_url(environment, "PACIFICA_CART_URL", "http://127.0.0.1:8081"),
         ingest=_url(environment, "PACIFICA_INGEST_URL", "http://127.0.0.1:8066"),

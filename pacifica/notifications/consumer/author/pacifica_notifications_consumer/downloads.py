@@ -1,4 +1,4 @@
-"""`download`: the files of a notification, fetched through Cart."""
+"""`download`: gets the files of a notification through Cart."""
 
 import json
 import os
@@ -15,18 +15,18 @@ from .records import FileRecord, files_of
 from .tars import unpack
 
 _NOTIFICATION = "notification.json"
-# Bytes; the service that notifies takes no larger event.
+# Bytes; the notifications service accepts no larger event.
 _MOST_BYTES = 1 << 26
 _DOWNLOADS = "downloads"
 _UNFINISHED = ".downloads.unfinished"
 
 
 def download(src: str | os.PathLike[str]) -> "Promise[dict[str, Any]]":
-    """Fetch the files of `src/notification.json`; the promise is of the event in it.
+    """Download the files of `src/notification.json`, and promise its event.
 
-    A file lies in `src/downloads/<subdir>/<name>`, and has the size and the hash that the event
-    says. All are there or none: the folder takes the place of one that an earlier run left. The
-    promise is settled when this returns; it is rejected with TransferError.
+    Each file is in `src/downloads/<subdir>/<name>`, and has the size and the hash of the event. The
+    folder has all files or does not exist; it replaces the folder of an earlier run. The promise is
+    settled when this returns; it is rejected with TransferError.
     """
     return Promise(lambda resolve, _reject: resolve(_downloaded(Path(src))))
 

@@ -1,10 +1,10 @@
-"""What goes wrong with a transfer, and how what a service said of it is shown."""
+"""The errors of a transfer, and how a service's text is shown in them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 
-# Characters of a service's answer that an error shows.
+# How many characters of a service's response an error shows.
 _MOST_SHOWN = 500
 _PASSING = {
     None,
@@ -16,14 +16,14 @@ _PASSING = {
 
 
 class TransferError(Exception):
-    """A download or upload that cannot be done; the message is one line of printable text."""
+    """A download or upload failed; the message is one line of printable text."""
 
     def __init__(self, message: str) -> None:
         super().__init__("".join(each if each.isprintable() else "?" for each in message))
 
 
 class ServiceError(TransferError):
-    """What a service answered was not what was asked for; `status` is None without an answer."""
+    """A service failed a request; `status` is None if it sent no response."""
 
     def __init__(self, service: str, problem: str, status: int | None = None) -> None:
         super().__init__(f"{service} {problem}")
@@ -32,13 +32,13 @@ class ServiceError(TransferError):
 
     @property
     def is_passing(self) -> bool:
-        """Tell whether asking again may help."""
+        """Return whether a retry may succeed."""
         return self.status in _PASSING
 
 
 @contextmanager
 def concerning(paths: Sequence[str]) -> Iterator[None]:
-    """Have what a service did wrong in the block name the files that it was about."""
+    """Add the names of the files to a ServiceError in the block."""
     try:
         yield
     except ServiceError as error:
@@ -47,6 +47,6 @@ def concerning(paths: Sequence[str]) -> Iterator[None]:
 
 
 def shown(text: str) -> str:
-    """Return a foreign text as one short line of printable characters."""
+    """Return an untrusted text as one short line of printable characters."""
     line = " ".join(text[: 2 * _MOST_SHOWN].split())
     return "".join(each if each.isprintable() else "?" for each in line)[:_MOST_SHOWN]

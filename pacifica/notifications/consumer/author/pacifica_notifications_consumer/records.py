@@ -1,4 +1,4 @@
-"""The files of an event, each checked once for what it may be called and what it must be."""
+"""The files of an event, with validated names, sizes and hashes."""
 
 import hashlib
 import os
@@ -9,20 +9,20 @@ from typing import Any, TypeGuard
 
 from .errors import TransferError, shown
 
-# Bytes of one name, on the file systems that are in use.
+# Bytes of one name, in common file systems.
 _LONGEST_NAME = 255
 _LONGEST_PATH = 4096
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _IDENTIFIER = re.compile(r"[0-9A-Za-z_-]{1,100}")
-# What Windows cannot have in a name, or takes for something else.
+# Names that Windows does not allow, or treats specially.
 _WINDOWS = re.compile(r'[<>:"|?*]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class FileRecord:
-    """A file of the event: where it goes below the folder of downloads, and what it must be."""
+    """A file of the event: its path below the folder of downloads, size and hash."""
 
     id: int | str
     path: str
@@ -32,7 +32,7 @@ class FileRecord:
 
 
 def files_of(event: Mapping[str, Any]) -> tuple[FileRecord, ...]:
-    """Return the files of an event in its order; raises TransferError for one that is refused."""
+    """Return the files of an event, in order; raise TransferError for invalid ones."""
     data = event.get("data")
     found = data if isinstance(data, list) else [data]
     records = tuple(_record(each) for each in found if _is_file(each))
@@ -41,12 +41,12 @@ def files_of(event: Mapping[str, Any]) -> tuple[FileRecord, ...]:
 
 
 def is_unicode(name: str) -> bool:
-    """Tell whether a name can be written in UTF-8."""
+    """Return whether a name can be encoded in UTF-8."""
     return not _SURROGATE.search(name)
 
 
 def folders_of(paths: Iterator[str]) -> set[str]:
-    """Return every folder on the way to the paths."""
+    """Return all parent folders of the paths."""
     folders: set[str] = set()
     for path in paths:
         while path := path.rpartition("/")[0]:
@@ -70,7 +70,7 @@ def _record(record: dict[str, Any]) -> FileRecord:
         raise TransferError(f"{path}: the event has no hashtype and hashsum of it")
     try:
         digits = 2 * hashlib.new(hashtype, usedforsecurity=False).digest_size
-    except (ValueError, TypeError) as error:  # the latter where it has a NUL or a surrogate
+    except (ValueError, TypeError) as error:  # TypeError: it has a NUL or a surrogate
         problem = f"the hashtype {shown(hashtype)!r} is unknown here"
         raise TransferError(f"{path}: {problem}") from error
     if not digits or not re.fullmatch(rf"[0-9a-fA-F]{{{digits}}}", hashsum):
@@ -79,7 +79,7 @@ def _record(record: dict[str, Any]) -> FileRecord:
 
 
 def _is_identifier(number: Any) -> TypeGuard[int | str]:
-    # What Cart asks the archive for is a URL that ends with it.
+    # Cart requests the file from the archive by a URL that ends with this id.
     is_number = isinstance(number, int) and not isinstance(number, bool)
     return is_number or (isinstance(number, str) and bool(_IDENTIFIER.fullmatch(number)))
 
@@ -100,7 +100,7 @@ def _path(record: dict[str, Any]) -> str:
 
 
 def _problem(part: str) -> str | None:
-    """Return why a part of a path is refused; None where it is not."""
+    """Return why a part of a path is refused; None if it is valid."""
     if part in ("", ".", ".."):
         return "its path is absolute, or has '.', '..' or nothing between two '/'"
     if "\\" in part or _DRIVE.match(part):

@@ -1,7 +1,7 @@
-"""One service of the ecosystem as a session of requests, which its clients use for their own.
+"""A session for requests to one Pacifica service, which its clients use.
 
-They wait without end, follow where they are sent and say little of what went wrong; a session of
-this kind does not: each answer is bounded in time and size, and one that is no success raises.
+By themselves, the clients have no time-outs, follow redirects and report errors poorly. This
+session limits the time and size of each response, and raises an error for one without success.
 """
 
 import io
@@ -23,26 +23,26 @@ from .configured import Configured
 from .errors import ServiceError, shown
 from .waiting import Deadline
 
-# How often a connection that is refused is tried again.
+# How often a refused connection is retried.
 _CONNECT_RETRIES = 2
 _BACKOFF = 0.1
-# Bytes of an answer that is not a file.
+# The size limit (bytes) of a response that is not a file.
 _MOST_BYTES = 1 << 20
 _BLOCK = 1 << 16
 
 
 class Service(requests.Session):
-    """A service by its name; `answer` is the last one, as errors show it."""
+    """A named service; `answer` is its last response, as errors show it."""
 
     def __init__(self, name: str, configured: Configured) -> None:
         super().__init__()
         self.name = name
         self.answer = "nothing"
         self._timeout = (configured.connect_timeout, configured.read_timeout)
-        # As `auth`, not as headers: a .netrc file would take precedence over those.
+        # As `auth`, because a .netrc file would take precedence over headers.
         self.auth = _Identity(configured.user, configured.authorization)
         self.headers["Accept-Encoding"] = "identity"
-        # What was sent and got no answer is not sent again: it may have been done.
+        # A request without a response is not sent again, because it may have been processed.
         retries = urllib3.Retry(
             total=None,
             connect=_CONNECT_RETRIES,
@@ -56,14 +56,14 @@ class Service(requests.Session):
         self.mount("https://", HTTPAdapter(max_retries=retries))
 
     def request(self, method: str, url: Any, *more: Any, **options: Any) -> requests.Response:
-        """Send a request and read its answer; raises ServiceError unless it is a success."""
+        """Send a request and read the response; raise ServiceError unless it succeeds."""
         with self.opened(method, url, *more, **options) as response:
             body = self._body(response)
         response.raw = io.BytesIO(body)
         return response
 
     def opened(self, method: str, url: Any, *more: Any, **options: Any) -> requests.Response:
-        """Send a request and leave the body of its answer to be read; raises as `request` does."""
+        """Send a request, but do not read the response's body; raise as in `request`."""
         options |= {"timeout": self._timeout, "allow_redirects": False, "stream": True}
         try:
             response = super().request(method, url, *more, **options)
@@ -77,7 +77,7 @@ class Service(requests.Session):
         return response
 
     def reader(self, response: requests.Response, deadline: Deadline) -> Callable[[int], bytes]:
-        """Return what reads at most so many bytes of a body; nothing where it has ended."""
+        """Return a function that reads some bytes of a body; empty at its end."""
 
         def read(size: int) -> bytes:
             deadline.require(self.name, "send its answer")
@@ -89,7 +89,7 @@ class Service(requests.Session):
         return read
 
     def misunderstood(self) -> ServiceError:
-        """Return the error for an answer that was a success, and still no sense can be made of."""
+        """Return the error for a successful response that cannot be understood."""
         return ServiceError(self.name, f"answered {self.answer or 'nothing'}", 200)
 
     def _body(self, response: requests.Response) -> bytes:
@@ -110,7 +110,7 @@ class Service(requests.Session):
         if isinstance(error, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError):
             return f"sent nothing for {read:g} s"
         if isinstance(error, requests.exceptions.SSLError):
-            return "has no certificate that is trusted here"
+            return "has no trusted certificate"
         linked = list(_linked(error))
         is_unreached = any(isinstance(each, NewConnectionError) for each in linked)
         problem = "cannot be reached" if is_unreached else "broke the connection"
@@ -119,7 +119,7 @@ class Service(requests.Session):
 
 
 class _Identity(AuthBase):
-    """Who asks: the header of a trusted network, and that of a proxy before the service."""
+    """The caller's headers: one for a trusted network, one for a proxy."""
 
     def __init__(self, user: str | None, authorization: str | None) -> None:
         self._headers = {"Http-Remote-User": user, "Authorization": authorization}
@@ -132,7 +132,7 @@ class _Identity(AuthBase):
 
 
 def _message(response: requests.Response, body: bytes) -> str:
-    """Return what an answer says in words: Cart says it in a header, CherryPy in JSON."""
+    """Return the message of a response: Cart has it in a header, CherryPy in JSON."""
     said: Any = response.headers.get("X-Pacifica-Message")
     if not said and body:
         said = body.decode("utf-8", "replace")
@@ -147,7 +147,7 @@ def _origin(url: str) -> str:
 
 
 def _linked(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and those from which it came, however they are held."""
+    """Yield an error and all its causes, wherever they are stored."""
     pending, seen = [error], set[int]()
     while pending:
         each = pending.pop()
@@ -159,8 +159,8 @@ def _linked(error: BaseException) -> Iterator[BaseException]:
 
 
 def _reason(error: BaseException) -> str | None:
-    """Return what the system says, such as "Connection refused"."""
-    # The errors of requests are OSErrors without a number, those of names have none of the system.
+    """Return the system's message, such as "Connection refused"."""
+    # Errors of requests are OSErrors without a number; failed lookups have no number of the system.
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return None

@@ -1,4 +1,4 @@
-"""Takes the files that were asked for out of the tar stream of a cart, and nothing else."""
+"""Extracts exactly the requested files from the tar stream of a cart."""
 
 import hashlib
 import tarfile
@@ -9,11 +9,11 @@ from typing import IO
 from .errors import ServiceError, TransferError, shown
 from .records import FileRecord, folders_of
 
-# Bytes that a tar may have before a file beyond its content: the headers of its name, and padding.
+# Bytes that a tar may have for a file in addition to its content: headers and padding.
 _HEADERS = 1 << 16
 _BLOCK = 1 << 16
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE)
-# What tarfile raises for what is no tar, though its documentation names the first one only.
+# The errors of tarfile for an invalid tar; its documentation names only the first one.
 _BROKEN = (tarfile.TarError, ValueError, LookupError, OverflowError, EOFError)
 
 
@@ -23,11 +23,11 @@ def unpack(
     roots: Collection[str],
     folder: Path,
 ) -> None:
-    """Write the files of the records into an empty folder, each where its record says.
+    """Write the files of the records to an empty folder, each to its record's path.
 
-    `read` gives at most so many bytes of the tar, whose members lie below one of `roots`. Raises
-    TransferError for a member that was not asked for, is no file, or is not as its record says,
-    and where one is missing. No more is written than the records say.
+    `read` returns at most a number of bytes of the tar, whose members are below one of `roots`.
+    Raises TransferError for a member that was not requested, is not a file or differs from its
+    record, and for a missing one. No more bytes are written than the records specify.
     """
     missing = {record.path: record for record in records}
     folders = folders_of(iter(missing)) | {""}
@@ -52,7 +52,7 @@ def unpack(
 
 
 class _Stream:
-    """What tarfile reads from; it gets no more than was allowed, whatever a header says."""
+    """The stream for tarfile, limited to the allowed bytes, whatever a header says."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read

@@ -1,4 +1,4 @@
-"""`upload`: a new transaction of what an entry point has made, through Ingest."""
+"""`upload`: sends an entry point's results as a new transaction through Ingest."""
 
 import os
 import tempfile
@@ -27,12 +27,12 @@ _INVALID = 412
 def upload(
     dst: str | os.PathLike[str], transaction: Mapping[str, int | str], key_values: KeyValues = ()
 ) -> "Promise[dict[str, Any]]":
-    """Send what lies below `dst/uploads` as a new transaction; the promise is of its event.
+    """Send the files below `dst/uploads` as a transaction, and promise its event.
 
     `transaction` has `Transactions.submitter`, `Transactions.project` and
-    `Transactions.instrument`; each of `key_values` becomes a `TransactionKeyValue`. The event is
-    what Pacifica Metadata sends, but that its files have no `_id`: Ingest does not tell them. The
-    promise is settled when this returns; it is rejected with TransferError.
+    `Transactions.instrument`. Each of `key_values` becomes a `TransactionKeyValue`. The event is
+    the one that Pacifica Metadata sends, except that its files have no `_id`, because Ingest does
+    not return them. The promise is settled when this returns; it is rejected with TransferError.
     """
     return Promise(lambda resolve, _reject: resolve(_uploaded(Path(dst), transaction, key_values)))
 
@@ -60,9 +60,9 @@ def _uploaded(dst: Path, transaction: Any, key_values: Any) -> dict[str, Any]:
 
 
 def _require_permitted(described: list[MetaObj], settings: Configured) -> None:
-    """Have Policy refuse what it would refuse to Ingest once all has been sent.
+    """Ask Policy before the upload whether it would refuse the transaction to Ingest.
 
-    Where it gives no verdict, Ingest is left to ask it.
+    If Policy gives no verdict, Ingest asks it later.
     """
     with Service("Policy", settings) as service:
         try:
@@ -95,7 +95,7 @@ def _ingested(bundle: IO[bytes], size: int, settings: Configured) -> int:
             Deadline(settings.timeout),
             lambda: (
                 "Ingest",
-                f"finish transaction {number}; at last it answered {service.answer}",
+                f"finish transaction {number}; its last response was {service.answer}",
             ),
         )
     return number
@@ -114,13 +114,13 @@ def _is_finished(client: Uploader, service: Service, number: int) -> bool | None
 
 
 def _event(number: int, metadata: list[Any]) -> dict[str, Any]:
-    """Return the event that Pacifica Metadata sends of a transaction."""
+    """Return the event that Pacifica Metadata sends for a transaction."""
     return {
         "cloudEventsVersion": "0.1",
         "eventType": "org.pacifica.metadata.ingest",
         "source": f"http://metadata.pacifica.org/transactions?_id={number}",
         "eventID": f"metadata.ingest.{number}",
-        # Local time without an offset, as Metadata has it.
+        # Local time without an offset, as in Metadata's events.
         "eventTime": datetime.now().replace(microsecond=0).isoformat(),
         "extensions": {},
         "contentType": "application/json",

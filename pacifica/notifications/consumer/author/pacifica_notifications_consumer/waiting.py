@@ -1,4 +1,4 @@
-"""Waiting for what a service does, within bounds."""
+"""Waits for a service, up to a deadline."""
 
 import time
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from typing import TypeVar
 
 from .errors import ServiceError
 
-# How many looks in a row may get no answer before the wait is given up.
+# How many polls in a row may fail before the wait is given up.
 FAILED_LOOKS = 30
 
 _Found = TypeVar("_Found")
 
 
 class Deadline:
-    """When something must have been done: so many seconds from now."""
+    """A deadline, some seconds from now."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -21,11 +21,11 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Return how many seconds are left."""
+        """The number of seconds left."""
         return max(0.0, self._end - time.monotonic())
 
     def require(self, service: str, task: str) -> None:
-        """Raise ServiceError if it has passed."""
+        """Raise ServiceError if the deadline has passed."""
         if self.left == 0:
             raise ServiceError(service, f"took more than {self._seconds:g} s to {task}")
 
@@ -36,10 +36,10 @@ def wait_for(
     deadline: Deadline,
     late: Callable[[], tuple[str, str]],
 ) -> _Found:
-    """Return what `look` finds, looking every `poll` seconds.
+    """Call `look` every `poll` seconds, and return its first result that is not None.
 
-    Raises ServiceError past the deadline, of the service and its task that `late` returns. An
-    outage of the service is waited out, unless it is a long one.
+    After the deadline, raises ServiceError about the service and task that `late` returns. Short
+    outages of the service are tolerated.
     """
     failed = 0
     while True:
