@@ -15,7 +15,9 @@ class Pipeline:
     def __init__(self, settings: Settings, to_policy: Transport, to_targets: Transport) -> None:
         self.dispatcher = Dispatcher(settings)
         self.authoriser = Authoriser(settings, to_policy)
-        self.deliverer = Deliverer(settings, to_targets)
+        self.deliverer = Deliverer(
+            settings.delivery, settings.recovery, settings.celery.lease, to_targets
+        )
 
     def dispatch(self, alone: UUID | None = None) -> list[UUID]:
         """Match events that are due, ask Policy about them, and send what is allowed.
