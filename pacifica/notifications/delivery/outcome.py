@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
+from pacifica.notifications.delivery.redaction import may_repeat_credentials
 from pacifica.notifications.delivery.retries import (
     jittered_wait,
     next_probe,
@@ -13,7 +14,6 @@ from pacifica.notifications.delivery.retries import (
 )
 from pacifica.notifications.flow import Delivery, Outcome
 from pacifica.notifications.settings import DeliverySettings, RecoverySettings
-from pacifica.notifications.subscriptions import without_secrets
 from pacifica.notifications.transport import Response, SendFailure
 
 # After these a target may recover by itself (RFC 9110, 8470 and 6585), but not after another 4xx.
@@ -48,10 +48,13 @@ def outcome(
       itself, and is disabled.
     - Any other status, and a target that the network rules do not permit: the subscription is
       disabled, and its owner must act.
+
+    Where the subscription has credentials, the body is kept only if it cannot repeat them.
     """
     status, body = recorded_response(result)
-    # Some targets echo the request.
-    body = without_secrets(body, delivery.subscription.auth)
+    if isinstance(result, Response) and may_repeat_credentials(result, delivery.subscription):
+        size = f"{'more than ' if result.truncated else ''}{len(result.body)} bytes"
+        body = f"(a response of {size} is not kept: it could repeat the credentials)"
     if isinstance(result, Response) and 200 <= result.status < 300:
         return Outcome(delivery, True, None, status, body)
     if isinstance(result, SendFailure) and result.ours:

@@ -150,7 +150,7 @@ class DeliverySettings:
         "The DNS name under which the service asks targets to agree, and sends events. Empty: the "
         "name of its machine.",
     )
-    #: Of a response of a target or of Policy, so many bytes are read and kept.
+    #: Of a response of a target or of Policy, so many bytes are read, and no more are kept.
     response_bytes: int = 16 * 2**10
     #: The wait before a retry does not grow past so many seconds.
     retry_max: float = 60.0

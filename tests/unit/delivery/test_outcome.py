@@ -135,6 +135,59 @@ def test_error_names_the_target_without_credentials_and_query(url: str, place: s
     assert "sesame" not in error
 
 
+# Credentials
+
+BEARER = {"type": "header", "header": {"type": "Bearer", "credentials": "sesame-and-more"}}
+
+
+def with_credentials(result: Response | SendFailure, **fields: Any) -> Outcome:
+    return outcome(delivery(4, **{"auth": BEARER, **fields}), result, NOW, DELIVERY, RECOVERY)
+
+
+@pytest.mark.parametrize("status", [200, 404, 500, 508])
+@pytest.mark.parametrize("body", [b'{"sent": "Bearer s\\u0065same"}', b"sesame", b"x" * 16384])
+def test_outcome_has_the_size_of_a_response_that_could_repeat_credentials(
+    status: int, body: bytes
+) -> None:
+    result = with_credentials(answer(status, body))
+    kept = f"(a response of {len(body)} bytes is not kept: it could repeat the credentials)"
+    assert (result.status, result.body) == (str(status), kept)
+    assert result.error is None or result.error.endswith(f": status {status}: {kept}")
+
+
+def test_outcome_says_that_a_response_was_cut_off_when_it_is_not_kept() -> None:
+    result = with_credentials(replace(answer(404, b"ses"), truncated=True))
+    assert result.body.startswith("(a response of more than 3 bytes is not kept: ")
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_outcome_has_a_plain_short_response_when_there_are_credentials(status: int) -> None:
+    result = with_credentials(answer(status, b"no such workflow"))
+    assert result.body == "no such workflow"
+    assert result.error is None or result.error.endswith(f": status {status}: no such workflow")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://bob:sesame@target.invalid/", "http://target.invalid/?key=sesame"]
+)
+def test_outcome_has_no_response_that_could_repeat_what_is_secret_in_the_url(url: str) -> None:
+    result = with_credentials(answer(404, b"no sesame"), auth={}, target_url=url)
+    assert "sesame" not in result.body + (result.error or "")
+
+
+def test_outcome_has_all_of_a_response_when_there_are_no_credentials() -> None:
+    assert with_credentials(answer(404, b"<p>" * 999), auth={}).body == "<p>" * 999
+
+
+def test_outcome_is_a_loop_though_the_response_is_not_kept() -> None:
+    result = with_credentials(answer(508, b'{"own_delivery": true}'))
+    assert (result.given_up, result.error is not None) == (False, True)
+
+
+def test_outcome_says_why_sending_failed_when_there_are_credentials() -> None:
+    assert with_credentials(SEND_FAILURE).body == "no answer within 10 s"
+
+
 # The wait
 
 
