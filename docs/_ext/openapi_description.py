@@ -19,7 +19,9 @@ _OF_ANY = ("408", "414", "501", "505")
 
 def by_default() -> dict[str, Any]:
     """Return the description of a service that has every setting's default."""
-    return description(Settings(), "")
+    settings = Settings()
+    max_jsonpath = settings.eventmatch.jsonpath_max_length
+    return description(settings.notifications, settings.receive, max_jsonpath, "")
 
 
 def page(document: dict[str, Any]) -> list[str]:

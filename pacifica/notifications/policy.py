@@ -7,7 +7,7 @@ from urllib.parse import quote
 from pacifica.notifications.delivery import jittered_wait, next_probe, recorded_response
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery, Ruling, State
-from pacifica.notifications.settings import Settings
+from pacifica.notifications.settings import PolicySettings, RecoverySettings
 from pacifica.notifications.transport import Request, Response, SendFailure
 
 _JSON = (("Content-Type", "application/json"),)
@@ -55,7 +55,11 @@ def is_unknown_user(result: Response | SendFailure) -> bool:
 
 
 def ruling(
-    deliveries: list[Delivery], result: Response | SendFailure, now: datetime, settings: Settings
+    deliveries: list[Delivery],
+    result: Response | SendFailure,
+    now: datetime,
+    settings: PolicySettings,
+    recovery: RecoverySettings,
 ) -> Ruling:
     """Return what becomes of the deliveries of one event to one user.
 
@@ -68,11 +72,10 @@ def ruling(
             return Ruling(tuple(deliveries), State.ALLOWED, now, status, body)
         case Verdict.DENY:
             return Ruling(tuple(deliveries), State.DENIED, None, status, body)
-    limits = settings.policy
     failing = min(delivery.failing or now for delivery in deliveries)
-    if now - failing < timedelta(seconds=limits.horizon):
+    if now - failing < timedelta(seconds=settings.horizon):
         attempts = max(delivery.attempts for delivery in deliveries)
-        due = now + jittered_wait(attempts, limits.retry_first, limits.retry_max)
+        due = now + jittered_wait(attempts, settings.retry_first, settings.retry_max)
         return Ruling(tuple(deliveries), State.MATCHED, due, status, body)
-    probe_due = next_probe(1, now, None, settings.recovery)
+    probe_due = next_probe(1, now, None, recovery)
     return Ruling(tuple(deliveries), State.HELD, None, status, body, probe_due)

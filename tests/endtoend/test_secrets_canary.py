@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 from uuid import UUID, uuid4
 
 import pytest
@@ -28,6 +29,7 @@ from tests.support.servers import (
     free_port,
     hanging,
 )
+from tests.support.spellings import SPELLINGS, repeats
 
 CANARY = "canary-0123456789-abcdefghijklmnopqrstuvwxyz"
 #: Secrets of operators, each another one.
@@ -318,6 +320,54 @@ def forget(database: str, uuids: Iterable[str]) -> None:
         connection.commit()
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+# What targets repeat.
+
+REPEATED = "Qw7/Zebra=Kumquat&Vex"
+
+
+def spelling(received: Received) -> tuple[int, Mapping[str, str], bytes]:
+    """Answer with the Authorization header, as the path says: with a status, and in a spelling."""
+    _, status, name = received.path.split("/")
+    spelled = SPELLINGS[unquote(name)](received.headers["Authorization"])
+    return int(status), {}, f"you sent {spelled}".encode()
+
+
+def test_credentials_are_in_no_log_column_or_answer_however_a_target_spells_them(
+    tmp_path: Path,
+) -> None:
+    basic = {"type": "basic", "basic": {"username": "bob", "password": REPEATED}}
+    bearer = {"type": "header", "header": {"type": "Bearer", "credentials": REPEATED}}
+    ways = [(status, name) for status in (200, 404, 500) for name in SPELLINGS]
+    with (
+        RecordingServer(lambda _: (200, {}, b"[]")) as policy,
+        RecordingServer(spelling) as target,
+        RecordingServer(lambda _: (404, {}, b"no such workflow")) as plain,
+        loud(tmp_path, POLICY_URL=policy.url, SECURITY_MASK_AUTH="yes") as running,
+    ):
+        database = running.service.database
+        mine = [
+            running.subscribe(f"{target.url}/{status}/{quote(name)}", auth)
+            for status, name in ways
+            for auth in (basic, bearer)
+        ]
+        mine.append(running.subscribe(plain.url, basic))
+        _, answer = running.call("POST", "/receive", {"data": 1})
+        event = answer.decode()[:36]
+        failed = "SELECT COUNT(*) FROM eventmatch WHERE error IS NOT NULL"
+        failing = 4 * len(SPELLINGS) + 1
+        eventually(lambda: databases.execute(database, failed)[0][0] == failing, timeout=30)
+        record = running.service.command("eventget", event)
+        shown = [(uuid, running.call("GET", f"/eventmatch/{uuid}")[1]) for uuid in mine]
+        running.end()
+        told = [("eventget", record.encode()), *shown, *other_columns(database)]
+        told += running.written()
+    assert record.count("it could repeat the credentials") == 2 * len(ways)
+    assert b"status 404: no such workflow" in shown[-1][1]
+    # Pieces that are so long are in no log by chance.
+    repeating = {name for name, shown in told if repeats(shown.decode("latin-1"), REPEATED, 8)}
+    assert repeating == set()
 
 
 # What operators configure.

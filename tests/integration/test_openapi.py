@@ -23,8 +23,15 @@ from pacifica.notifications.subscriptions import (
 from tests.integration.webservice import Service, assert_error
 from tests.support.configured import changed
 
-DEFAULTS = Settings()
-DOCUMENT = description(DEFAULTS, "1.2.3")
+
+def described(release: str = "1", **values: Any) -> dict[str, Any]:
+    """Return the description of a service with the default settings, but for some values."""
+    settings = changed(Settings(), **values)
+    max_jsonpath = settings.eventmatch.jsonpath_max_length
+    return description(settings.notifications, settings.receive, max_jsonpath, release)
+
+
+DOCUMENT = described("1.2.3")
 OPERATIONS = [
     (path, method)
     for path, methods in DOCUMENT["paths"].items()
@@ -146,7 +153,7 @@ def test_heads_have_no_body() -> None:
 
 
 def test_the_user_header_is_the_configured_one() -> None:
-    document = description(changed(DEFAULTS, notifications_user_header="Remote-User"), "1")
+    document = described(notifications_user_header="Remote-User")
     assert document["components"]["securitySchemes"]["caller"]["name"] == "Remote-User"
 
 
@@ -154,7 +161,7 @@ def test_the_user_header_is_the_configured_one() -> None:
 def test_the_user_header_is_required_when_there_is_no_default_user(
     default_user: str, choices: int
 ) -> None:
-    document = description(changed(DEFAULTS, notifications_default_user=default_user), "1")
+    document = described(notifications_default_user=default_user)
     security = operation("/eventmatch", "get", document)["security"]
     assert ({"caller": []} in security, len(security)) == (True, choices)
 
@@ -176,15 +183,11 @@ def test_the_user_header_is_required_when_there_is_no_default_user(
 def test_receive_tells_who_may_send(
     values: dict[str, Any], security: list[Any], status: str | None
 ) -> None:
-    described = operation(
-        "/receive",
-        "post",
-        description(changed(DEFAULTS, **values), "1"),
-    )
-    assert described["security"] == security
-    assert described["responses"].keys() & {"401", "403"} == ({status} if status else set())
+    receive = operation("/receive", "post", described(**values))
+    assert receive["security"] == security
+    assert receive["responses"].keys() & {"401", "403"} == ({status} if status else set())
     if status == "401":
-        assert "WWW-Authenticate" in described["responses"]["401"]["headers"]
+        assert "WWW-Authenticate" in receive["responses"]["401"]["headers"]
 
 
 def test_the_description_is_served_without_a_user_and_tells_the_version(service: Service) -> None:

@@ -18,19 +18,14 @@ from pacifica.notifications.policy import (
     verdict,
     verdict_request,
 )
-from pacifica.notifications.settings import Settings
+from pacifica.notifications.settings import PolicySettings, RecoverySettings
 from pacifica.notifications.subscriptions import Subscription
 from pacifica.notifications.transport import Response, SendFailure
-from tests.support.configured import changed
 
 NOW = datetime(2026, 1, 31, 12, 0, 0)
+SETTINGS, RECOVERY = PolicySettings(), RecoverySettings()
 POLICY = "http://policy.invalid:8181/base"
 SEND_FAILURE = SendFailure("no connection", 0.1)
-
-
-def settings(**values: object) -> Settings:
-    """Return settings with their defaults, as no file and no environment makes them."""
-    return changed(Settings(), **values)
 
 
 def answer(status: int, body: bytes = b"") -> Response:
@@ -154,7 +149,7 @@ def test_ruling_applies_to_all_deliveries_when_there_is_a_verdict(
     status: int, state: State, due: datetime | None
 ) -> None:
     deliveries = [delivery(), delivery(3)]
-    ruled = ruling(deliveries, answer(status, b"why"), NOW, settings())
+    ruled = ruling(deliveries, answer(status, b"why"), NOW, SETTINGS, RECOVERY)
     assert ruled.deliveries == tuple(deliveries)
     assert (ruled.state, ruled.due, ruled.status, ruled.body) == (state, due, str(status), "why")
 
@@ -166,7 +161,7 @@ def test_ruling_waits_longer_each_time_up_to_a_bound_when_there_is_no_verdict(
     attempts: tuple[int, ...], seconds: float
 ) -> None:
     ruled = [
-        ruling([delivery(each) for each in attempts], SEND_FAILURE, NOW, settings())
+        ruling([delivery(each) for each in attempts], SEND_FAILURE, NOW, SETTINGS, RECOVERY)
         for _ in range(200)
     ]
     assert {(each.state, each.status, each.body) for each in ruled} == {
@@ -179,18 +174,23 @@ def test_ruling_waits_longer_each_time_up_to_a_bound_when_there_is_no_verdict(
 
 @pytest.mark.parametrize(("attempt", "bound"), [(1, 0.5), (2, 1), (3, 2), (4, 3), (99, 3)])
 def test_ruling_waits_as_configured(attempt: int, bound: float) -> None:
-    chosen = settings(policy_retry_first=0.5, policy_retry_max=3.0)
+    chosen = replace(SETTINGS, retry_first=0.5, retry_max=3.0)
     waits = [
-        (ruling([delivery(attempt)], answer(503), NOW, chosen).due or NOW) - NOW for _ in range(200)
+        (ruling([delivery(attempt)], answer(503), NOW, chosen, RECOVERY).due or NOW) - NOW
+        for _ in range(200)
     ]
     assert bound * 3 / 4 < max(waits).total_seconds() <= bound
 
 
 def test_ruling_holds_deliveries_when_policy_gave_no_verdict_before_its_horizon() -> None:
-    chosen = settings(policy_horizon=100.0)
+    chosen = replace(SETTINGS, horizon=100.0)
     before, at = (
         ruling(
-            [replace(delivery(9), failing=NOW - timedelta(seconds=ago))], SEND_FAILURE, NOW, chosen
+            [replace(delivery(9), failing=NOW - timedelta(seconds=ago))],
+            SEND_FAILURE,
+            NOW,
+            chosen,
+            RECOVERY,
         )
         for ago in (99, 100)
     )

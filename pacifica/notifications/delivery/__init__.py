@@ -2,7 +2,8 @@
 
 `request` builds the request from an event and a subscription, with authorization or a signature.
 `outcome` decides from the response, with the waits in `retries`, what becomes of the delivery and
-its subscription. `handshake` asks a target, before it gets events, whether it agrees to them.
+its subscription. `redaction` judges whether the response may be kept. `handshake` asks a target,
+before it gets events, whether it agrees to them.
 """
 
 from pacifica.notifications.delivery.handshake import objection, origin, permission_request

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
+from pacifica.notifications.delivery.redaction import may_repeat_credentials
 from pacifica.notifications.delivery.retries import (
     jittered_wait,
     next_probe,
     retry_after_seconds,
 )
 from pacifica.notifications.flow import Delivery, Outcome
-from pacifica.notifications.settings import Settings
-from pacifica.notifications.subscriptions import without_secrets
+from pacifica.notifications.settings import DeliverySettings, RecoverySettings
 from pacifica.notifications.transport import Response, SendFailure
 
 # After these a target may recover by itself (RFC 9110, 8470 and 6585), but not after another 4xx.
@@ -28,7 +28,11 @@ _MAX_LINE_LENGTH = 500
 
 
 def outcome(
-    delivery: Delivery, result: Response | SendFailure, now: datetime, settings: Settings
+    delivery: Delivery,
+    result: Response | SendFailure,
+    now: datetime,
+    settings: DeliverySettings,
+    recovery: RecoverySettings,
 ) -> Outcome:
     """Return what the result of an attempt means for a delivery and its subscription.
 
@@ -44,14 +48,17 @@ def outcome(
       itself, and is disabled.
     - Any other status, and a target that the network rules do not permit: the subscription is
       disabled, and its owner must act.
+
+    Where the subscription has credentials, the body is kept only if it cannot repeat them.
     """
     status, body = recorded_response(result)
-    # Some targets echo the request.
-    body = without_secrets(body, delivery.subscription.auth)
+    if isinstance(result, Response) and may_repeat_credentials(result, delivery.subscription):
+        size = f"{'more than ' if result.truncated else ''}{len(result.body)} bytes"
+        body = f"(a response of {size} is not kept: it could repeat the credentials)"
     if isinstance(result, Response) and 200 <= result.status < 300:
         return Outcome(delivery, True, None, status, body)
     if isinstance(result, SendFailure) and result.ours:
-        wait = max(settings.delivery.busy_wait, result.retry_in)
+        wait = max(settings.busy_wait, result.retry_in)
         later = now + timedelta(seconds=wait)
         return Outcome(without_wait(delivery, wait), False, later, status, body, tried=False)
     if isinstance(result, Response) and result.status == _LOOP_DETECTED and not _is_loop(result):
@@ -59,12 +66,12 @@ def outcome(
     if not _is_transient(result):
         error = _error(delivery, result, now, body)
         return Outcome(delivery, False, now, status, body, error)
-    not_before = _not_before(result, now, settings)
+    not_before = _not_before(result, now, recovery.horizon)
     next_try = _next_try(delivery, not_before, now, settings)
     if next_try is not None:
         return Outcome(delivery, False, next_try, status, body, not_before=not_before)
     error = _error(delivery, result, now, body)
-    probe_due = next_probe(1, now, now, settings.recovery)
+    probe_due = next_probe(1, now, now, recovery)
     if probe_due is not None and not_before is not None:
         probe_due = max(probe_due, not_before)
     return Outcome(delivery, False, now, status, body, error, probe_due, not_before=not_before)
@@ -130,29 +137,28 @@ def _is_transient(result: Response | SendFailure) -> bool:
 
 
 def _not_before(
-    result: Response | SendFailure, now: datetime, settings: Settings
+    result: Response | SendFailure, now: datetime, max_seconds: float
 ) -> datetime | None:
-    """Return until when a target asks for no other request, bounded by the recovery horizon."""
+    """Return until when a target asks for no other request, but no more than `max_seconds`."""
     if isinstance(result, SendFailure):
         return None
     seconds = retry_after_seconds(result.retry_after, now)
     if seconds is None:
         return None
-    return now + timedelta(seconds=min(seconds, settings.recovery.horizon))
+    return now + timedelta(seconds=min(seconds, max_seconds))
 
 
 def _next_try(
-    delivery: Delivery, not_before: datetime | None, now: datetime, settings: Settings
+    delivery: Delivery, not_before: datetime | None, now: datetime, settings: DeliverySettings
 ) -> datetime | None:
     """Return when to try a delivery again; None if its attempts or its time are used up."""
-    limits = settings.delivery
-    if delivery.probe or delivery.attempts >= limits.attempts:
+    if delivery.probe or delivery.attempts >= settings.attempts:
         return None
     if not_before is not None:
-        latest = now + timedelta(seconds=limits.max_retry_after)
+        latest = now + timedelta(seconds=settings.max_retry_after)
         return not_before if not_before <= latest else None
-    due = now + jittered_wait(delivery.attempts, limits.retry_first, limits.retry_max)
-    horizon = (delivery.failing or now) + timedelta(seconds=limits.horizon)
+    due = now + jittered_wait(delivery.attempts, settings.retry_first, settings.retry_max)
+    horizon = (delivery.failing or now) + timedelta(seconds=settings.horizon)
     return due if due <= horizon else None
 
 

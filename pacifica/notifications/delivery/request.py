@@ -13,7 +13,7 @@ from uuid import UUID
 from pacifica.notifications.delivery.handshake import origin_headers
 from pacifica.notifications.events import HOPS_HEADER, Event, decode_base64
 from pacifica.notifications.flow import Delivery
-from pacifica.notifications.settings import Settings
+from pacifica.notifications.settings import DeliverySettings
 from pacifica.notifications.transport import FlowKey, Request
 
 #: By these headers a target recognizes a delivery that it got before, and counts its attempts.
@@ -26,7 +26,7 @@ _MIN_SECRET_BYTES, _MAX_SECRET_BYTES = 24, 64
 
 
 def delivery_request(
-    delivery: Delivery, event: Event, now: datetime, settings: Settings
+    delivery: Delivery, event: Event, now: datetime, settings: DeliverySettings
 ) -> Request:
     """Return the request of a delivery, in the format that its subscription asks for.
 
@@ -41,7 +41,7 @@ def delivery_request(
         (DELIVERY_HEADER, str(delivery.uuid)),
         (ATTEMPT_HEADER, str(delivery.attempts)),
         (HOPS_HEADER, str(event.hops + 1)),
-        *origin_headers(settings.delivery),
+        *origin_headers(settings),
         *authorization(subscription.auth),
         *_signature(delivery, message.body, now),
     )
@@ -119,7 +119,7 @@ def _user_agent() -> str:
     return f"pacifica-notifications/{version('pacifica-notifications')}"
 
 
-def _retry_timeout(delivery: Delivery, now: datetime, settings: Settings) -> float | None:
+def _retry_timeout(delivery: Delivery, now: datetime, settings: DeliverySettings) -> float | None:
     """Return the timeout of a quick retry in seconds; None for the usual timeout.
 
     A retry gets what is left of the horizon, so that a target that hangs does not hold up its
@@ -127,6 +127,6 @@ def _retry_timeout(delivery: Delivery, now: datetime, settings: Settings) -> flo
     """
     if delivery.failing is None:
         return None
-    left = settings.delivery.horizon - (now - delivery.failing).total_seconds()
+    left = settings.horizon - (now - delivery.failing).total_seconds()
     # A retry is past the horizon if the target asked for the wait, or this service was busy.
-    return max(left, settings.delivery.retry_timeout) if left >= 0 else None
+    return max(left, settings.retry_timeout) if left >= 0 else None

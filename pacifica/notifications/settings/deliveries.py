@@ -150,7 +150,7 @@ class DeliverySettings:
         "The DNS name under which the service asks targets to agree, and sends events. Empty: the "
         "name of its machine.",
     )
-    #: How many bytes of a response of a target or of Policy are read and kept.
+    #: How many bytes of a response of a target or of Policy are read, and at most kept.
     response_bytes: int = 16 * 2**10
     #: The longest wait before a retry (seconds).
     retry_max: float = 60.0

@@ -129,7 +129,8 @@ class Authoriser:
 
     def _rulings(self, answered: Sequence[_Answered]) -> list[Ruling]:
         now = utcnow()
-        return [ruling(each.deliveries, each.result, now, self._settings) for each in answered]
+        policy, recovery = self._settings.policy, self._settings.recovery
+        return [ruling(each.deliveries, each.result, now, policy, recovery) for each in answered]
 
     def _ask(self, deliveries: Sequence[Delivery], events: Mapping[UUID, Event]) -> list[_Answered]:
         """Ask one question for each event and user; an event may have been purged a moment ago."""

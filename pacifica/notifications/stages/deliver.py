@@ -23,7 +23,7 @@ from pacifica.notifications.delivery import (
 from pacifica.notifications.errors import EventUnsendable
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery
-from pacifica.notifications.settings import Settings
+from pacifica.notifications.settings import DeliverySettings, RecoverySettings
 from pacifica.notifications.stages.inflight import InFlightLimit, UnderWay
 from pacifica.notifications.stages.record import Recorder
 from pacifica.notifications.stages.retryafter import RetryAfterGate
@@ -45,23 +45,32 @@ _MAX_RETRY_IN = 30.0
 
 
 class Deliverer:
-    """Sends batches without waiting for responses; each is recorded when it comes."""
+    """Sends batches without waiting for responses; each is recorded when it comes.
 
-    def __init__(self, settings: Settings, transport: Transport) -> None:
+    A delivery that it claims belongs to it for `lease` seconds.
+    """
+
+    def __init__(
+        self,
+        settings: DeliverySettings,
+        recovery: RecoverySettings,
+        lease: float,
+        transport: Transport,
+    ) -> None:
         self._settings = settings
+        self._recovery = recovery
+        self._lease = lease
         self._transport = transport
         self._recorder = Recorder()
-        self._in_flight = InFlightLimit(
-            settings.delivery.unfinished, settings.delivery.unfinished_bytes
-        )
-        self._max_seconds = settings.delivery.connect_timeout + settings.delivery.timeout
+        self._in_flight = InFlightLimit(settings.unfinished, settings.unfinished_bytes)
+        self._max_seconds = settings.connect_timeout + settings.timeout
         self._deadlines = _StartDeadlines()
-        self._gate = RetryAfterGate(settings.delivery.max_pauses, settings.delivery.max_retry_after)
+        self._gate = RetryAfterGate(settings.max_pauses, settings.max_retry_after)
 
     def capacity(self) -> int:
         """Return how many deliveries more may be under way; wait a little for the first."""
         self._deadlines.cancel_expired()
-        return self._in_flight.wait_free(self._settings.delivery.batch_wait)
+        return self._in_flight.wait_free(self._settings.batch_wait)
 
     def deliver(self, uuids: Sequence[UUID]) -> None:
         """Send those of the deliveries that are due and that nobody else has taken.
@@ -73,7 +82,7 @@ class Deliverer:
         if not capacity:
             _LOG.warning("%d deliveries wait: too much is under way already", len(uuids))
             return
-        deliveries = claim_allowed(uuids, self._settings.celery.lease, capacity)
+        deliveries = claim_allowed(uuids, self._lease, capacity)
         self.send(deliveries, events_of(deliveries))
 
     def send(self, deliveries: Sequence[Delivery], events: Mapping[UUID, Event]) -> None:
@@ -149,7 +158,7 @@ class Deliverer:
             self._in_flight.release(under_way)
 
     def _settle(self, delivery: Delivery, result: SendResult) -> None:
-        ruled = outcome(delivery, result, utcnow(), self._settings)
+        ruled = outcome(delivery, result, utcnow(), self._settings, self._recovery)
         if ruled.not_before is not None:
             self._gate.close_until(delivery.subscription, ruled.not_before)
         # What arrived, or was not tried, is on record; a line for each would cost as much as

@@ -20,7 +20,9 @@ class Pipeline:
         #: Whether the last events were not matched with all subscriptions.
         self.has_deferred = False
         self.authoriser = Authoriser(settings, to_policy)
-        self.deliverer = Deliverer(settings, to_targets)
+        self.deliverer = Deliverer(
+            settings.delivery, settings.recovery, settings.celery.lease, to_targets
+        )
 
     def dispatch(self, alone: UUID | None = None) -> list[UUID]:
         """Match events that are due, ask Policy about them, and send what is allowed.

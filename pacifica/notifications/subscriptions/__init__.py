@@ -5,7 +5,7 @@ a row. Deliveries read a stored row as a `Subscription`. `masking` hides the sec
 and `networks` has the rules about the addresses of targets.
 """
 
-from pacifica.notifications.subscriptions.masking import MASK, masked, unmasked, without_secrets
+from pacifica.notifications.subscriptions.masking import MASK, masked, unmasked
 from pacifica.notifications.subscriptions.networks import (
     NO_RULES,
     Rules,
@@ -40,5 +40,4 @@ __all__ = [
     "new_subscription",
     "subscription_changes",
     "unmasked",
-    "without_secrets",
 ]

@@ -1,22 +1,16 @@
-"""Hides the secrets of a subscription's auth from its owner and from recorded responses.
+"""Hides the secrets of a subscription's auth from those who read it.
 
 An owner may read a subscription, edit it and send it back. A mask in it then stands for the stored
 secret.
 """
 
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from html import escape
-from json import dumps
 from typing import Any
-from urllib.parse import quote
 
 from pacifica.notifications.errors import InvalidInput
 
 MASK = "***"
 _SECRETS = {"basic": "password", "header": "credentials", "signature": "secrets"}
-# A shorter text is not secret, and occurs in many texts.
-_MIN_SECRET_LENGTH = 4
 
 
 def masked(subscription: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,28 +39,6 @@ def unmasked(body: Any, stored: Mapping[str, Any]) -> Any:
     if problems:
         raise InvalidInput(*problems)
     return body
-
-
-def without_secrets(text: str, auth: Mapping[str, Any]) -> str:
-    """Return a text, such as a response body, with a mask for each secret in it."""
-    if not auth or not text:
-        return text
-    # The longest come first, because a secret may be part of another one.
-    for spelling in sorted(set(_spellings(auth)), key=len, reverse=True):
-        text = text.replace(spelling, MASK)
-    return text
-
-
-def _spellings(auth: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the secrets of an auth in each spelling that a target may echo."""
-    for _field, _name, secret in _secrets_of(auth):
-        if isinstance(secret, str) and len(secret) >= _MIN_SECRET_LENGTH:
-            yield from (secret, dumps(secret)[1:-1], escape(secret), quote(secret))
-            yield b64encode(secret.encode(errors="replace")).decode()
-    basic = auth.get("basic")
-    if isinstance(basic, dict):
-        pair = f"{basic.get('username')}:{basic.get('password')}"
-        yield b64encode(pair.encode(errors="replace")).decode()
 
 
 def _masked_auth(auth: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tests.support.configured import changed
 
 NOW = datetime(2026, 1, 31, 12, 0, 0)
 SETTINGS = Settings()
+DELIVERY, RECOVERY = SETTINGS.delivery, SETTINGS.recovery
 TRANSIENT = [408, 425, 429, 500, 502, 503, 504, 599]
 PERMANENT = [
     *(300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 410, 413, 415, 418, 451, 499)
@@ -37,7 +38,8 @@ def answer(status: int, body: bytes = b"", after: str | None = None) -> Response
 
 
 def ruled(result: Response | SendFailure, attempts: int = 1, **chosen: Any) -> Outcome:
-    return outcome(delivery(attempts), result, NOW, changed(SETTINGS, **chosen))
+    used = changed(SETTINGS, **chosen)
+    return outcome(delivery(attempts), result, NOW, used.delivery, used.recovery)
 
 
 def wait(result: Response | SendFailure, attempts: int = 1, **chosen: Any) -> float:
@@ -128,9 +130,62 @@ def test_error_is_one_printable_line_of_limited_length(body: bytes) -> None:
     ],
 )
 def test_error_names_the_target_without_credentials_and_query(url: str, place: str) -> None:
-    error = outcome(delivery(target_url=url), answer(404), NOW, SETTINGS).error or ""
+    error = outcome(delivery(target_url=url), answer(404), NOW, DELIVERY, RECOVERY).error or ""
     assert f" to {place} failed" in error
     assert "sesame" not in error
+
+
+# Credentials
+
+BEARER = {"type": "header", "header": {"type": "Bearer", "credentials": "sesame-and-more"}}
+
+
+def with_credentials(result: Response | SendFailure, **fields: Any) -> Outcome:
+    return outcome(delivery(4, **{"auth": BEARER, **fields}), result, NOW, DELIVERY, RECOVERY)
+
+
+@pytest.mark.parametrize("status", [200, 404, 500, 508])
+@pytest.mark.parametrize("body", [b'{"sent": "Bearer s\\u0065same"}', b"sesame", b"x" * 16384])
+def test_outcome_has_the_size_of_a_response_that_could_repeat_credentials(
+    status: int, body: bytes
+) -> None:
+    result = with_credentials(answer(status, body))
+    kept = f"(a response of {len(body)} bytes is not kept: it could repeat the credentials)"
+    assert (result.status, result.body) == (str(status), kept)
+    assert result.error is None or result.error.endswith(f": status {status}: {kept}")
+
+
+def test_outcome_says_that_a_response_was_cut_off_when_it_is_not_kept() -> None:
+    result = with_credentials(replace(answer(404, b"ses"), truncated=True))
+    assert result.body.startswith("(a response of more than 3 bytes is not kept: ")
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_outcome_has_a_plain_short_response_when_there_are_credentials(status: int) -> None:
+    result = with_credentials(answer(status, b"no such workflow"))
+    assert result.body == "no such workflow"
+    assert result.error is None or result.error.endswith(f": status {status}: no such workflow")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://bob:sesame@target.invalid/", "http://target.invalid/?key=sesame"]
+)
+def test_outcome_has_no_response_that_could_repeat_what_is_secret_in_the_url(url: str) -> None:
+    result = with_credentials(answer(404, b"no sesame"), auth={}, target_url=url)
+    assert "sesame" not in result.body + (result.error or "")
+
+
+def test_outcome_has_all_of_a_response_when_there_are_no_credentials() -> None:
+    assert with_credentials(answer(404, b"<p>" * 999), auth={}).body == "<p>" * 999
+
+
+def test_outcome_is_a_loop_though_the_response_is_not_kept() -> None:
+    result = with_credentials(answer(508, b'{"own_delivery": true}'))
+    assert (result.given_up, result.error is not None) == (False, True)
+
+
+def test_outcome_says_why_sending_failed_when_there_are_credentials() -> None:
+    assert with_credentials(SEND_FAILURE).body == "no answer within 10 s"
 
 
 # The wait
@@ -160,10 +215,10 @@ def test_outcome_disables_about_five_seconds_after_the_first_failure(seconds: fl
     while due is not None:
         tries += 1
         failed = replace(delivery(tries), failing=first)
-        timeout = delivery_request(failed, Event(UUID(int=2), "{}"), due, SETTINGS).timeout
+        timeout = delivery_request(failed, Event(UUID(int=2), "{}"), due, DELIVERY).timeout
         now = due + timedelta(seconds=min(seconds, timeout or 10))
         first = first or now
-        result = outcome(failed, SEND_FAILURE, now, SETTINGS)
+        result = outcome(failed, SEND_FAILURE, now, DELIVERY, RECOVERY)
         due = result.due if result.error is None else None
     assert 2 <= tries <= 4
     assert first is not None
@@ -174,9 +229,11 @@ def test_outcome_disables_about_five_seconds_after_the_first_failure(seconds: fl
 def test_outcome_disables_when_the_next_try_would_be_past_the_horizon(
     result: Response | SendFailure,
 ) -> None:
-    many = changed(SETTINGS, delivery_attempts=99, delivery_horizon=5, delivery_retry_first=0)
+    many = replace(DELIVERY, attempts=99, horizon=5, retry_first=0)
     within, past = (
-        outcome(replace(delivery(9), failing=NOW - timedelta(seconds=ago)), result, NOW, many)
+        outcome(
+            replace(delivery(9), failing=NOW - timedelta(seconds=ago)), result, NOW, many, RECOVERY
+        )
         for ago in (5, 5.001)
     )
     assert (within.error, within.due) == (None, NOW)
@@ -186,13 +243,13 @@ def test_outcome_disables_when_the_next_try_would_be_past_the_horizon(
 
 def test_outcome_honours_retry_after_beyond_the_horizon() -> None:
     failing = replace(delivery(3), failing=NOW - timedelta(hours=1))
-    asked = outcome(failing, answer(503, after="60"), NOW, SETTINGS)
+    asked = outcome(failing, answer(503, after="60"), NOW, DELIVERY, RECOVERY)
     assert (asked.error, asked.due) == (None, NOW + timedelta(seconds=60))
 
 
 @pytest.mark.parametrize("status", [503, 429])
 def test_outcome_of_a_probe_is_final_and_leaves_the_schedule(status: int) -> None:
-    result = outcome(replace(delivery(), probe=True), answer(status), NOW, SETTINGS)
+    result = outcome(replace(delivery(), probe=True), answer(status), NOW, DELIVERY, RECOVERY)
     assert result.error is not None
     assert result.probe_due is not None
 
@@ -245,7 +302,9 @@ def test_outcome_tells_until_when_the_target_wants_no_other_request() -> None:
     assert ruled(answer(429, after="7")).not_before == NOW + timedelta(seconds=7)
     assert ruled(answer(429)).not_before is None
     assert ruled(SEND_FAILURE).not_before is None
-    probe = outcome(replace(delivery(), probe=True), answer(429, after="7"), NOW, SETTINGS)
+    probe = outcome(
+        replace(delivery(), probe=True), answer(429, after="7"), NOW, DELIVERY, RECOVERY
+    )
     assert probe.not_before == NOW + timedelta(seconds=7)
 
 
@@ -275,7 +334,7 @@ def http_date(moment: datetime) -> str:
 def test_outcome_gives_up_the_delivery_alone_when_the_event_came_through_too_many_services(
     body: bytes, probe: bool
 ) -> None:
-    result = outcome(replace(delivery(), probe=probe), answer(508, body), NOW, SETTINGS)
+    result = outcome(replace(delivery(), probe=probe), answer(508, body), NOW, DELIVERY, RECOVERY)
     assert (result.given_up, result.delivered, result.error, result.due) == (
         True,
         False,

@@ -20,12 +20,11 @@ from pacifica.notifications.delivery import (
 from pacifica.notifications.errors import EventUnsendable
 from pacifica.notifications.events import HOPS_HEADER, Event, parse_event
 from pacifica.notifications.flow import Delivery
-from pacifica.notifications.settings import Settings
+from pacifica.notifications.settings import DeliverySettings
 from pacifica.notifications.subscriptions import Subscription
-from tests.support.configured import changed
 
 NOW = datetime(2026, 1, 31, 12, 0, 0)
-SETTINGS = Settings()
+SETTINGS = DeliverySettings()
 SECRET, OTHER_SECRET = (f"whsec_{base64.b64encode(bytes([each]) * 24).decode()}" for each in (1, 2))
 
 
@@ -103,7 +102,7 @@ def test_request_is_signed_with_each_secret_over_the_body_that_is_sent(mode: str
 
 
 def test_request_names_the_origin_exactly_when_the_handshake_is_on() -> None:
-    asking = changed(SETTINGS, delivery_handshake=True, delivery_origin="events.example.org")
+    asking = replace(SETTINGS, handshake=True, origin="events.example.org")
     event = Event(UUID(int=2), "{}")
     asked, not_asked = (
         dict(delivery_request(delivery(), event, NOW, each).headers) for each in (asking, SETTINGS)
