@@ -28,8 +28,9 @@ class MatchingSettings:
     budget: int = setting(
         COUNT,
         500_000,
-        "How many steps one JSONPath may take on one event. Past them its subscription is "
-        "disabled.",
+        "How many steps one JSONPath may take on one event, unless 8 for each value of the event "
+        "are more. Past them its subscription is disabled. On an event with more than 20,000 "
+        "values, only that delivery is given up.",
     )
     #: How many subscriptions' owners, targets and credentials a worker process caches.
     max_cached: int = 10_000
@@ -195,7 +196,8 @@ class HoldingSettings:
     max_age: float = setting(
         SECONDS,
         30 * 86400,
-        "How long a delivery may be held, counted from its match (seconds). Then it expires.",
+        "How long a delivery may be held, counted from its match (seconds). Then it expires. "
+        "Events wait as long for a JSONPath that its owner must correct.",
     )
     #: How many held deliveries of one subscription one sweep releases.
     release_batch: int = 500
