@@ -34,12 +34,12 @@ _LOCK = "match deferred"
 # Seconds after which another process may go on, if the one that has the lock says no more.
 _LOCK_SECONDS = 10.0
 # Seconds of work before other messages have their turn, and before another user has.
-_SLICE, _TURN = 0.05, 0.02
+_SLICE, _TURN = 0.03, 0.02
 # The subscriptions that are read for one turn.
 _MAX_READ = 200
 # That a JSONPath takes too long on an event with more values is the fault of the event.
 _ORDINARY_VALUES = 20_000
-# Seconds: if the events of a user wait longer, the slowest JSONPaths of the user are disabled.
+# Seconds: if an event waits longer, its user's JSONPaths that take longest are disabled.
 _MAX_DELAY = 600.0
 _COMPILED_JSONPATHS = 2000
 
@@ -123,7 +123,7 @@ class DeferredMatcher:
                     _disable(uuid, failed, revision)
             seconds[uuid] = perf_counter() - started
         delay = (utcnow() - deferral.since).total_seconds()
-        if delay > _MAX_DELAY and seconds:
+        if delay > _MAX_DELAY and sum(seconds.values()) >= _TURN:
             _disable_slowest(seconds, delay, revision)
         return DeferredResult(matched, given_up, parked, deferral.subscriptions[count:])
 
@@ -170,12 +170,13 @@ def _disable(uuid: UUID, error: str, revision: int) -> None:
 
 
 def _disable_slowest(seconds: dict[UUID, float], delay: float, revision: int) -> None:
-    """Disable the slower half, because its user's events come faster than they are matched."""
-    slowest = sorted(seconds, key=seconds.__getitem__)[len(seconds) // 2 :]
-    for uuid in slowest:
-        _disable(
-            uuid,
-            f"its JSONPath failed: it takes {seconds[uuid]:.3f} s for an event, and with the "
-            f"others of its user that is too long: an event has waited for {delay:.0f} s",
-            revision,
-        )
+    """Disable what took longer than the average: its user's events come faster than that."""
+    average = sum(seconds.values()) / len(seconds)
+    for uuid, took in seconds.items():
+        if took >= average:
+            _disable(
+                uuid,
+                f"its JSONPath failed: it takes {took:.3f} s for an event, and with the others of "
+                f"its user that is too long: an event has waited for {delay:.0f} s",
+                revision,
+            )

@@ -24,7 +24,7 @@ _NOTHING_READ = -1
 _MATCHING_SHARE = 0.25
 # Seconds that matching takes of the way of one event, and for each of its values. What takes
 # longer is matched later.
-_EVENT_SECONDS, _VALUE_SECONDS = 0.03, 2e-6
+_EVENT_SECONDS, _VALUE_SECONDS = 0.02, 2e-6
 # Steps that one JSONPath may take of the way of an event.
 _EVENT_BUDGET = 50_000
 # Seconds that parsing new JSONPaths takes of the way of one batch, and of the start of a process.
@@ -34,12 +34,12 @@ _PARSING_SECONDS, _FIRST_PARSING_SECONDS = 0.02, 10.0
 class Dispatcher:
     """Keeps an index of all subscriptions, and reads only what has changed before it matches."""
 
-    def __init__(self, settings: CelerySettings, max_length: int) -> None:
+    def __init__(self, settings: CelerySettings, budget: int, max_length: int) -> None:
         self._settings = settings
-        self._max_length = max_length
+        self._limits = (min(budget, _EVENT_BUDGET), max_length)
         self._lock = threading.Lock()
         self._revision = _NOTHING_READ
-        self._index = SubscriptionIndex(_EVENT_BUDGET, max_length)
+        self._index = SubscriptionIndex(*self._limits)
         self._users: dict[UUID, str] = {}
         # Those whose JSONPaths failed: events wait for them.
         self._unmatched: set[UUID] = set()
@@ -156,6 +156,6 @@ class Dispatcher:
 
     def _forget_all(self) -> None:
         self._revision = _NOTHING_READ
-        self._index = SubscriptionIndex(_EVENT_BUDGET, self._max_length)
+        self._index = SubscriptionIndex(*self._limits)
         self._users.clear()
         self._unmatched.clear()

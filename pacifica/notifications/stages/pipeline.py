@@ -15,8 +15,9 @@ class Pipeline:
 
     def __init__(self, settings: Settings, to_policy: Transport, to_targets: Transport) -> None:
         max_length = settings.eventmatch.jsonpath_max_length
-        self.dispatcher = Dispatcher(settings.celery, max_length)
-        self.deferred = DeferredMatcher(settings.matching.budget, max_length, settings.celery.lease)
+        budget = settings.matching.budget
+        self.dispatcher = Dispatcher(settings.celery, budget, max_length)
+        self.deferred = DeferredMatcher(budget, max_length, settings.celery.lease)
         #: Whether the last events were not matched with all subscriptions.
         self.has_deferred = False
         self.authoriser = Authoriser(settings, to_policy)
