@@ -21,7 +21,7 @@ from pacifica.notifications.policy import (
     verdict,
     verdict_request,
 )
-from pacifica.notifications.settings import POLICY_TURNS, Settings
+from pacifica.notifications.settings import POLICY_TURNS, PolicySettings, RecoverySettings
 from pacifica.notifications.store.deliveries import claim_matched, events_of, record_rulings
 from pacifica.notifications.store.dispatching import (
     Dispatched,
@@ -60,10 +60,21 @@ class _Answered:
 class Authoriser:
     """Asks Policy about deliveries, all users of a batch at once."""
 
-    def __init__(self, settings: Settings, transport: Transport) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        url: str,
+        policy: PolicySettings,
+        recovery: RecoverySettings,
+        lease: float,
+        max_cached: int,
+        transport: Transport,
+    ) -> None:
+        self._url = url
+        self._policy = policy
+        self._recovery = recovery
+        self._lease = lease
+        self._cache = SubscriptionCache(max_cached)
         self._transport = transport
-        self._cache = SubscriptionCache(settings.matching.max_cached)
 
     def dispatch(
         self, matched: Sequence[Matched], revision: int, max_claimed: int
@@ -95,7 +106,7 @@ class Authoriser:
                 by_event,
                 plan,
                 [ruling for rulings in by_event.values() for ruling in rulings],
-                lease=self._settings.celery.lease,
+                lease=self._lease,
                 max_claimed=max_claimed,
             )
             return
@@ -115,7 +126,7 @@ class Authoriser:
 
         Raises StoreUnavailable; what was not finished is due again when its lease ends.
         """
-        deliveries = claim_matched(events, self._settings.celery.lease, _MAX_DELIVERIES)
+        deliveries = claim_matched(events, self._lease, _MAX_DELIVERIES)
         answered = self._ask(deliveries, events_of(deliveries))
         rulings = self._rulings(answered)
         record_rulings(rulings)
@@ -129,8 +140,10 @@ class Authoriser:
 
     def _rulings(self, answered: Sequence[_Answered]) -> list[Ruling]:
         now = utcnow()
-        policy, recovery = self._settings.policy, self._settings.recovery
-        return [ruling(each.deliveries, each.result, now, policy, recovery) for each in answered]
+        return [
+            ruling(each.deliveries, each.result, now, self._policy, self._recovery)
+            for each in answered
+        ]
 
     def _ask(self, deliveries: Sequence[Delivery], events: Mapping[UUID, Event]) -> list[_Answered]:
         """Ask one question for each event and user; an event may have been purged a moment ago."""
@@ -138,10 +151,9 @@ class Authoriser:
         for delivery in deliveries:
             if delivery.event in events:
                 groups[delivery.event, delivery.subscription.user].append(delivery)
-        url = self._settings.notifications.policy_url
         results = self._results(
             {
-                (event, user): verdict_request(url, user, policy_body(events[event]))
+                (event, user): verdict_request(self._url, user, policy_body(events[event]))
                 for event, user in groups
             }
         )
@@ -153,8 +165,7 @@ class Authoriser:
         for each in answered:
             if isinstance(each.result, Response) and verdict(each.result) is Verdict.UNKNOWN:
                 doubtful[each.user].extend(each.deliveries)
-        url = self._settings.notifications.policy_url
-        results = self._results({user: user_request(url, user) for user in doubtful})
+        results = self._results({user: user_request(self._url, user) for user in doubtful})
         for user, result in results.items():
             if is_unknown_user(result):
                 error = f"Policy does not know the user {user}"
@@ -173,7 +184,7 @@ class Authoriser:
                 futures[key] = self._transport.submit(request)
             except (TransportBusy, TransportClosed):
                 break
-        wait(futures.values(), timeout=POLICY_TURNS * self._settings.policy.timeout)
+        wait(futures.values(), timeout=POLICY_TURNS * self._policy.timeout)
         results = {
             key: _NOT_ASKED if future.cancel() else future.result()
             for key, future in futures.items()

@@ -20,7 +20,14 @@ class Pipeline:
         self.deferred = DeferredMatcher(budget, max_length, settings.celery.lease)
         #: Whether the last events were not matched with all subscriptions.
         self.has_deferred = False
-        self.authoriser = Authoriser(settings, to_policy)
+        self.authoriser = Authoriser(
+            settings.notifications.policy_url,
+            settings.policy,
+            settings.recovery,
+            settings.celery.lease,
+            settings.matching.max_cached,
+            to_policy,
+        )
         self.deliverer = Deliverer(
             settings.delivery, settings.recovery, settings.celery.lease, to_targets
         )
