@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -116,6 +117,29 @@ def test_healthy_target_has_its_events_soon_when_others_have_more_under_way_than
             isolation.subscribe(url)
         for _ in range(15):
             healthy.gets()
+
+
+@pytest.mark.timing
+def test_healthy_target_has_its_events_soon_when_one_host_hangs_with_many_bytes_under_way(
+    tmp_path: Path,
+) -> None:
+    (embedded,) = [param.values[0] for param in EMBEDDED]
+    # Each event to all of the hanging subscriptions is more than may be under way.
+    few = {"DELIVERY_UNFINISHED_BYTES": str(2 * 2**20), "DELIVERY_TIMEOUT": "10"}
+    large = json.dumps({**json.loads(EVENT), "padding": "x" * 20_000}).encode()
+    with (
+        isolation_on(embedded, tmp_path, **few) as isolation,
+        silent_targets(1) as (url,),
+        healthy_in(isolation) as healthy,
+    ):
+        for number in range(200):
+            isolation.subscribe(f"{url}/{number}")
+        took = []
+        for _ in range(20):
+            began = time.monotonic()
+            healthy.gets(large, timeout=20)
+            took.append(time.monotonic() - began)
+        assert sorted(took)[-2] <= 0.3, sorted(took)
 
 
 class FloodingBody:
