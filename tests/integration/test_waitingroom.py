@@ -271,6 +271,22 @@ def test_clients_that_read_no_answer_hold_nobody_and_little(
     assert max(received) < 10_000_000
 
 
+def test_body_that_keeps_coming_is_taken_when_many_others_stop_after_a_large_burst(
+    small: Service, connected: ExitStack
+) -> None:
+    head = HEAD + b"Content-Length: %d\r\n\r\n"
+    burst, honest = b" " * 3_000_000, b" " * 1_000_000 + b"{}"
+    steady = connect(small, connected, head % len(honest))
+    parts = [honest[start : start + 100_000] for start in range(0, len(honest), 100_000)]
+    for part in parts:  # beside it, far more than may be held comes in
+        steady.sendall(part)
+        for _ in range(2):
+            with suppress(OSError):  # the server may have hung up on it
+                connect(small, connected, head % 4_000_000).sendall(burst)
+        time.sleep(0.1)
+    assert rest(steady).startswith(b"HTTP/1.1 200 ")
+
+
 def is_connected(service: Service, client: socket.socket) -> bool:
     """Tell whether the server has not hung up; its last words may not have been read."""
     ends = [f"0100007F:{port:04X}" for port in (service.port, client.getsockname()[1])]

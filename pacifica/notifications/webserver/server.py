@@ -116,15 +116,17 @@ class Server(TcpWSGIServer):
     def _make_room(self, connections: int) -> bool:
         """Close the connections that waited longest if there are too many.
 
-        If too much memory is held, close those that sent least for the time taken, so that slow
-        clients do not keep prompt ones from sending.
+        If too much memory is held, close those that hold most, and of those that hold about as much
+        the slowest. So clients that are slow, or stop after a large burst, do not keep others from
+        sending.
         """
         before = len(self.active_channels)
         for channel in sorted(self._waiting(), key=lambda each: each.waiting):
             if len(self.active_channels) > connections:
                 channel.hang_up()
         held = sum(channel.held for channel in self.active_channels.values())
-        for channel in sorted(self._waiting(), key=lambda each: each.pace):
+        by_size = sorted(self._waiting(), key=lambda each: (-each.held.bit_length(), each.pace))
+        for channel in by_size:
             if held > self.limits.held and channel.held:
                 held -= channel.held
                 channel.hang_up()
