@@ -3,6 +3,7 @@
 import json
 
 from pacifica.notifications.delivery import single_line
+from pacifica.notifications.flow import Deferral
 from pacifica.notifications.store.events import LoggedEvent, LoggedMatch
 
 
@@ -11,7 +12,8 @@ def event_report(event: LoggedEvent) -> str:
     lines = [f"event {event.uuid} received {event.created.isoformat(timespec='seconds')}Z"]
     lines += ["  " + line for line in _document(event.text).splitlines()]
     lines += [_match_lines(match) for match in event.matches]
-    if not event.matches:
+    lines += [_deferral_line(deferral) for deferral in event.deferrals]
+    if not (event.matches or event.deferrals):
         lines.append("  no matches" if event.dispatched else "  not dispatched yet")
     return "\n".join(lines)
 
@@ -40,6 +42,12 @@ def _match_lines(match: LoggedMatch) -> str:
         f"    policy: {_response(match.policy_status, match.policy_body)}\n"
         f"    target: {_response(match.target_status, match.target_body)}"
     )
+
+
+def _deferral_line(deferral: Deferral) -> str:
+    until = "once corrected and enabled" if deferral.parked else "soon"
+    subscriptions = ", ".join(str(each) for each in deferral.subscriptions)
+    return f"  to be matched {until}, for {deferral.user}: {subscriptions}"
 
 
 def _response(status: str, body: str) -> str:

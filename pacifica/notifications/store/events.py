@@ -11,6 +11,7 @@ import peewee
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
+from pacifica.notifications.flow import Deferral
 from pacifica.notifications.orm import (
     DB,
     DeferredMatch,
@@ -191,13 +192,14 @@ class LoggedMatch:
 
 @dataclass(frozen=True)
 class LoggedEvent:
-    """An event as it is on record, with its matches, oldest first."""
+    """An event as it is on record: its matches, oldest first, and what it is matched with later."""
 
     uuid: UUID
     text: str
     created: datetime
     dispatched: bool
     matches: tuple[LoggedMatch, ...]
+    deferrals: tuple[Deferral, ...] = ()
 
 
 @reading
@@ -215,7 +217,14 @@ def logged(
         query = query.where(*conditions)
     rows = query.order_by(EventLog.created.desc(), EventLog.uuid).limit(limit)
     return [
-        LoggedEvent(row.uuid, row.jsondata, row.created, row.due is None, _matches_of(row.uuid))
+        LoggedEvent(
+            row.uuid,
+            row.jsondata,
+            row.created,
+            row.due is None,
+            _matches_of(row.uuid),
+            _deferrals_of(row.uuid),
+        )
         for row in rows
     ]
 
@@ -287,4 +296,12 @@ def _matches_of(event: UUID) -> tuple[LoggedMatch, ...]:
             row.target_resp_body,
         )
         for row in rows
+    )
+
+
+def _deferrals_of(event: UUID) -> tuple[Deferral, ...]:
+    rows = DeferredMatch.select().where(DeferredMatch.event == event)
+    return tuple(
+        Deferral(row.user, tuple(map(UUID, row.subscriptions.split())), parked=row.due is None)
+        for row in rows.order_by(DeferredMatch.user, DeferredMatch.uuid)
     )
