@@ -101,6 +101,8 @@ def test_every_captured_event_arrives_as_it_was_sent_and_is_on_record(
         events += [service.receive(capture.read_bytes()) for capture in CAPTURES[half:]]
         received = target.wait_for(len(CAPTURES), timeout=15)
         eventually(lambda: service.is_delivered(*events), timeout=10)
+    record = service.command("eventget", *events)
+    assert record.count(": delivered") == record.count("policy: 200") == len(events)
     sent = sorted(capture.read_text() for capture in CAPTURES)
     assert sorted(as_text(each.body) for each in received) == [as_text(text) for text in sent]
     assert {each.path for each in policy.requests} == {"/events/alice"}
