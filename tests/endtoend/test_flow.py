@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import brokers, processes
+from tests.support import brokers, databases, processes
 from tests.support.deployments import (
     CAPTURES,
     USER,
@@ -57,8 +57,11 @@ def service(
         "DELIVERY_TIMEOUT": "1.5",
     }
     folder = tmp_path_factory.mktemp("service")
-    with prepared(request.param, folder, **settings) as service, service.web_server():
-        yield service
+    with prepared(request.param, folder, **settings) as service:
+        databases.empty(service.database)
+        service.command("dbsync")  # as operators make it
+        with service.web_server():
+            yield service
 
 
 @contextmanager
