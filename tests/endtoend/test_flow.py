@@ -35,7 +35,7 @@ from tests.support.servers import (
 LEASE = 2
 #: Seconds that /receive may take, whatever is away (the producer waits inside a user's request).
 BOUND = 5
-#: For a worker without sweeps, which tries nothing again that took too long on a busy machine.
+#: For a worker that is to try nothing again because it took too long on a busy machine.
 PATIENT = {
     "CELERY_LEASE": "60",
     "POLICY_TIMEOUT": "10",
@@ -151,7 +151,6 @@ def test_event_is_delivered_when_a_worker_starts_and_the_queue_was_lost(
         target.wait_for(1, timeout=15)
 
 
-@pytest.mark.timing
 @pytest.mark.parametrize("service", deployments("postgresql-amqp"), indirect=True)
 def test_worker_records_a_late_answer_and_ends_soon_when_it_is_told_to_stop(
     service: Service, policy: RecordingServer, target: RecordingServer
@@ -163,7 +162,7 @@ def test_worker_records_a_late_answer_and_ends_soon_when_it_is_told_to_stop(
     target.answer = late
     service.subscribe(target.url)
     # The task does not wait for the answer, which the worker then has outstanding.
-    with asking(service, policy).worker() as worker:
+    with asking(service, policy, **PATIENT).worker() as worker:
         pool = processes.descendants(worker.pid)
         event = service.receive()
         target.wait_for(1, timeout=15)
