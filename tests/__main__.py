@@ -21,6 +21,8 @@ BIN = Path(sys.executable).parent
 PYTHON = [sys.executable, "-m"]
 #: Tests mostly wait for the programs that they start: more of them run than there are processors.
 PROCESSES = "4"
+#: Neighbours stay together, and with them what they share; who has none left takes of another's.
+PARALLEL = ["-n", PROCESSES, "--dist", "worksteal"]
 #: Seconds after which a check, or one run of pytest, is stopped and counts as failed.
 CHECK_TIMEOUT, TESTS_TIMEOUT = 600, 2400
 
@@ -68,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
         checking = [beside.submit(_run, name, CHECKS[name], CHECK_TIMEOUT) for name in checks]
         results = _test(tiers) if tiers else []
         if "coverage" in named:
-            results.append(_pytest("coverage", ["unit", "integration"], "-n", PROCESSES, "--cov"))
+            results.append(_pytest("coverage", ["unit", "integration"], *PARALLEL, "--cov"))
         results = [*(each.result() for each in checking), *results]
     for each in results:
         print(each.output, end="")
@@ -94,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _test(tiers: Sequence[str]) -> list[Result]:
-    parallel = _pytest(" ".join(tiers), tiers, "-n", PROCESSES, "-m", "not timing")
+    parallel = _pytest(" ".join(tiers), tiers, *PARALLEL, "-m", "not timing")
     return [parallel, _pytest("timing", tiers, "-m", "timing")]
 
 
@@ -119,7 +121,7 @@ def _run(
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env=_environment(),
             stdout=None if shown else output,
             stderr=None if shown else subprocess.STDOUT,
             start_new_session=True,
@@ -136,6 +138,12 @@ def _run(
         seconds = time.monotonic() - started
         passed = status in passing
         return Result(name, passed, seconds, "" if passed else f"==> {name}\n{output.read()}")
+
+
+def _environment() -> dict[str, str]:
+    """Give what checks are told: hundreds of processes start, and each would compile it all."""
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return {**inherited, "PYTHONPATH": str(ROOT)}
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def test_demo_fails_when_something_else_arrives_than_was_sent() -> None:
     caught: SimpleQueue[bytes] = SimpleQueue()
     caught.put(b'{"eventID": "another"}')
     with RecordingServer(lambda _received: (200, {}, b"{}")) as service:
-        with pytest.raises(NotificationsError, match="not the event that was sent"):
+        with pytest.raises(NotificationsError, match="not the one that was sent"):
             _deliver(service.url, "http://127.0.0.1:9", caught)
         assert [each.path for each in service.requests] == ["/eventmatch", "/receive"]
 

@@ -76,7 +76,7 @@ def test_event_of_1_0_arrives_in_both_modes_when_it_came_in_either(
             assert service.call("PUT", f"/eventmatch/{uuid}/delivery", wanted)[0] == 200
         event = receive(service, came)
         received = target.wait_for(2, timeout=20)
-        eventually(lambda: service.command("eventget", event).count(": delivered") == 2, 10)
+        eventually(lambda: service.deliveries(event) == [("delivered", "200")] * 2, 10)
     assert {each.path for each in received} == {"/structured", "/binary"}
     for each in received:
         headers = dict(each.headers)

@@ -2,15 +2,35 @@
 
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pymysql.connections import Connection
 
 from tests.integration.webservice import Service, running, some_user
 from tests.support.certificates import own_certificate
 from tests.support.processes import BIN, clean_environment
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tls_context_of_mysql() -> Iterator[None]:
+    """Have PyMySQL make one TLS context a module: it takes 30 ms, and each test would make some.
+
+    tests/service, which this does not reach, tests that connections of the service share one.
+    """
+    usual = Connection._create_ssl_ctx
+    context = cache(lambda: usual(None, {}))
+
+    def shared(connection: Connection, options: Any) -> Any:
+        return usual(connection, options) if options else context()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "_create_ssl_ctx", shared)
+        yield
 
 
 @pytest.fixture(scope="session")

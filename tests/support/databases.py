@@ -140,6 +140,8 @@ def _connection(url: str) -> Any:
         autocommit=True,
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=STATEMENT_TIMEOUT,
+        # Otherwise every connection reads the system's certificates, for 30 ms.
+        ssl_disabled=True,
         client_flag=pymysql.constants.CLIENT.MULTI_STATEMENTS,
     )
 
