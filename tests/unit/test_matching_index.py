@@ -324,8 +324,8 @@ def test_match_leaves_unfinished_what_compares_too_many_constants_with_too_many_
 
 @pytest.mark.parametrize("operator", ["<", "<=", ">", ">="])
 def test_match_compares_negated_bounds_with_sorted_numbers(operator: str) -> None:
-    texts = [f"$[*][?(not (@.a {operator} {number}))]" for number in range(1000)]
-    records = [{"a": number} for number in range(500, 1500)]
+    texts = [f"$[*][?(not (@.a {operator} {number}))]" for number in range(200)]
+    records = [{"a": number} for number in range(100, 300)]
     result = index_of(*texts, budget=3000).match(records)
     assert result.unfinished == frozenset()
     found = {uuid.int - 1 for uuid in result.matched}

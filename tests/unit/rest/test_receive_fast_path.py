@@ -2,9 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -19,17 +16,9 @@ from pacifica.notifications.rest.receive import ReceiveFastPath
 from pacifica.notifications.settings import Settings, keys
 from tests.support.configured import changed as with_settings
 
-ROOT = Path(__file__).parents[3]
 BODY = b'{"a": 1}'
 EVENT = b'{"specversion": "1.0", "id": "i", "source": "s", "type": "t"}'
 PASSED_ON = [b"by CherryPy"]
-#: Prints the names of what a request passes on its way into CherryPy.
-PARTS = """
-import sys
-from pacifica.notifications.app import App
-from pacifica.notifications.rest.root import application
-print(*[name for name, _ in application(App.configured(), sys.argv[1]).wsgiapp.pipeline])
-"""
 
 
 def environ_of(**changed: Any) -> dict[str, Any]:
@@ -265,29 +254,3 @@ def test_event_is_refused_when_its_body_does_not_arrive(
 ) -> None:
     status, _ = fast_path.refusal(**{"wsgi.input": body})
     assert (status, fast_path.stored) == ("400 Bad Request", [])
-
-
-@pytest.mark.parametrize(
-    ("file", "expected"),
-    [
-        (None, True),
-        (ROOT / "server.conf", True),
-        ("[global]\nserver.socket_port: 8071\nlog.screen: False\n", True),
-        ("[/]\ntools.gzip.on: True\n", False),
-        ("[/receive]\nresponse.headers.X-Own: 'yes'\n", False),
-        ("[global]\nrequest.throw_errors: False\n", False),
-    ],
-    ids=["none", "the shipped one", "of the server", "a tool", "a header", "of all requests"],
-)
-def test_fast_path_is_there_unless_a_cherrypy_file_changes_how_requests_are_answered(
-    tmp_path: Path, file: Path | str | None, expected: bool
-) -> None:
-    path = tmp_path / "cherrypy.conf"
-    if file is not None:
-        path.write_text(file if isinstance(file, str) else file.read_text())
-    # In a process of its own: CherryPy has one configuration for all that runs in one.
-    command = [sys.executable, "-c", PARTS, str(path)]
-    said = subprocess.run(
-        command, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=30
-    )
-    assert ("receive_fast_path" in said.stdout.split()) == expected
