@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum, auto
+from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -279,8 +280,7 @@ def insert_rows(
     database: Any = DB.bound()
     meta: Any = model._meta
     fields = [meta.fields[name] for name in rows[0]]
-    columns = (f"{database.quote[0]}{field.column_name}{database.quote[1]}" for field in fields)
-    into = f"{meta.table_name} ({', '.join(columns)})"
+    into = _into(meta.table_name, tuple(field.column_name for field in fields), database.quote)
     unless = ""
     if unless_stored:
         mysql = isinstance(database, peewee.MySQLDatabase)
@@ -294,6 +294,12 @@ def insert_rows(
             f"INSERT INTO {into} VALUES {', '.join([placeholders] * len(batch))} {unless}",  # noqa: S608
             [field.db_value(row[field.name]) for row in batch for field in fields],
         )
+
+
+@cache
+def _into(table: str, columns: tuple[str, ...], quote: str) -> str:
+    """Return a table and its columns in SQL; there are only so many."""
+    return f"{table} ({', '.join(f'{quote[0]}{each}{quote[1]}' for each in columns)})"
 
 
 def _iso(moment: datetime | None) -> str | None:
