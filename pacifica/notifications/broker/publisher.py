@@ -19,6 +19,9 @@ _LOG = logging.getLogger(__name__)
 _TASKS = "pacifica.notifications.tasks"
 # Seconds after which a sweep that no worker has taken expires: the next one does its work.
 _SWEEP_EXPIRES = 60.0
+# Seconds after which a message about deferred events is void: its sender's lock has then expired,
+# and the next sweep begins anew. Two would otherwise follow each other for ever.
+_DEFERRED_EXPIRES = 20.0
 
 
 class Publisher:
@@ -54,7 +57,7 @@ class Publisher:
 
     def nudge_deferred(self) -> None:
         """Tell a worker to match deferred events."""
-        self._send("match_deferred")
+        self._send("match_deferred", expires=_DEFERRED_EXPIRES)
 
     def nudge_sweep(self) -> None:
         """Tell a worker to sweep."""

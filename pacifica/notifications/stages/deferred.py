@@ -31,8 +31,9 @@ from pacifica.notifications.store.revisions import as_matched, current_revision
 
 _LOG = logging.getLogger(__name__)
 _LOCK = "match deferred"
-# Seconds after which another process may go on, if the one that has the lock says no more.
-_LOCK_SECONDS = 10.0
+# Seconds after which another process may go on, if the one that has the lock says no more. The
+# message that goes on is void then.
+_LOCK_SECONDS = 20.0
 # Seconds of work before other messages have their turn, and before another user has.
 _SLICE, _TURN = 0.03, 0.02
 # The subscriptions that are read for one turn.
