@@ -72,22 +72,28 @@ class DeferredMatcher:
             keep_lock(_LOCK, _LOCK_SECONDS)
             events: set[UUID] = set()
             ends = perf_counter() + _SLICE
-            while perf_counter() < ends:
-                user = self._turns.next(users_with_deferred())
-                if user is None:
-                    release_lock(_LOCK)
-                    return events, self.begins()  # something may have come in between
+            users = users_with_deferred()
+            while users and perf_counter() < ends:
                 started = perf_counter()
-                if deferral := claim_deferred(user, self._lease):
-                    revision = current_revision()
-                    result = self._match(deferral, revision, started + _TURN)
-                    record_deferred(deferral, result)
-                    if result.parked:
-                        release_if_enabled(user, result.parked)
-                    if result.matched:
-                        events.add(deferral.event)
+                user = self._turns.next(users)
+                deferral = claim_deferred(user, self._lease)
+                if deferral is None:
+                    users.remove(user)
+                elif self._is_matched(deferral, user, started + _TURN):
+                    events.add(deferral.event)
                 self._turns.took(user, perf_counter() - started)
-            return events, True
+            if users:
+                return events, True
+            release_lock(_LOCK)
+            return events, self.begins()  # something may have come in between
+
+    def _is_matched(self, deferral: ClaimedDeferral, user: str, ends: float) -> bool:
+        """Match an event until the turn ends; return whether it matches something."""
+        result = self._match(deferral, current_revision(), ends)
+        record_deferred(deferral, result)
+        if result.parked:
+            release_if_enabled(user, result.parked)
+        return bool(result.matched)
 
     def _match(self, deferral: ClaimedDeferral, revision: int, ends: float) -> DeferredResult:
         """Match an event with its subscriptions, until the turn ends."""
@@ -151,10 +157,8 @@ class UserTurns:
         self._taken: dict[str, float] = {}
         self._now = 0.0
 
-    def next(self, users: Collection[str]) -> str | None:
-        """Return one of the users, or None if there are none."""
-        if not users:
-            return None
+    def next(self, users: Collection[str]) -> str:
+        """Return one of the users, of which there is at least one."""
         self._taken = {user: max(self._taken.get(user, 0.0), self._now) for user in users}
         user = min(self._taken, key=self._taken.__getitem__)
         self._now = self._taken[user]

@@ -1,12 +1,15 @@
 """The stages of one worker process: dispatch, authorise, deliver, record."""
 
+from contextlib import suppress
 from uuid import UUID
 
+from pacifica.notifications.errors import NotificationsError
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.authorise import Authoriser
 from pacifica.notifications.stages.deferred import DeferredMatcher
 from pacifica.notifications.stages.deliver import Deliverer
 from pacifica.notifications.stages.dispatch import Dispatcher
+from pacifica.notifications.store.events import release_events
 from pacifica.notifications.transport import Transport
 
 
@@ -45,9 +48,14 @@ class Pipeline:
         events = {each.event.uuid: each.event for each in matched}
         unclaimed = []
         revision, max_claimed = self.dispatcher.revision, self.deliverer.capacity()
-        for dispatched in self.authoriser.dispatch(matched, revision, max_claimed):
-            self.deliverer.send(dispatched.claimed, events)
-            unclaimed += dispatched.unclaimed
+        try:
+            for dispatched in self.authoriser.dispatch(matched, revision, max_claimed):
+                self.deliverer.send(dispatched.claimed, events)
+                unclaimed += dispatched.unclaimed
+        except NotificationsError:
+            with suppress(NotificationsError):  # otherwise they are due when their lease ends
+                release_events(events)
+            raise
         return unclaimed
 
     def match_deferred(self) -> bool:

@@ -175,6 +175,14 @@ def unclaim_events(uuids: Collection[UUID]) -> None:
     ).execute()
 
 
+@writing
+def release_events(uuids: Collection[UUID]) -> None:
+    """Make claimed events due again at once whose dispatch failed; others stay as they are."""
+    EventLog.update(due=utcnow()).where(
+        EventLog.uuid.in_(list(uuids)), EventLog.due.is_null(False)
+    ).execute()
+
+
 @dataclass(frozen=True)
 class LoggedMatch:
     """A match as it is on record: its subscription, its state, and what was answered."""

@@ -8,8 +8,10 @@ from uuid import UUID
 import pytest
 
 from pacifica.notifications.clock import utcnow
+from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.matching import SubscriptionIndex
 from pacifica.notifications.orm import Counter, EventLog, EventMatch, reading, writing
+from pacifica.notifications.stages import authorise
 from pacifica.notifications.store import events, subscriptions
 from tests.integration.stages.flow import (
     EVENT,
@@ -227,6 +229,25 @@ def test_events_that_a_slow_batch_has_not_come_to_are_left_to_others(
     assert [len(matches(event)) for event in ids] == [1, 0, 0]
     assert events.due_events(10) == ids[1:]
     assert [tries_of(event) for event in ids] == [1, 0, 0]
+
+
+def test_events_are_due_again_at_once_when_the_database_refuses_to_record_them(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscription = flow.subscribe()
+    ids = [flow.receive() for _ in range(2)]
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise StoreUnavailable("a deadlock")
+
+    monkeypatch.setattr(authorise, "record_dispatched", refuse)
+    with pytest.raises(StoreUnavailable):
+        flow.pipeline.dispatch()
+    monkeypatch.undo()
+    assert set(events.due_events(10)) == set(ids)
+    assert [tries_of(event) for event in ids] == [1, 1]
+    flow.run()
+    assert [state_of(event, subscription) for event in ids] == ["delivered"] * 2
 
 
 @reading
