@@ -69,6 +69,32 @@ def test_event_is_matched_again_when_whoever_matched_it_was_killed(flow: Flow) -
 
 
 @pytest.mark.usefixtures("unhurried")
+def test_event_is_matched_with_all_when_that_takes_many_turns(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "_TURN", 0.0)
+    monkeypatch.setattr(stage, "_MAX_READ", 3)
+    costly = {flow.subscribe(jsonpath=COSTLY.format(1234)) for _ in range(8)}
+    event = flow.receive()
+    flow.run()
+    assert sorted(each.subscription for each in matches(event)) == sorted(costly)
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_result_of_whom_another_is_overtaking_is_not_recorded(flow: Flow) -> None:
+    costly = flow.subscribe(jsonpath=COSTLY.format(1234))
+    event = flow.receive()
+    flow.pipeline.dispatch()
+    late = deferred.claim_deferred("alice", 60.0)
+    assert late is not None
+    make_older(61.0)
+    assert deferred.claim_deferred("alice", 60.0) is not None
+    deferred.record_deferred(late, deferred.DeferredResult(matched=[costly]))
+    assert matches(event) == ()
+    assert [each.event for each in waiting()] == [event]
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_result_of_whom_another_has_overtaken_is_not_recorded(flow: Flow) -> None:
     costly = flow.subscribe(jsonpath=COSTLY.format(1234))
     event = flow.receive()
@@ -113,6 +139,7 @@ def test_events_wait_for_a_jsonpath_that_fails_until_it_is_corrected(
     change_row(failing, jsonpath=jsonpath)
     ids = [flow.send() for _ in range(3)]
     assert "its JSONPath failed" in (row(failing).error or "")
+    assert row(failing).unmatched
     assert [len(matches(each)) for each in ids] == [1, 1, 1]
     assert [each.due for each in waiting()] == [None] * 3
     changes = {"jsonpath": "$.data", "disabled": None, "error": None}
@@ -121,7 +148,33 @@ def test_events_wait_for_a_jsonpath_that_fails_until_it_is_corrected(
     assert flow.pipeline.deliverer.settle(15.0)
     assert [state_of(each, failing) for each in ids] == ["delivered"] * 3
     assert row(good).disabled is None
+    assert state_of(flow.send(), failing) == "delivered"
     assert waiting() == []
+
+
+def test_event_waits_for_nobody_who_was_enabled_while_policy_was_asked(flow: Flow) -> None:
+    failing = flow.subscribe(jsonpath="$.data[::0]")
+    flow.subscribe("bob")
+    flow.send()
+    corrected = {"jsonpath": "$.data", "disabled": None, "error": None}
+    flow.policy.answer = flow.changing(failing, **corrected)
+    event = flow.receive()
+    flow.pipeline.dispatch()
+    assert all(each.due is not None for each in waiting())
+    flow.run()
+    assert state_of(event, failing) == "delivered"
+
+
+def test_event_that_is_being_matched_stays_with_its_worker_when_its_owner_enables_another(
+    flow: Flow,
+) -> None:
+    failing, other = flow.subscribe(jsonpath="$.data[::0]"), flow.subscribe()
+    flow.send()
+    enable(failing)
+    assert deferred.claim_deferred("alice", 60.0) is not None
+    subscriptions.update("alice", other, lambda _stored: {"disabled": utcnow()})
+    enable(other)
+    assert deferred.users_with_deferred() == []
 
 
 def test_events_go_on_waiting_when_another_subscription_of_the_user_is_enabled(flow: Flow) -> None:

@@ -50,6 +50,10 @@ def test_dispatch_sees_what_changed_since_the_last_event(flow: Flow) -> None:
     subscriptions.update("alice", first, lambda _stored: {"jsonpath": "$.absent"})
     subscriptions.delete("alice", second)
     assert matches(flow.send()) == ()
+    third = flow.subscribe()
+    assert {m.subscription for m in matches(flow.send())} == {third}
+    subscriptions.update("alice", third, lambda _stored: {"disabled": utcnow()})
+    assert matches(flow.send()) == ()
 
 
 def test_dispatch_does_nothing_when_event_was_dispatched(flow: Flow) -> None:
