@@ -115,5 +115,7 @@ def test_healthy_subscription_has_its_events_soon_beside_costly_jsonpaths_of_ano
             began = time.monotonic()
             healthy.gets(files(1), timeout=10)
             took.append(time.monotonic() - began)
-        assert max(took) <= SOON, sorted(took)
+        # A single pause of the machine is no fault.
+        assert sorted(took)[-2] <= SOON, sorted(took)
+        assert max(took) <= 2 * SOON, sorted(took)
         assert target.requests == []

@@ -1,5 +1,6 @@
 """The store against a simple model: whatever order things happen in, nothing is lost or stuck."""
 
+import os
 from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from itertools import cycle
@@ -7,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -442,7 +443,10 @@ def test_store_does_what_the_model_says_in_any_order(
             max_examples=40 if on_sqlite else 5,
             stateful_step_count=50,
             deadline=None,
-            derandomize=False,
+            # Where others wait for the result, a run that fails can be repeated as it was.
+            derandomize=os.environ.get("CI") == "true",
+            # To shrink an example takes longer than a test may.
+            phases=[Phase.explicit, Phase.reuse, Phase.generate],
             print_blob=True,
             suppress_health_check=list(HealthCheck),
         ),
