@@ -80,14 +80,19 @@ def test_event_is_matched_with_all_when_that_takes_many_turns(
     assert sorted(each.subscription for each in matches(event)) == sorted(costly)
 
 
-@pytest.mark.usefixtures("unhurried")
-def test_result_of_whom_another_is_overtaking_is_not_recorded(flow: Flow) -> None:
-    costly = flow.subscribe(jsonpath=COSTLY.format(1234))
-    event = flow.receive()
+def claimed_too_long(flow: Flow) -> tuple[UUID, UUID, deferred.ClaimedDeferral]:
+    """Claim what is matched later of an event, until the lease is over."""
+    subscription, event = flow.subscribe(jsonpath=COSTLY.format(1234)), flow.receive()
     flow.pipeline.dispatch()
     late = deferred.claim_deferred("alice", 60.0)
     assert late is not None
     make_older(61.0)
+    return subscription, event, late
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_result_of_whom_another_is_overtaking_is_not_recorded(flow: Flow) -> None:
+    costly, event, late = claimed_too_long(flow)
     assert deferred.claim_deferred("alice", 60.0) is not None
     deferred.record_deferred(late, deferred.DeferredResult(matched=[costly]))
     assert matches(event) == ()
@@ -96,12 +101,7 @@ def test_result_of_whom_another_is_overtaking_is_not_recorded(flow: Flow) -> Non
 
 @pytest.mark.usefixtures("unhurried")
 def test_result_of_whom_another_has_overtaken_is_not_recorded(flow: Flow) -> None:
-    costly = flow.subscribe(jsonpath=COSTLY.format(1234))
-    event = flow.receive()
-    flow.pipeline.dispatch()
-    late = deferred.claim_deferred("alice", 60.0)
-    assert late is not None
-    make_older(61.0)
+    costly, event, late = claimed_too_long(flow)
     flow.run()
     deferred.record_deferred(late, deferred.DeferredResult(matched=[costly]))
     assert len(matches(event)) == 1
