@@ -27,7 +27,7 @@ def isolation(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Isolation]:
     folder = tmp_path_factory.mktemp("isolation")
-    with isolation_on(request.param, folder) as isolation:
+    with isolation_on(request.param, folder, processes=2) as isolation:
         yield isolation
 
 

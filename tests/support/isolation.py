@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support import databases, processes
+from tests.support import databases
 from tests.support.deployments import EVENT, Deployment, Service, prepared
-from tests.support.processes import is_alive
+from tests.support.processes import descendants, is_alive
 from tests.support.servers import AnswerTriple, Received, RecordingServer, eventually
 
 #: Seconds within which a healthy target has its event, whatever the others do.
@@ -99,17 +99,19 @@ def allow(_: Received) -> AnswerTriple:
 
 
 @contextmanager
-def isolation_on(deployment: Deployment, folder: Path, **settings: str) -> Iterator[Isolation]:
-    """Give a deployment of which the web server and one worker process run."""
+def isolation_on(
+    deployment: Deployment, folder: Path, *, processes: int = 1, **settings: str
+) -> Iterator[Isolation]:
+    """Give a deployment of which the web server and one worker, of so many processes, run."""
     with (
         RecordingServer(allow) as policy,
         prepared(
             deployment, folder, **{"POLICY_URL": policy.url, **_SETTINGS, **settings}
         ) as service,
         service.web_server() as web,
-        service.worker() as worker,
+        service.worker(processes=processes) as worker,
     ):
-        programs = {web.pid, worker.pid, *processes.descendants(worker.pid)}
+        programs = {web.pid, worker.pid, *descendants(worker.pid)}
         isolation = Isolation(service, policy, frozenset(programs))
         with Healthy(isolation) as first:  # the first event finds programs that have just started
             first.subscribe()

@@ -35,7 +35,7 @@ _LOCK = "match deferred"
 # message that goes on is void then.
 _LOCK_SECONDS = 20.0
 # Seconds of work before other messages have their turn, and before another user has.
-_SLICE, _TURN = 0.03, 0.02
+_SLICE, _TURN = 0.01, 0.01
 # The subscriptions that are read for one turn.
 _MAX_READ = 200
 # That a JSONPath takes too long on an event with more values is the fault of the event.

@@ -24,11 +24,12 @@ _NOTHING_READ = -1
 _MATCHING_SHARE = 0.25
 # Seconds that matching takes of the way of one event, and for each of its values. What takes
 # longer is matched later.
-_EVENT_SECONDS, _VALUE_SECONDS = 0.02, 2e-6
+_EVENT_SECONDS, _VALUE_SECONDS = 0.01, 2e-6
 # Steps that one JSONPath may take of the way of an event.
 _EVENT_BUDGET = 50_000
-# Seconds that parsing new JSONPaths takes of the way of one batch, and of the start of a process.
-_PARSING_SECONDS, _FIRST_PARSING_SECONDS = 0.02, 10.0
+# Seconds that parsing new JSONPaths takes: of the way of one batch, of a moment beside it, and of
+# the start of a process.
+_PARSING_SECONDS, _PARSING_BESIDE_SECONDS, _FIRST_PARSING_SECONDS = 0.005, 0.01, 10.0
 
 
 class Dispatcher:
@@ -67,6 +68,11 @@ class Dispatcher:
             return self._matched(
                 claim_suspect(uuid, self._settings.lease, self._settings.max_lease)
             )
+
+    def parse_more(self) -> None:
+        """Parse new JSONPaths for a moment, beside the way of events; raises StoreUnavailable."""
+        with self._lock:
+            self._parse(_PARSING_BESIDE_SECONDS)
 
     def _matched(self, events: Sequence[Event]) -> list[Matched]:
         if not events:
@@ -124,7 +130,9 @@ class Dispatcher:
             self._revision = newest
             for change in changes:
                 self._note(change)
-        seconds = _FIRST_PARSING_SECONDS if is_first else _PARSING_SECONDS
+        self._parse(_FIRST_PARSING_SECONDS if is_first else _PARSING_SECONDS)
+
+    def _parse(self, seconds: float) -> None:
         for failure in self._index.add_postponed(seconds):
             self._disable(failure, failure.error)
 

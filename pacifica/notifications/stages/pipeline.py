@@ -63,6 +63,7 @@ class Pipeline:
 
         Raises StoreUnavailable.
         """
+        self.dispatcher.parse_more()
         events, goes_on = self.deferred.match()
         if events:
             self.deliverer.deliver(self.authoriser.authorise(events))

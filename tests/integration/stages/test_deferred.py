@@ -56,6 +56,24 @@ def test_what_is_matched_later_arrives_as_if_it_had_been_matched_at_once(flow: F
     assert waiting() == []
 
 
+def test_new_jsonpath_is_parsed_beside_the_way_of_events(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow.send()
+    monkeypatch.setattr(dispatch, "_PARSING_SECONDS", 0.0)
+    new = flow.subscribe()
+    event = flow.receive()
+    flow.pipeline.dispatch()
+    assert flow.pipeline.has_deferred
+    flow.run()
+    assert state_of(event, new) == "delivered"
+    event = flow.receive()
+    flow.pipeline.dispatch()
+    assert not flow.pipeline.has_deferred
+    flow.run()
+    assert state_of(event, new) == "delivered"
+
+
 @pytest.mark.usefixtures("unhurried")
 def test_event_is_matched_again_when_whoever_matched_it_was_killed(flow: Flow) -> None:
     costly = flow.subscribe(jsonpath=COSTLY.format(1234))

@@ -278,7 +278,7 @@ class Model:
         is_last_claim = match.claim == claim and match.leased is not Due.NEVER
         if is_last_claim and match.state is State.ALLOWED:
             match.due = Due.LATER if answer in ("again", "busy") else Due.NOW
-            match.attempts -= answer == "busy"
+            match.attempts = delivery.attempts - (answer == "busy")
         if is_last_claim and match.state in (State.ALLOWED, State.HELD):
             match.leased = Due.NEVER
         if answer in ("again", "busy"):

@@ -449,3 +449,22 @@ def test_store_does_what_the_model_says_in_any_order(
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.parametrize("answer", ["again", "busy"])
+def test_store_counts_a_late_answer_to_what_was_released_meanwhile(
+    migrated: str,  # noqa: ARG001 (the settings name that database)
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+) -> None:
+    monkeypatch.setattr(clock, "datetime", Later)
+    machine = StoreMachine()
+    machine.subscribe()
+    machine.receive()
+    machine.dispatch(["allow"], 1, finishes=True)
+    machine.release_what_is_being_sent(0)
+    machine.let_time_pass()
+    machine.ask_policy(["allow"], finishes=True, limit=ALL)
+    machine.hear_target(answer, 0)
+    machine.each_delivery_is_where_the_model_has_it()
+    machine.teardown()
