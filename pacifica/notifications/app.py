@@ -46,7 +46,9 @@ class App:
         )
         self.to_policy = _policy_transport(settings)
         self.to_targets = _target_transport(settings)
-        self.pipeline = Pipeline(settings, self.to_policy, self.to_targets)
+        self.pipeline = Pipeline(
+            settings, self.to_policy, self.to_targets, self.publisher.nudge_dispatch
+        )
         DB.bind(open_database(settings.database, settings.security))
 
     @classmethod

@@ -24,7 +24,11 @@ from pacifica.notifications.orm import (
 )
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.store import deliveries, events, holding, subscriptions
-from pacifica.notifications.store.dispatching import DispatchPlan, record_dispatched
+from pacifica.notifications.store.dispatching import (
+    DispatchPlan,
+    hold_dispatched,
+    record_dispatched,
+)
 from pacifica.notifications.store.revisions import current_revision
 from pacifica.notifications.subscriptions import new_subscription
 from tests.support import databases
@@ -81,7 +85,8 @@ def matched(*to: UUID) -> UUID:
 def record_matches(event: UUID, to: Sequence[UUID]) -> None:
     """Store whom an event goes to, without asking Policy about them."""
     plan = DispatchPlan(current_revision(), [], [(event, uuid) for uuid in to], [])
-    record_dispatched([event], plan, [], lease=LEASE, max_claimed=0)
+    dispatched = record_dispatched([event], plan, [], lease=LEASE, max_claimed=0)
+    hold_dispatched(dispatched, plan, [])
 
 
 def allowed(*to: UUID) -> tuple[UUID, list[UUID]]:

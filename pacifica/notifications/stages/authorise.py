@@ -26,6 +26,7 @@ from pacifica.notifications.store.deliveries import claim_matched, events_of, re
 from pacifica.notifications.store.dispatching import (
     Dispatched,
     DispatchPlan,
+    hold_dispatched,
     plan_dispatch,
     record_dispatched,
 )
@@ -101,14 +102,13 @@ class Authoriser:
         self, by_event: Mapping[UUID, Sequence[Ruling]], plan: DispatchPlan, max_claimed: int
     ) -> Iterator[Dispatched]:
         """Record the rulings on some events together, or each event alone where that fails."""
+        rulings = [ruling for each in by_event.values() for ruling in each]
         try:
-            yield record_dispatched(
-                by_event,
-                plan,
-                [ruling for rulings in by_event.values() for ruling in rulings],
-                lease=self._lease,
-                max_claimed=max_claimed,
+            dispatched = record_dispatched(
+                by_event, plan, rulings, lease=self._lease, max_claimed=max_claimed
             )
+            yield dispatched
+            hold_dispatched(dispatched, plan, rulings)
             return
         except NotificationsError:
             raise
@@ -116,8 +116,8 @@ class Authoriser:
             if len(by_event) == 1:
                 _LOG.exception("event %s was not dispatched; it is tried again later", *by_event)
                 return
-        for event, rulings in by_event.items():
-            for dispatched in self._record({event: rulings}, plan, max_claimed):
+        for event, alone in by_event.items():
+            for dispatched in self._record({event: alone}, plan, max_claimed):
                 max_claimed -= len(dispatched.claimed)
                 yield dispatched
 

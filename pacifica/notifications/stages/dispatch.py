@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import UUID
 
 from pacifica.notifications.errors import NotificationsError
@@ -20,8 +20,8 @@ from pacifica.notifications.store.revisions import Change, changed_since, curren
 
 _LOG = logging.getLogger(__name__)
 _NOTHING_READ = -1
-# The part of a batch's lease that matching may take; the rest is for Policy and for recording.
-_MATCHING_SHARE = 0.25
+# Seconds of matching after which the rest of a batch is left to others.
+_BATCH_SECONDS = 0.1
 # Seconds that matching takes of the way of one event, and for each of its values. What takes
 # longer is matched later.
 _EVENT_SECONDS, _VALUE_SECONDS = 0.01, 2e-6
@@ -33,10 +33,20 @@ _PARSING_SECONDS, _PARSING_BESIDE_SECONDS, _FIRST_PARSING_SECONDS = 0.005, 0.01,
 
 
 class Dispatcher:
-    """Keeps an index of all subscriptions, and reads only what has changed before it matches."""
+    """Keeps an index of all subscriptions, and reads only what has changed before it matches.
 
-    def __init__(self, settings: CelerySettings, budget: int, max_length: int) -> None:
+    It calls `nudge` with the ids of events that it has claimed and leaves to others.
+    """
+
+    def __init__(
+        self,
+        settings: CelerySettings,
+        budget: int,
+        max_length: int,
+        nudge: Callable[[Sequence[UUID]], None],
+    ) -> None:
         self._settings = settings
+        self._nudge = nudge
         self._limits = (min(budget, _EVENT_BUDGET), max_length)
         self._lock = threading.Lock()
         self._revision = _NOTHING_READ
@@ -79,13 +89,20 @@ class Dispatcher:
             return []
         self._refresh()
         matched = []
-        deadline = time.monotonic() + self._settings.lease * _MATCHING_SHARE
-        for number, event in enumerate(events):
+        # The oldest event comes first, so that each has its turn. Small ones do not wait for large.
+        oldest, *others = events
+        waiting = [oldest, *sorted(others, key=lambda event: len(event.text))]
+        deadline = time.monotonic() + _BATCH_SECONDS
+        for number, event in enumerate(waiting):
             if number and time.monotonic() > deadline:
-                unclaim_events([each.uuid for each in events[number:]])
+                self._leave([each.uuid for each in waiting[number:]])
                 break
             matched.append(self._matched_or_none(event))
         return [each for each in matched if each is not None]
+
+    def _leave(self, events: Sequence[UUID]) -> None:
+        unclaim_events(events)
+        self._nudge(events)
 
     def _matched_or_none(self, event: Event) -> Matched | None:
         try:

@@ -1,5 +1,6 @@
 """The stages of one worker process: dispatch, authorise, deliver, record."""
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -16,10 +17,16 @@ from pacifica.notifications.transport import Transport
 class Pipeline:
     """Takes events and deliveries through the stages, until `close`."""
 
-    def __init__(self, settings: Settings, to_policy: Transport, to_targets: Transport) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        to_policy: Transport,
+        to_targets: Transport,
+        nudge_dispatch: Callable[[Sequence[UUID]], None],
+    ) -> None:
         max_length = settings.eventmatch.jsonpath_max_length
         budget = settings.matching.budget
-        self.dispatcher = Dispatcher(settings.celery, budget, max_length)
+        self.dispatcher = Dispatcher(settings.celery, budget, max_length, nudge_dispatch)
         self.deferred = DeferredMatcher(budget, max_length, settings.celery.lease)
         #: Whether the last events were not matched with all subscriptions.
         self.has_deferred = False

@@ -1,7 +1,7 @@
 """Deliveries: each is one event for one subscription, claimed by workers until it is answered."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -253,17 +253,13 @@ def _record_verdict(ruling: Ruling, now: datetime) -> None:
 def _record_answers(outcomes: Iterable[Outcome]) -> None:
     now = utcnow()
     delivered = defaultdict(list)
-    untried = defaultdict(list)
+    failed = defaultdict(list)
     for outcome in outcomes:
-        delivery = outcome.delivery
         if outcome.delivered:
-            delivered[outcome.status, outcome.body].append(delivery.uuid)
-        elif outcome.tried:
-            _record_failures([outcome], now)
+            delivered[outcome.status, outcome.body].append(outcome.delivery.uuid)
         else:
-            same_claim = (delivery.leased, delivery.attempts, delivery.failing)
-            untried[same_claim, outcome.status, outcome.body].append(outcome)
-    for alike in untried.values():  # thousands, when a host's queue is full
+            failed[_failure(outcome)].append(outcome)
+    for alike in failed.values():  # thousands, when a host's queue is full
         _record_failures(alike, now)
     for (status, body), uuids in delivered.items():
         # This is true whoever else has claimed the deliveries since, and whatever became of them.
@@ -277,8 +273,16 @@ def _record_answers(outcomes: Iterable[Outcome]) -> None:
         ).where(EventLogMatch.uuid.in_(uuids)).execute()
 
 
+def _failure(outcome: Outcome) -> Hashable:
+    """Return what is the same for outcomes that `_record_failures` records together."""
+    delivery = outcome.delivery
+    claim = delivery.leased, delivery.attempts, delivery.failing
+    due = outcome.due and outcome.due.replace(microsecond=0)
+    return claim, outcome.tried, outcome.given_up, due, outcome.status, outcome.body
+
+
 def _record_failures(outcomes: Sequence[Outcome], now: datetime) -> None:
-    """Record outcomes that differ only in id and time."""
+    """Record outcomes that differ only in their id, and in their time by less than a second."""
     outcome, delivery = outcomes[0], outcomes[0].delivery
     # A later attempt, by whoever claimed the delivery after this lease, knows better.
     this_claim = (

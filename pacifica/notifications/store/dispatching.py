@@ -37,10 +37,14 @@ class DispatchPlan:
 
 @dataclass(frozen=True)
 class Dispatched:
-    """What may be sent: deliveries that the caller has claimed, and ids of others that are due."""
+    """What may be sent: deliveries that the caller has claimed, and ids of others that are due.
+
+    `events` are those whose dispatch this ended.
+    """
 
     claimed: list[Delivery]
     unclaimed: list[UUID]
+    events: set[UUID]
 
 
 def plan_dispatch(
@@ -79,20 +83,27 @@ def record_dispatched(
 
     `rulings` are on the planned deliveries of these events. Of those allowed, up to `max_claimed`
     are the caller's for `lease` seconds. Nothing is recorded for an event whose dispatch somebody
-    else has ended.
+    else has ended. The caller sends them, and then calls `hold_dispatched`.
     """
-    dispatched, ended = _record(events, plan, rulings, lease, max_claimed)
-    held = [ruling for ruling in rulings if ruling.state is State.HELD]
-    record_rulings([ruling for ruling in held if ruling.deliveries[0].event in ended])
-    disabled = {subscription for event, subscription in plan.disabled if event in ended}
-    if disabled:
-        hold_for_disabled(disabled)
+    dispatched = _record(events, plan, rulings, lease, max_claimed)
     if current_revision() == plan.revision:
         return dispatched
     for event, each in plan.deferred:
-        if event in ended and each.parked:
+        if event in dispatched.events and each.parked:
             release_if_enabled(each.user, each.subscriptions)
-    return Dispatched(_still_deliverable(dispatched.claimed), dispatched.unclaimed)
+    return replace(dispatched, claimed=_still_deliverable(dispatched.claimed))
+
+
+def hold_dispatched(dispatched: Dispatched, plan: DispatchPlan, rulings: Sequence[Ruling]) -> None:
+    """Hold what cannot be sent now; it may take long, and so comes after sending.
+
+    If a worker is killed before, these deliveries are due, and are held when they are claimed.
+    """
+    held = [ruling for ruling in rulings if ruling.state is State.HELD]
+    record_rulings([each for each in held if each.deliveries[0].event in dispatched.events])
+    disabled = {uuid for event, uuid in plan.disabled if event in dispatched.events}
+    if disabled:
+        hold_for_disabled(disabled)
 
 
 @writing
@@ -102,8 +113,7 @@ def _record(
     rulings: Iterable[Ruling],
     lease: float,
     max_claimed: int,
-) -> tuple[Dispatched, set[UUID]]:
-    """Return what may be sent, and the events whose dispatch this ended."""
+) -> Dispatched:
     ended = _end_dispatch(events)
     now = utcnow()
     leased = now + timedelta(seconds=lease)
@@ -125,7 +135,7 @@ def _record(
     ]
     insert_rows(EventLogMatch, rows)
     insert_deferred([each for each in plan.deferred if each[0] in ended], now)
-    return Dispatched(claimed, unclaimed), ended
+    return Dispatched(claimed, unclaimed, ended)
 
 
 def _ruled_row(

@@ -169,8 +169,8 @@ def _size(column: Any) -> Any:
 
 @writing
 def unclaim_events(uuids: Collection[UUID]) -> None:
-    """Make events due again that were claimed and not looked at."""
-    EventLog.update(due=utcnow(), attempts=EventLog.attempts - 1).where(
+    """Make events due again that were claimed and not looked at; they keep their place."""
+    EventLog.update(due=EventLog.created, attempts=EventLog.attempts - 1).where(
         EventLog.uuid.in_(uuids), EventLog.due.is_null(False)
     ).execute()
 

@@ -11,7 +11,7 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.matching import SubscriptionIndex
 from pacifica.notifications.orm import Counter, EventLog, EventMatch, reading, writing
-from pacifica.notifications.stages import authorise
+from pacifica.notifications.stages import authorise, dispatch
 from pacifica.notifications.store import events, subscriptions
 from tests.integration.stages.flow import (
     EVENT,
@@ -223,16 +223,26 @@ def test_event_that_cannot_be_recorded_does_not_keep_others_of_its_batch(
     assert state_of(ids[1], refused) == "delivered"
 
 
-def test_events_that_a_slow_batch_has_not_come_to_are_left_to_others(
-    make_flow: Callable[..., Flow],
+def test_events_that_a_slow_batch_has_not_come_to_are_left_to_others_at_once(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flow = make_flow(celery_lease=0.0)
+    nudged: list[UUID] = []
+    monkeypatch.setattr(flow.pipeline.dispatcher, "_nudge", nudged.extend)
+    monkeypatch.setattr(dispatch, "_BATCH_SECONDS", 0.0)
     flow.subscribe()
     ids = [flow.receive() for _ in range(3)]
     flow.run()
     assert [len(matches(event)) for event in ids] == [1, 0, 0]
+    assert nudged == ids[1:]
     assert events.due_events(10) == ids[1:]
     assert [tries_of(event) for event in ids] == [1, 0, 0]
+
+
+def test_small_events_do_not_wait_for_large_ones_but_the_oldest_has_its_turn(flow: Flow) -> None:
+    sizes = [20_000, 30_000, 10, 10_000]
+    ids = [flow.receive({**EVENT, "data": "x" * size}) for size in sizes]
+    matched = flow.pipeline.dispatcher.match()
+    assert [each.event.uuid for each in matched] == [ids[0], ids[2], ids[3], ids[1]]
 
 
 def test_events_are_due_again_at_once_when_the_database_refuses_to_record_them(

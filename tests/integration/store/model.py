@@ -141,16 +141,18 @@ class Model:
                 match.due, match.attempts = Due.LATER, 1
         for uuid, subscription in disabled:
             self.matches[uuid] = Match(event, subscription)
-        for uuid, (_subscription, verdict) in asked.items():
-            if verdict == "hold":
-                self._hold_for_policy(self.matches[uuid])
-        for _uuid, subscription in disabled:
-            if self.subscribers[subscription].disabled:
-                self._hold(subscription)
         self.deferred += [(event, uuid, Due.NEVER) for uuid in unmatched]
         if any(self.subscribers[uuid].is_matched for uuid in unmatched):
             self._release_deferred()
         return claimed, unclaimed
+
+    def hold_dispatched(self, held: list[Delivery], disabled: list[UUID]) -> None:
+        """Hold what Policy gave no verdict on, and what is of disabled subscriptions."""
+        for delivery in held:
+            self._hold_for_policy(delivery)
+        for subscription in disabled:
+            if self.subscribers[subscription].disabled:
+                self._hold(subscription)
 
     def match_deferred(self) -> list[tuple[UUID, UUID]]:
         """Match what is due with all that is enabled; returns the pairs that match."""
@@ -242,7 +244,7 @@ class Model:
         match = self.matches[delivery.uuid]
         subscriber = self.subscribers[match.subscription]
         if verdict == "hold":
-            self._hold_for_policy(match)
+            self._hold_for_policy(delivery)
         elif match.state is State.MATCHED:
             if verdict == "allow":
                 match.go(State.ALLOWED, Due.NOW)
@@ -330,11 +332,12 @@ class Model:
         self.matches = {u: match for u, match in self.matches.items() if match.event != event}
         self.deferred = [pair for pair in self.deferred if pair[0] != event]
 
-    def _hold_for_policy(self, match: Match) -> None:
-        subscriber = self.subscribers[match.subscription]
+    def _hold_for_policy(self, delivery: Delivery) -> None:
+        subscriber = self.subscribers[delivery.subscription.uuid]
         if not (subscriber.disabled or subscriber.deleted or subscriber.probes):
             subscriber.probe, subscriber.probes, subscriber.held_due = None, 1, Due.LATER
-        if match.state is State.MATCHED:
+        match = self.matches.get(delivery.uuid)
+        if match is not None and match.state is State.MATCHED:
             match.go(State.HELD)
 
     def _hold(self, subscription: UUID) -> None:

@@ -17,7 +17,11 @@ from pacifica.notifications.flow import Delivery, Matched, Outcome, Ruling, Stat
 from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch, reading, writing
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.store import deliveries, events, holding, subscriptions
-from pacifica.notifications.store.dispatching import plan_dispatch, record_dispatched
+from pacifica.notifications.store.dispatching import (
+    hold_dispatched,
+    plan_dispatch,
+    record_dispatched,
+)
 from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
 from tests.support.configured import changed
 from tests.support.stored import (
@@ -108,6 +112,7 @@ def dispatch(to: list[UUID], answers: Answers) -> None:
         rulings = [ruling(delivery, answers) for delivery in plan.deliveries]
         dispatched = record_dispatched([event.uuid], plan, rulings, lease=LEASE, max_claimed=2)
         record(dispatched.claimed, answers)
+        hold_dispatched(dispatched, plan, rulings)
 
 
 def ask_policy(answers: Answers) -> None:

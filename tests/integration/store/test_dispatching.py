@@ -8,7 +8,12 @@ from pacifica.notifications.flow import Matched, Ruling, State
 from pacifica.notifications.orm import EventLogMatch, EventMatch
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.store import deliveries, holding, subscriptions
-from pacifica.notifications.store.dispatching import DispatchPlan, plan_dispatch, record_dispatched
+from pacifica.notifications.store.dispatching import (
+    DispatchPlan,
+    hold_dispatched,
+    plan_dispatch,
+    record_dispatched,
+)
 from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
 from tests.integration.store.recovering import claim_for_policy, rule, sweep
 from tests.support.stored import (
@@ -37,7 +42,8 @@ def test_delivery_is_dropped_when_its_disabled_subscription_was_deleted_meanwhil
     holding.disable(subscription, "an outage")
     event, plan = begun(subscription)
     subscriptions.delete("alice", subscription)
-    record_dispatched([event], plan, [], lease=LEASE, max_claimed=0)
+    dispatched = record_dispatched([event], plan, [], lease=LEASE, max_claimed=0)
+    hold_dispatched(dispatched, plan, [])
     (delivery,) = deliveries_of(event)
     assert state(delivery)[0] == State.DROPPED
 
@@ -48,7 +54,8 @@ def test_subscription_waits_for_policy_only_when_a_delivery_of_it_was_recorded()
     later = utcnow() + timedelta(hours=1)
     ruling = Ruling(tuple(plan.deliveries), State.HELD, None, "", "no answer", later)
     record_dispatched([event], plan, [], lease=LEASE, max_claimed=0)
-    record_dispatched([event], plan, [ruling], lease=LEASE, max_claimed=0)
+    dispatched = record_dispatched([event], plan, [ruling], lease=LEASE, max_claimed=0)
+    hold_dispatched(dispatched, plan, [ruling])
     assert deliveries_of(event) == []
     found = row(EventMatch, subscription)
     assert (found.held_due, found.probes) == (None, 0)

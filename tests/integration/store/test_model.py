@@ -31,7 +31,13 @@ from pacifica.notifications.store.deferred import (
     record_deferred,
     users_with_deferred,
 )
-from pacifica.notifications.store.dispatching import DispatchPlan, plan_dispatch, record_dispatched
+from pacifica.notifications.store.dispatching import (
+    Dispatched,
+    DispatchPlan,
+    hold_dispatched,
+    plan_dispatch,
+    record_dispatched,
+)
 from pacifica.notifications.store.revisions import SubscriptionCache, as_matched, current_revision
 from tests.integration.store.model import OPEN, Due, Match, Model, Received, Subscriber
 from tests.support.configured import changed
@@ -71,6 +77,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.model = Model(RELEASED)
         self.cache = SubscriptionCache(1)
         self.dispatching: list[tuple[UUID, DispatchPlan]] = []
+        self.holding: list[tuple[Dispatched, DispatchPlan, list[Ruling]]] = []
         self.asking: list[Delivery] = []
         self.sending: list[tuple[Delivery, int, int]] = []
         self.settings = changed(
@@ -146,7 +153,7 @@ class StoreMachine(RuleBasedStateMachine):
             unmatched = tuple(u for u, each in self.model.subscribers.items() if each.is_waited_for)
             self.dispatching.append((event.uuid, self.plan_dispatch(event, to, unmatched)))
             if finishes:
-                self.record_dispatched(verdicts, limit, -1)
+                self.record_dispatched(verdicts, limit, True, -1)
 
     def plan_dispatch(
         self, event: Event, to: tuple[UUID, ...], unmatched: tuple[UUID, ...]
@@ -161,8 +168,10 @@ class StoreMachine(RuleBasedStateMachine):
         return plan
 
     @precondition(lambda self: self.dispatching)
-    @rule(verdicts=VERDICTS, limit=st.integers(0, 3), which=ANY)
-    def record_dispatched(self, verdicts: list[str], limit: int, which: int) -> None:
+    @rule(verdicts=VERDICTS, limit=st.integers(0, 3), finishes=MOSTLY, which=ANY)
+    def record_dispatched(
+        self, verdicts: list[str], limit: int, finishes: bool, which: int
+    ) -> None:
         event, plan = take(self.dispatching, which)
         given = list(zip(plan.deliveries, cycle(verdicts), strict=False))
         rulings = [_ruling(verdict, delivery) for delivery, verdict in given]
@@ -187,6 +196,20 @@ class StoreMachine(RuleBasedStateMachine):
         for delivery in dispatched.claimed:
             changes = self.model.subscribers[delivery.subscription.uuid].changes
             self.sending.append((delivery, 1, changes))
+        self.holding.append((dispatched, plan, rulings))
+        if finishes:
+            self.hold_dispatched(-1)
+
+    @precondition(lambda self: self.holding)
+    @rule(which=ANY)
+    def hold_dispatched(self, which: int) -> None:
+        dispatched, plan, rulings = take(self.holding, which)
+        hold_dispatched(dispatched, plan, rulings)
+        held = [each for each in rulings if each.state is State.HELD]
+        self.model.hold_dispatched(
+            [each.deliveries[0] for each in held if dispatched.events],
+            [uuid for _event, uuid in plan.disabled if dispatched.events],
+        )
 
     @where(lambda model: model.in_state(State.MATCHED))
     @rule(verdicts=VERDICTS, finishes=MOSTLY, limit=st.integers(1, 3))
