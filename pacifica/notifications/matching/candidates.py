@@ -1,5 +1,6 @@
 """Choose the groups of subscriptions that could match an event, by the keys that they require."""
 
+import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -31,17 +32,21 @@ class MatchCollector:
 class SearchCost:
     """How long a group is expected to take, by the searches before.
 
-    One slow search counts for long, because a group that is slow only now and then is slow.
+    Slow searches count for long, because a group that is slow only now and then is slow. A single
+    one among others does not count: Python's garbage collection may have fallen into it.
     """
 
-    __slots__ = ("seconds",)
+    __slots__ = ("_longest", "seconds")
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self._longest = math.inf  # the first search counts
 
     def took(self, seconds: float) -> None:
         """Take note of how long a search took."""
-        self.seconds = max(seconds, self.seconds * _KEPT_AFTER_SEARCH)
+        self.seconds = max(min(seconds, self._longest), self.seconds * _KEPT_AFTER_SEARCH)
+        longest = 0.0 if self._longest == math.inf else self._longest * _KEPT_AFTER_SEARCH
+        self._longest = max(seconds, longest)
 
     def was_not_searched(self) -> None:
         """Expect a little less, so that the group is tried again some time."""

@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Collection
 from functools import lru_cache
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 from uuid import UUID
 
@@ -107,8 +107,7 @@ class DeferredMatcher:
         stored = as_matched(deferral.subscriptions[:_MAX_READ])
         count = 0
         for uuid in deferral.subscriptions[:_MAX_READ]:
-            started = perf_counter()
-            if count and started > ends:
+            if count and perf_counter() > ends:
                 break
             count += 1
             change = stored.get(uuid)
@@ -117,6 +116,7 @@ class DeferredMatcher:
             if change.unmatched:
                 parked.append(uuid)
                 continue
+            began = thread_time()
             try:
                 condition = self._compiled(change.jsonpath)
                 if has_match(condition, document, budget_for(self._budget, values)):
@@ -128,7 +128,7 @@ class DeferredMatcher:
                     parked.append(uuid)
                     failed = f"its JSONPath failed on event {deferral.event}: {error}"
                     _disable(uuid, failed, revision)
-            seconds[uuid] = perf_counter() - started
+            seconds[uuid] = thread_time() - began
         delay = (utcnow() - deferral.since).total_seconds()
         if delay > _MAX_DELAY and sum(seconds.values()) >= _TURN:
             _disable_slowest(seconds, delay, revision)
