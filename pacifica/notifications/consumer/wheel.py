@@ -4,11 +4,12 @@ import base64
 import hashlib
 import zipfile
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 from pacifica.notifications.errors import ConsumerError
 
-_AUTHOR = Path(__file__).parent / "author"
+_REQUIREMENTS = Path(__file__).parent / "author" / "requirements.txt"
 _MODULE = "pacifica_notifications_consumer"
 _NAME = "pacifica-notifications-consumer"
 _SERVICE = "pacifica-notifications"
@@ -44,9 +45,8 @@ def build_wheel(folder: Path) -> Path:
 
 def _contents(number: str) -> dict[str, bytes]:
     information = f"{_MODULE}-{number}.dist-info"
-    files = sorted((_AUTHOR / _MODULE).glob("*.py"))
+    files = sorted([*_module().glob("*.py"), _module() / "py.typed"])
     contents = {f"{_MODULE}/{file.name}": file.read_bytes() for file in files}
-    contents[f"{_MODULE}/py.typed"] = b""
     contents[f"{information}/METADATA"] = _metadata(number).encode()
     contents[f"{information}/WHEEL"] = _lines(
         "Wheel-Version: 1.0",
@@ -60,8 +60,16 @@ def _contents(number: str) -> dict[str, bytes]:
     return contents
 
 
+def _module() -> Path:
+    """Return the folder of the module, without importing it: its own requirements take long."""
+    spec = find_spec(_MODULE)
+    if spec is None or spec.origin is None:
+        raise ConsumerError(f"{_MODULE} is not installed with {_SERVICE}")
+    return Path(spec.origin).parent
+
+
 def _metadata(number: str) -> str:
-    required = (_AUTHOR / "requirements.txt").read_text(encoding="utf-8").split()
+    required = _REQUIREMENTS.read_text(encoding="utf-8").split()
     return _lines(
         "Metadata-Version: 2.1",
         f"Name: {_NAME}",
