@@ -10,7 +10,7 @@ project = "pacifica-notifications"
 author = "Pacifica"
 release = version = installed_version("pacifica-notifications")
 
-extensions = ["sphinx.ext.autodoc", "settings_table", "openapi_description"]
+extensions = ["sphinx.ext.autodoc", "settings_table", "openapi_description", "manual_pages"]
 exclude_patterns = ["_build"]
 default_role = "literal"  # the docstrings mark code by single backticks
 nitpicky = True

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from pacifica.notifications import globals as locations
 from pacifica.notifications.app import App
+from pacifica.notifications.commandline import add_common_options
 from pacifica.notifications.commands import admin
 from pacifica.notifications.errors import ConfigError, NotificationsError
 from pacifica.notifications.server import serve
@@ -26,19 +27,31 @@ _USAGE_ERROR = 2
 
 def main(*argv: str) -> int:
     """Run the web server until it is told to stop; return the exit status."""
-    parser = _Parser("pacifica-notifications", description="Run the notifications server.")
-    parser.add_argument("-c", "--config", "--cpconfig", metavar="CONFIG", help="CherryPy file")
-    parser.add_argument("-p", "--port", type=_port, help="port to listen on (default: 8070)")
-    parser.add_argument("-a", "--address", help="address to listen on (default: localhost)")
-    return _run(_serve, parser.parse_args(argv or sys.argv[1:]))
+    return _run(_serve, server_parser().parse_args(argv or sys.argv[1:]))
 
 
 def cmd(*argv: str) -> int:
     """Run one administrative command; return the exit status."""
+    return _run(_administer, cmd_parser().parse_args(argv or sys.argv[1:]))
+
+
+def server_parser() -> ArgumentParser:
+    """Return the parser of `pacifica-notifications`."""
+    parser = _Parser("pacifica-notifications", description="Run the notifications server.")
+    add_common_options(parser)
+    parser.add_argument("-c", "--config", "--cpconfig", metavar="CONFIG", help="CherryPy file")
+    parser.add_argument("-p", "--port", type=_port, help="port to listen on (default: 8070)")
+    parser.add_argument("-a", "--address", help="address to listen on (default: localhost)")
+    return parser
+
+
+def cmd_parser() -> ArgumentParser:
+    """Return the parser of `pacifica-notifications-cmd`."""
     parser = _Parser("pacifica-notifications-cmd", description="Administer the service.")
+    add_common_options(parser)
     parser.add_argument("-c", "--config", metavar="CONFIG", help="the service's INI file")
     admin.add_commands(parser.add_subparsers(metavar="COMMAND", required=True))
-    return _run(_administer, parser.parse_args(argv or sys.argv[1:]))
+    return parser
 
 
 def _serve(args: Namespace) -> int:

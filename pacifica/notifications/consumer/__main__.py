@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pacifica.notifications.commandline import add_common_options
 from pacifica.notifications.consumer.archive import ArchiveLimits
 from pacifica.notifications.consumer.lifecycle import Options, started
 from pacifica.notifications.consumer.producer import Producer, basic, bearer
@@ -27,7 +28,7 @@ _SERVICES = {"cart": 8081, "ingest": 8066, "policy": 8181}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a consumer until it is told to stop; return 1 if a step of its start fails."""
-    args = _parser().parse_args(arguments)
+    args = build_parser().parse_args(arguments)
     if arguments is None and os.name == "posix":
         _hide_secrets()
     try:
@@ -43,13 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> ArgumentParser:
+def build_parser() -> ArgumentParser:
+    """Return the parser of `start-pacifica-notifications-consumer`."""
     parser = ArgumentParser(
         prog="start-pacifica-notifications-consumer",
         description="Run a consumer archive on each notification that it subscribes to.",
         epilog="Secrets are better given in the environment: PRODUCER_PASSWORD, PRODUCER_TOKEN, "
         "PACIFICA_PASSWORD, PACIFICA_TOKEN.",
     )
+    add_common_options(parser)
     add = parser.add_argument
     add("archive", type=Path, metavar="consumer.zip", help="the archive")
     producer = parser.add_argument_group("producer")

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from pacifica.notifications import jsonpath
+from pacifica.notifications.commandline import add_common_options
 from pacifica.notifications.consumer.archive import ArchiveLimits, extract
 from pacifica.notifications.consumer.environment import equipped, extracted
 from pacifica.notifications.consumer.processes import Orphans
@@ -26,7 +27,7 @@ _MODE = 0o644 << 16
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the commands; print one line and return 1 if it fails."""
-    args = _parser().parse_args(arguments)
+    args = build_parser().parse_args(arguments)
     try:
         return args.run(args)
     except ConsumerError as error:
@@ -34,8 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _FAILED
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="pacifica-notifications-consumer", description=__doc__)
+def build_parser() -> ArgumentParser:
+    """Return the parser of `pacifica-notifications-consumer`."""
+    parser = ArgumentParser(
+        prog="pacifica-notifications-consumer",
+        description="Begin, zip and try the archive of a consumer.",
+    )
+    add_common_options(parser)
     commands = parser.add_subparsers(required=True)
     begin = commands.add_parser("new", help="write a folder to begin from")
     begin.add_argument("folder", type=Path)
