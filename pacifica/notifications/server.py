@@ -2,9 +2,11 @@
 
 import signal
 import sys
+from functools import partial
 
 import cherrypy
 
+from pacifica.notifications import systemd
 from pacifica.notifications.app import App
 from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.rest.root import application
@@ -33,7 +35,9 @@ def serve(app: App, cherrypy_file: str, address: str | None, port: int | None) -
             raise ConfigError(f"{key}: TLS belongs to the proxy in front of this server")
     host, number = cherrypy.server.socket_host, cherrypy.server.socket_port
     try:
-        cherrypy.server.instance = Server(assembled, host, number, _limits(app.settings))
+        cherrypy.server.instance = Server(
+            assembled, host, number, _limits(app.settings), systemd.Watchdog().feed
+        )
     except OSError as error:
         raise ConfigError(f"cannot listen on {host}:{number}: {error.strerror}") from error
     _run_until_told()
@@ -78,4 +82,6 @@ def _run_until_told() -> None:
     cherrypy.engine.signals.subscribe()
     if told:
         cherrypy.engine.exit()
+    systemd.notify("READY=1")
+    cherrypy.engine.subscribe("stop", partial(systemd.notify, "STOPPING=1"), priority=0)
     cherrypy.engine.block()

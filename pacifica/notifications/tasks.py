@@ -17,10 +17,14 @@ from celery.signals import (
     after_setup_logger,
     worker_init,
     worker_process_shutdown,
+    worker_ready,
     worker_shutdown,
+    worker_shutting_down,
 )
 
+from pacifica.notifications import systemd
 from pacifica.notifications.app import App
+from pacifica.notifications.broker.liveness import Liveness
 from pacifica.notifications.broker.publisher import broker_settings
 from pacifica.notifications.broker.settings import celery_settings
 from pacifica.notifications.delivery import authorization
@@ -42,6 +46,8 @@ class _CeleryApp(Celery):
 
     The App is built when it is first needed, so that importing this module reads nothing.
     """
+
+    control_cls = "pacifica.notifications.broker.naming:Control"
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -198,6 +204,7 @@ class _Sweeps(bootsteps.StartStopStep):
 
 
 CELERY_APP.steps["worker"].add(_Sweeps)
+CELERY_APP.steps["consumer"].add(Liveness)
 
 
 @worker_init.connect
@@ -221,6 +228,16 @@ def _quieten(**_signal: Any) -> None:
     """Leave two lines a message out of the log: what became of each delivery is on record."""
     for chatty in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+@worker_ready.connect
+def _tell_ready(**_signal: Any) -> None:
+    systemd.notify("READY=1")
+
+
+@worker_shutting_down.connect
+def _tell_stopping(**_signal: Any) -> None:
+    systemd.notify("STOPPING=1")
 
 
 @worker_process_shutdown.connect

@@ -76,7 +76,7 @@ def hang_worker(rig: Rig, random: Random) -> None:
     A test before may have killed a process of its pool. Where that had replaced another one, Celery
     notices only when it looks after its pool, every five seconds; a worker that was told to end
     before has been seen to wait for ever. Hence it is ended as systemd ends it (`KillMode=mixed`
-    and `TimeoutStopSec` in docs/starting.rst), and nothing may be lost by that either.
+    and `TimeoutStopSec` in docs/deploying/), and nothing may be lost by that either.
     """
     group = rig.worker.program.pid
     os.killpg(group, signal.SIGSTOP)

@@ -172,7 +172,12 @@ def web_server(environment: Mapping[str, str], folder: Path, port: int) -> Itera
 
 @contextmanager
 def worker(
-    environment: Mapping[str, str], folder: Path, *, processes: int = 1, alone: bool = True
+    environment: Mapping[str, str],
+    folder: Path,
+    *,
+    processes: int = 1,
+    alone: bool = True,
+    name: str | None = None,
 ) -> Iterator[Program]:
     """Run a Celery worker, as operators start it, for the block, which begins when it is ready.
 
@@ -180,8 +185,8 @@ def worker(
     """
     command = [BIN / "celery", "-A", "pacifica.notifications.tasks", "worker"]
     # RabbitMQ lets one worker of a name in, and a killed one's place may not be free yet.
-    name = ["--hostname", f"{uuid4().hex}@%h"]
-    options = [*name, "--concurrency", str(processes), "--loglevel", "INFO"]
+    hostname = ["--hostname", name or f"{uuid4().hex}@%h"]
+    options = [*hostname, "--concurrency", str(processes), "--loglevel", "INFO"]
     if alone:
         options += ["--without-mingle", "--without-gossip"]
     with Program([*command, *options], environment, folder) as program:

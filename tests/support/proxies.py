@@ -30,6 +30,7 @@ http {{
         listen 127.0.0.1:{port} backlog=2048;
 {locations}
     }}
+{servers}
 }}
 """
 _ANY_PATH = """
@@ -43,9 +44,12 @@ _LOCATION = re.compile(r"^   location /eventmatch \{\n(?:   .*\n)+?   \}$", re.M
 
 @contextmanager
 def nginx_in_front(
-    behind: str, folder: Path, port: int, locations: str = _ANY_PATH
+    behind: str, folder: Path, port: int, locations: str = _ANY_PATH, servers: str = ""
 ) -> Iterator[Program]:
-    """Run nginx for the block, which begins when it listens; by default it passes on all."""
+    """Run nginx for the block, which begins when it listens; by default it passes on all.
+
+    `servers` are further `server` blocks.
+    """
     nginx = nginx_path()
     assert nginx is not None
     folder.mkdir()
@@ -57,6 +61,7 @@ def nginx_in_front(
             documented=documented(),
             port=port,
             locations=locations.format(behind=behind) if locations is _ANY_PATH else locations,
+            servers=servers,
         )
     )
     options = ["-e", "stderr", "-p", str(folder), "-c", str(file)]

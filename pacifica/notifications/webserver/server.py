@@ -5,6 +5,7 @@ import math
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from waitress import wasyncore
@@ -24,14 +25,23 @@ _SENT_TOGETHER = 16 * 2**10
 class Server(TcpWSGIServer):
     """A web server for a WSGI application, which CherryPy's engine starts and stops.
 
-    It listens once it is started. Raises OSError for an address that cannot be bound.
+    It listens once it is started, and calls `on_sweep` several times a second while it makes
+    progress. Raises OSError for an address that cannot be bound.
     """
 
     channel_class = Channel
     accepting: bool
 
-    def __init__(self, application: Any, host: str, port: int, limits: Limits) -> None:
+    def __init__(
+        self,
+        application: Any,
+        host: str,
+        port: int,
+        limits: Limits,
+        on_sweep: Callable[[], None] = lambda: None,
+    ) -> None:
         self.limits = limits
+        self._on_sweep = on_sweep
         self.ready = False
         self._next_sweep = self._pauses_until = 0.0
         self._ends_at: float | None = None
@@ -112,6 +122,7 @@ class Server(TcpWSGIServer):
             if is_late or (channel.is_idle and self._ends_at is not None):
                 channel.time_out()
         self._make_room(self.limits.connections)
+        self._on_sweep()
 
     def _make_room(self, connections: int) -> bool:
         """Close the connections that waited longest if there are too many.
