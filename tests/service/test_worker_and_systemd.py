@@ -40,7 +40,8 @@ def test_worker_says_that_it_works_also_while_its_broker_is_away(service: Servic
 def test_second_worker_of_a_name_ends_with_one_line(service: Service) -> None:
     with service.worker(name="one@host") as first:
         celery = [BIN / "celery", "-A", "pacifica.notifications.tasks", "worker"]
-        options = ["--hostname", "one@host", "--without-mingle", "--without-gossip"]
+        # One process: Celery takes ten seconds to end a pool that has just begun.
+        options = ["--hostname", "one@host", "--pool", "solo", "--without-mingle"]
         with Program([*celery, *options], service.environment, service.folder) as second:
             assert second.wait() == 1
         (line,) = (line for line in second.lines if "CRITICAL" in line)
