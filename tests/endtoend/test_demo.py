@@ -134,6 +134,7 @@ def test_serve_delivers_until_it_is_told_to_stop_and_leaves_no_process(
         assert json.loads(target.wait_for(1, timeout=15)[0].body) == json.loads(EVENT)
         started = descendants(serve.pid)
         assert len(started) == 2  # web server and worker
+        assert f"serve-{port}@" in serve.output  # so that several can share one RabbitMQ
         serve.signal(signal.SIGINT)
         assert serve.wait(20) == 0, serve.output
         eventually(lambda: not any(map(is_alive, started)))

@@ -88,6 +88,8 @@ def web_and_worker(
     """
     module = [sys.executable, "-m", parent_watch.__name__]
     worker = "celery -A pacifica.notifications.tasks worker --loglevel INFO --concurrency 2"
+    # RabbitMQ lets in one worker of a name, and there may be others on this machine.
+    worker += f" --hostname serve-{port}@%h"
     quiet = "--without-gossip --without-mingle --without-heartbeat"
     pool = ["--pool", "solo"] if WINDOWS else []  # prefork needs fork
     commands = {

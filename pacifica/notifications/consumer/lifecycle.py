@@ -205,7 +205,9 @@ class Consumer:
     def _start_queue(self) -> None:
         os.environ[queue.FOLDER] = str(self._work.path)
         quiet = "--without-gossip --without-mingle --without-heartbeat"
-        app = f"celery -A {queue.__name__} worker --loglevel INFO"
+        # RabbitMQ lets in one worker of a name, and there may be others on this machine.
+        name = f"consumer-{self._options.port}@%h"
+        app = f"celery -A {queue.__name__} worker --hostname {name} --loglevel INFO"
         pool = f"--pool threads --concurrency {self._options.concurrency}"
         command = [sys.executable, "-m", parent_watch.__name__, *f"{app} {quiet} {pool}".split()]
         self._undo.callback(self._stop_queue)
