@@ -55,8 +55,8 @@ class Image:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    root = tmp_path_factory.mktemp("image")
-    base = str(python("3.13").parent)
+    root, base = tmp_path_factory.mktemp("image"), tmp_path_factory.mktemp("base")
+    (base / "python").symlink_to(python("3.13"))
     path, workdir, command = os.environ["PATH"], root, [""]
     environment = {"PATH": f"{base}:{path}"}
     for instruction, arguments in instructions():

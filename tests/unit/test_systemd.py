@@ -65,7 +65,8 @@ def test_watchdog_is_fed_at_half_of_its_time(
     systemd: NotifySocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr("pacifica.notifications.systemd.time", clock)
     monkeypatch.setenv("WATCHDOG_USEC", "20000000")
     watchdog = Watchdog()
     watchdog.feed()

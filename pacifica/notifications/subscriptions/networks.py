@@ -181,6 +181,7 @@ _RESERVED = tuple(
         "240.0.0.0/4",  # reserved, and broadcast
         "2001::/23",  # protocols: Teredo, benchmarking, ORCHID
         "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4, whose relays are gone (RFC 7526); global for some versions of Python
         "3fff::/20",  # documentation
     )
 )

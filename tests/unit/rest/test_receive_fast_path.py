@@ -2,6 +2,7 @@
 
 import io
 import json
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -227,7 +228,7 @@ def test_request_is_passed_on_when_the_access_log_has_a_format_of_its_own(
     ("failure", "expected"),
     [
         (StoreUnavailable("canary"), "503 Service Unavailable"),
-        (TooLarge(100), "413 Request Entity Too Large"),
+        (TooLarge(100), f"413 {HTTPStatus(413).phrase}"),
         (RuntimeError("canary"), "500 Internal Server Error"),
     ],
     ids=repr,
