@@ -66,6 +66,19 @@ def test_the_readme_and_the_index_name_every_page() -> None:
     assert {page for page in pages if f"   {page}\n" not in index} == set()
 
 
+def test_no_page_has_its_readers_install_the_package_by_its_name() -> None:
+    """An index may still give them 0.5.2 by that name."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("**/*.rst")]
+    commands = [
+        line
+        for page in pages
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if re.match(r" *(\$ |py |\.venv|python)", line) and "pip install" in line
+    ]
+    assert len(commands) > 5
+    assert [line for line in commands if re.search(r"pacifica-notifications(\[|$| )", line)] == []
+
+
 def test_the_configuration_page_has_a_table_for_every_section() -> None:
     sections = re.findall(r"^\.\. settings:: (\w+)$", CONFIGURATION, re.MULTILINE)
     assert sorted(sections) == sorted({key.section for key in KEYS})
