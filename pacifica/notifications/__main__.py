@@ -4,22 +4,13 @@ import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
-from typing import NoReturn
 
 from pacifica.notifications import globals as locations
 from pacifica.notifications.app import App
-from pacifica.notifications.commandline import add_common_options
+from pacifica.notifications.commandline import Parser, add_common_options
 from pacifica.notifications.commands import admin
 from pacifica.notifications.errors import ConfigError, NotificationsError
 from pacifica.notifications.server import serve
-
-
-class _Parser(ArgumentParser):
-    """A parser that reports a mistake in one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(_USAGE_ERROR, f"{self.prog}: {message}\n")
-
 
 _FAILED = 1
 _USAGE_ERROR = 2
@@ -37,7 +28,7 @@ def cmd(*argv: str) -> int:
 
 def server_parser() -> ArgumentParser:
     """Return the parser of `pacifica-notifications`."""
-    parser = _Parser("pacifica-notifications", description="Run the notifications server.")
+    parser = Parser("pacifica-notifications", description="Run the notifications server.")
     add_common_options(parser)
     parser.add_argument("-c", "--config", "--cpconfig", metavar="CONFIG", help="CherryPy file")
     parser.add_argument("-p", "--port", type=_port, help="port to listen on (default: 8070)")
@@ -47,7 +38,7 @@ def server_parser() -> ArgumentParser:
 
 def cmd_parser() -> ArgumentParser:
     """Return the parser of `pacifica-notifications-cmd`."""
-    parser = _Parser("pacifica-notifications-cmd", description="Administer the service.")
+    parser = Parser("pacifica-notifications-cmd", description="Administer the service.")
     add_common_options(parser)
     parser.add_argument("-c", "--config", metavar="CONFIG", help="the service's INI file")
     admin.add_commands(parser.add_subparsers(metavar="COMMAND", required=True))

@@ -2,8 +2,19 @@
 
 from argparse import ArgumentParser
 from importlib.metadata import version
+from typing import NoReturn
 
 import shtab
+
+_USAGE_ERROR = 2
+
+
+class Parser(ArgumentParser):
+    """A parser that reports a mistake in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print a mistake and exit with status 2."""
+        self.exit(_USAGE_ERROR, f"{self.prog}: {message}\n")
 
 
 def add_common_options(parser: ArgumentParser) -> None:

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from pacifica.notifications.consumer.producer import Producer
+from pacifica.notifications.consumer.subscription import Subscription, Terms
+from pacifica.notifications.consumer.workfolder import WorkFolder
 from tests.support import archives, brokers
 from tests.support.consuming import COMMAND, ENDS, Site, site
 from tests.support.processes import Program, is_alive
@@ -219,7 +222,9 @@ def test_start_that_is_stopped_in_its_middle_leaves_nothing(consumer: Site) -> N
 
 def test_second_command_in_the_same_folder_is_refused(consumer: Site) -> None:
     with consumer.running(zipped(WORKS)):
-        assert consumer.failure(zipped(WORKS)).startswith("another consumer is running in ")
+        for options in ((), ("--remove",)):
+            said = consumer.failure(zipped(WORKS), *options)
+            assert said.startswith("another consumer is running in ")
         assert consumer.ended(consumer.notify(EVENT))["state"] == "done"
 
 
@@ -281,12 +286,12 @@ def test_everything_answered_is_run_after_a_kill_and_what_was_left_is_removed(
         begun(consumer.wait_until(running, "running"))
         program.signal(signal.SIGKILL)
         program.wait()
-    (old,) = consumer.subscriptions.kept
+    (kept,) = consumer.subscriptions.kept.items()
     orphan = consumer.work / "runs" / "00000000-0000-0000-0000-000000000001"
     orphan.mkdir()
     with consumer.running(zipped(WAITS)) as program:
         program.wait_for_line("cleaning up after a command that did not end by itself")
-        assert old not in consumer.subscriptions.kept
+        assert list(consumer.subscriptions.kept) == [kept[0]]
         assert not orphan.exists()
         begun(consumer.wait_until(running, "running"), attempt=1)
         for uuid in (running, waiting):
@@ -297,6 +302,58 @@ def test_everything_answered_is_run_after_a_kill_and_what_was_left_is_removed(
         program.signal(signal.SIGTERM)
         assert program.wait() == 0, program.output
     assert consumer.left() == set()
+
+
+def test_start_after_a_kill_goes_on_with_the_subscription_and_enables_it(consumer: Site) -> None:
+    with consumer.running(zipped(WORKS)) as program:
+        program.signal(signal.SIGKILL)
+        program.wait()
+    left = dict(consumer.subscription())
+    consumer.subscription().update(disabled="2026-01-31T12:00:00", error="the target is away")
+    consumer.failure(zipped(WORKS, init_sh="exit 3"))
+    assert consumer.left() == {"note.json"}
+    with consumer.running(zipped(WORKS), "--public-url", "http://new/") as program:
+        program.wait_for_line("the last command's subscription goes on, with what was held for it")
+        assert "cleaning up" not in program.output
+        renewed = consumer.subscription()
+        assert (renewed["uuid"], renewed["name"]) == (left["uuid"], left["name"])
+        assert (renewed["disabled"], renewed["error"]) == (None, None)
+        assert renewed["target_url"] == "http://new/"
+        assert renewed["auth"] != left["auth"]
+        shown = consumer.shown()["subscription"]
+        assert shown == {"id": left["uuid"], "state": "enabled", "error": None}
+        run = consumer.ended(consumer.notify(EVENT))
+        assert (run["state"], run["event"]["id"]) == ("done", EVENT["eventID"])
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0, program.output
+    assert consumer.subscriptions.kept == {}
+    assert consumer.left() == set()
+
+
+def test_remove_deletes_the_subscription_of_a_killed_command_and_ends(consumer: Site) -> None:
+    work = WorkFolder(consumer.work)
+    with work.locked():
+        work.note(queue="q", broker="", entry={})
+        left = Subscription(work, Producer(consumer.producer.url, "alice"), print)
+        left.begin(Terms("consumer.zip", "digest", "$", "http://me/"), "token")
+    assert len(consumer.subscriptions.kept) == 1
+    for said in (
+        "the subscription is deleted: what the producer holds for it is given up",
+        "there is no subscription to delete",
+    ):
+        with Program(consumer.command(b"", "--remove"), {}, consumer.folder) as program:
+            assert program.wait() == 0, program.output
+            assert program.lines[-1] == f"consumer | {said}"
+        assert consumer.subscriptions.kept == {}
+        assert consumer.left() == set()
+
+
+def test_mistake_in_the_options_is_one_line(tmp_path: Path) -> None:
+    with Program([COMMAND, "consumer.zip", "--producer", "http://p"], {}, tmp_path) as program:
+        assert program.wait() == 2
+        assert program.lines == [
+            "start-pacifica-notifications-consumer: the following arguments are required: --user"
+        ]
 
 
 def test_run_that_kills_the_command_again_and_again_is_given_up(consumer: Site) -> None:

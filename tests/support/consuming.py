@@ -21,7 +21,7 @@ ENDS = 30.0
 
 
 class Subscriptions:
-    """What a producer answers: subscriptions are made, listed and ended."""
+    """What a producer answers: subscriptions are made, listed, shown, changed and ended."""
 
     def __init__(self) -> None:
         self.kept: dict[UUID, dict[str, Any]] = {}
@@ -31,12 +31,23 @@ class Subscriptions:
         with self._lock:
             if request.method == "POST":
                 uuid = uuid4()
-                self.kept[uuid] = json.loads(request.body) | {"uuid": str(uuid)}
-                return 200, {}, json.dumps(self.kept[uuid]).encode()
+                state = {"uuid": str(uuid), "disabled": None, "error": None}
+                self.kept[uuid] = json.loads(request.body) | state
+                return self._shown(self.kept[uuid])
+            if request.path == "/eventmatch":
+                return self._shown(list(self.kept.values()))
+            uuid = UUID(request.path.rpartition("/")[2])
+            if uuid not in self.kept:
+                return 403, {}, b""
             if request.method == "DELETE":
-                known = self.kept.pop(UUID(request.path.rpartition("/")[2]), None)
-                return 200 if known else 403, {}, b""
-            return 200, {}, json.dumps(list(self.kept.values())).encode()
+                del self.kept[uuid]
+                return 200, {}, b""
+            if request.method == "PUT":
+                self.kept[uuid] |= json.loads(request.body)
+            return self._shown(self.kept[uuid])
+
+    def _shown(self, document: object) -> AnswerTriple:
+        return 200, {}, json.dumps(document).encode()
 
 
 @dataclass
@@ -96,11 +107,14 @@ class Site:
         connection.close()
         return response.status, answer
 
+    def shown(self) -> dict[str, Any]:
+        """Return what the endpoint shows to who may see the runs."""
+        token = (self.work / "status-token").read_text()
+        return self.call("GET", headers={"Authorization": f"Bearer {token}"})[1]
+
     def run(self, uuid: str) -> dict[str, Any]:
         """Return what the endpoint shows of a run."""
-        token = (self.work / "status-token").read_text()
-        _, shown = self.call("GET", headers={"Authorization": f"Bearer {token}"})
-        (found,) = [run for run in shown["runs"] if run["id"] == uuid]
+        (found,) = [run for run in self.shown()["runs"] if run["id"] == uuid]
         return found
 
     def ended(self, uuid: str, timeout: float = ENDS) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pacifica.notifications.consumer.endpoint import Endpoint, EndpointLimits, T
 from pacifica.notifications.consumer.workfolder import WorkFolder
 
 TOKEN, STATUS_TOKEN = "k7Q2", "s9X4"
+SUBSCRIPTION = {"id": "1", "state": "disabled", "error": "why"}
 LIMITS = EndpointLimits(max_bytes=1000, max_waiting=3)
 
 
@@ -23,7 +24,9 @@ def main(folder: str, port: str) -> None:
     with work.locked():
         work.ledger.prepare()
         tokens = Tokens(TOKEN, STATUS_TOKEN)
-        served = Endpoint(work, tokens, LIMITS, lambda _: print("nudged", flush=True))
+        served = Endpoint(
+            work, tokens, LIMITS, lambda _: print("nudged", flush=True), lambda: SUBSCRIPTION
+        )
         endpoint.start(served, "127.0.0.1", int(port))
         print("serving", flush=True)
         over.wait()

@@ -107,3 +107,12 @@ def test_manual_page_has_each_command_and_option(command: str, manual_pages: Mod
     assert page.startswith(f'.TH {command.upper()} "1"')
     assert {word for word in words(parser) if word not in page} - {"--help"} == set()
     assert version("pacifica-notifications") in page
+
+
+@EACH
+def test_mistake_is_one_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        PARSERS[command].parse_args(["--nosuch", "1"])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{command}: ")

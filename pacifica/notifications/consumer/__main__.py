@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pacifica.notifications.commandline import add_common_options
+from pacifica.notifications.commandline import Parser, add_common_options
 from pacifica.notifications.consumer.archive import ArchiveLimits
-from pacifica.notifications.consumer.lifecycle import Options, started
+from pacifica.notifications.consumer.lifecycle import Options, remove, started
 from pacifica.notifications.consumer.producer import Producer, basic, bearer
 from pacifica.notifications.errors import ConsumerError
 
@@ -32,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None and os.name == "posix":
         _hide_secrets()
     try:
+        if args.remove:
+            remove(_options(args), _say)
+            return 0
         with _stopping() as stopped, started(_options(args), _say) as consumer:
             consumer.watch(stopped)
     except _Stopped:
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> ArgumentParser:
     """Return the parser of `start-pacifica-notifications-consumer`."""
-    parser = ArgumentParser(
+    parser = Parser(
         prog="start-pacifica-notifications-consumer",
         description="Run a consumer archive on each notification that it subscribes to.",
         epilog="Secrets are better given in the environment: PRODUCER_PASSWORD, PRODUCER_TOKEN, "
@@ -80,6 +83,11 @@ def build_parser() -> ArgumentParser:
     add("--output", type=_positive, default=16, metavar="MB", help="kept of a run (default: 16)")
     add("--kept", type=_positive, default=10_000, help="ended runs on record (default: 10000)")
     add = parser.add_argument_group("archive and environment").add_argument
+    add(
+        "--remove",
+        action="store_true",
+        help="delete the subscription that a killed command left in the work folder, and end",
+    )
     add("--work", type=Path, default=Path("consumer"), help="work folder (default: ./consumer)")
     add("--start-limit", type=_seconds, default=900, metavar="S", help="of a step (default: 900)")
     add("--archive-size", type=_positive, default=1024, metavar="MB", help="default: 1024")

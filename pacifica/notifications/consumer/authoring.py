@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from pacifica.notifications import jsonpath
-from pacifica.notifications.commandline import add_common_options
+from pacifica.notifications.commandline import Parser, add_common_options
 from pacifica.notifications.consumer.archive import ArchiveLimits, extract
 from pacifica.notifications.consumer.environment import equipped, extracted
 from pacifica.notifications.consumer.processes import Orphans
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> ArgumentParser:
     """Return the parser of `pacifica-notifications-consumer`."""
-    parser = ArgumentParser(
+    parser = Parser(
         prog="pacifica-notifications-consumer",
         description="Begin, zip and try the archive of a consumer.",
     )

@@ -26,6 +26,9 @@ _ERROR_HEADERS = {
     _UNAUTHORISED: {"WWW-Authenticate": "Bearer"},
     _LATER: {"Retry-After": "10"},
 }
+# Where CloudEvents 1.0 and 0.3, and 0.1, have what names an event; how much of it is kept.
+_EVENT_NAMES = {"id": ("id", "eventID"), "type": ("type", "eventType"), "source": ("source",)}
+_MAX_NAME = 500
 _THREADS = 10
 _BACKLOG = 256
 _CONNECTIONS = 250
@@ -58,21 +61,23 @@ class Endpoint:
         tokens: Tokens,
         limits: EndpointLimits,
         nudge: Callable[[UUID], object],
+        subscription: Callable[[], dict[str, Any]],
     ) -> None:
         self._work = work
         self._tokens = tokens
         self.limits = limits
         self._nudge = nudge
+        self._subscription = subscription
 
     def POST(self) -> bytes:  # noqa: N802 CherryPy's dispatcher needs the method's name
         """Store a notification durably, schedule its run, and respond with its id."""
         _require_token(self._tokens.notify)
-        notification = self._body()
+        notification, event = self._body()
         uuid = uuid4()
         folder = self._work.run(uuid)
         try:
             folder.create(notification)
-            is_taken = self._work.ledger.add(uuid, self.limits.max_waiting)
+            is_taken = self._work.ledger.add(uuid, self.limits.max_waiting, _named(event))
         except (OSError, sqlite3.Error) as error:
             folder.remove()
             _LOG.error("a notification could not be stored: %s", error)
@@ -84,16 +89,18 @@ class Endpoint:
         return _json({"id": str(uuid)})
 
     def GET(self) -> bytes:  # noqa: N802
-        """Return the number of runs in each state, and the newest runs."""
+        """Return the state of the subscription, the number of runs, and the newest runs."""
         _require_token(self._tokens.status)
         ledger = self._work.ledger
         runs = [self._shown(each) for each in ledger.newest(_SHOWN)]
-        return _json({"counts": ledger.counts(), "runs": runs})
+        counts = ledger.counts()
+        return _json({"subscription": self._subscription(), "counts": counts, "runs": runs})
 
     def _shown(self, run: Run) -> dict[str, Any]:
         folder = self._work.run(run.uuid)
         return {
             "id": str(run.uuid),
+            "event": run.event,
             "state": run.state,
             "outcome": run.outcome,
             "attempts": run.attempts,
@@ -105,13 +112,14 @@ class Endpoint:
             "output": str(folder.log),
         }
 
-    def _body(self) -> bytes:
+    def _body(self) -> tuple[bytes, dict[str, Any]]:
         body: bytes = cherrypy.request.body.fp.read()
         if len(body) > self.limits.max_bytes:
             raise cherrypy.HTTPError(413, f"the body is larger than {self.limits.max_bytes} bytes")
         try:
-            if isinstance(json.loads(body), dict):
-                return body
+            event = json.loads(body)
+            if isinstance(event, dict):
+                return body, event
         except (ValueError, RecursionError):
             pass
         raise cherrypy.HTTPError(400, "the body is not a JSON object")
@@ -158,6 +166,16 @@ def start(endpoint: Endpoint, host: str, port: int) -> None:
 def stop() -> None:
     """Finish the current requests, and stop the server."""
     cherrypy.engine.exit()
+
+
+def _named(event: dict[str, Any]) -> dict[str, str | None]:
+    """Return the id, type and source of an event of any version, each shortened."""
+    found = {}
+    for name, names in _EVENT_NAMES.items():
+        values = (event.get(each) for each in names)
+        texts = (value for value in values if isinstance(value, str))
+        found[name] = next(texts, None)
+    return {name: text and text[:_MAX_NAME] for name, text in found.items()}
 
 
 def _later(reason: str) -> cherrypy.HTTPError:

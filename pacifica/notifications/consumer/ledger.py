@@ -4,10 +4,11 @@ The ledger decides what to run; a message of the queue only says that something 
 notification itself is in the folder of its run, which is written before its row in the ledger.
 """
 
+import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,12 +29,15 @@ _TABLES = (
         mark TEXT,
         began REAL,
         ended REAL,
-        outcome TEXT NOT NULL DEFAULT ''
+        outcome TEXT NOT NULL DEFAULT '',
+        event TEXT NOT NULL DEFAULT '{}'
     )""",
     "CREATE INDEX IF NOT EXISTS runs_by_state ON runs (state, received)",
     "CREATE TABLE IF NOT EXISTS mode (name TEXT NOT NULL)",
 )
-_COLUMNS = "uuid, received, state, attempts, mark, began, ended, outcome"
+_COLUMNS = "uuid, received, state, attempts, mark, began, ended, outcome, event"
+# A ledger of an earlier build has no such column.
+_ADD_EVENT = "ALTER TABLE runs ADD COLUMN event TEXT NOT NULL DEFAULT '{}'"
 
 
 class State(StrEnum):
@@ -59,7 +63,7 @@ class Run:
     """One notification; times are seconds since 1970.
 
     `mark` is a value in the environment of the entry point's processes while it runs. `attempts`
-    counts how often the run was started.
+    counts how often the run was started. `event` has the event's id, type and source.
     """
 
     uuid: UUID
@@ -70,6 +74,7 @@ class Run:
     began: float | None
     ended: float | None
     outcome: str
+    event: dict[str, str | None]
 
 
 class Ledger:
@@ -88,6 +93,9 @@ class Ledger:
         with self._writing() as connection:
             for statement in _TABLES:
                 connection.execute(statement)
+            columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(runs)")]
+            if "event" not in columns:
+                connection.execute(_ADD_EVENT)
         self.switch(Mode.CLOSING)
 
     def switch(self, mode: Mode) -> None:
@@ -102,17 +110,18 @@ class Ledger:
             ((name,),) = connection.execute("SELECT name FROM mode")
         return Mode(name)
 
-    def add(self, uuid: UUID, max_waiting: int) -> bool:
+    def add(self, uuid: UUID, max_waiting: int, event: Mapping[str, str | None]) -> bool:
         """Record a notification to be run; return False if `max_waiting` wait already.
 
+        `event` has its id, type and source.
         The record is on disk when this returns.
         """
         with self._writing() as connection:
             ((waiting,),) = connection.execute("SELECT count(*) FROM runs WHERE state = 'waiting'")
             if waiting < max_waiting:
-                values = (str(uuid), time.time(), State.WAITING)
+                values = (str(uuid), time.time(), State.WAITING, json.dumps(event))
                 connection.execute(
-                    "INSERT INTO runs (uuid, received, state) VALUES (?, ?, ?)", values
+                    "INSERT INTO runs (uuid, received, state, event) VALUES (?, ?, ?, ?)", values
                 )
         return waiting < max_waiting
 
@@ -202,4 +211,5 @@ class Ledger:
 
 def _run(row: tuple[Any, ...]) -> Run:
     uuid, received, state, *others = row
+    others[-1] = json.loads(others[-1])
     return Run(UUID(uuid), received, State(state), *others)

@@ -4,10 +4,10 @@
 If a command was killed, the next start finds its steps in the note and undoes them.
 """
 
+import hashlib
 import os
 import secrets
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +26,7 @@ from pacifica.notifications.consumer.jobs import EntryPoint
 from pacifica.notifications.consumer.ledger import Mode
 from pacifica.notifications.consumer.processes import GRACE, MARK, end_marked
 from pacifica.notifications.consumer.producer import Producer
+from pacifica.notifications.consumer.subscription import NOTED, Subscription, Terms
 from pacifica.notifications.consumer.workfolder import WorkFolder, write_durably
 from pacifica.notifications.errors import ConsumerError
 
@@ -76,6 +77,13 @@ def started(options: Options, say: Callable[[str], None]) -> Iterator["Consumer"
         yield consumer
 
 
+def remove(options: Options, say: Callable[[str], None]) -> None:
+    """Clean up after a killed command and delete its subscription; raise ConsumerError."""
+    work = WorkFolder(options.work)
+    with work.locked():
+        Consumer(options, work, say, ExitStack()).remove()
+
+
 class Consumer:
     """The steps of a start; each step registers its reversal with `undo`."""
 
@@ -87,7 +95,7 @@ class Consumer:
         self._say = say
         self._undo = undo
         self._worker: Child | None = None
-        self._is_left = False
+        self._subscription = Subscription(work, options.producer, say)
         self._nudger = Nudger(
             _nudge,
             batch=options.concurrency,
@@ -96,17 +104,13 @@ class Consumer:
         )
 
     def clean_up(self) -> None:
-        """Remove a killed command's subscription, processes, archive and environment."""
+        """Remove a killed command's processes, archive and environment; find its subscription."""
         self._work.ledger.prepare()
+        self._subscription.find_left()
         left = self._work.noted()
-        if not left:
+        if "queue" not in left:
             return
         self._say("cleaning up after a command that did not end by itself")
-        if "subscribed" in left:
-            try:
-                self._former(left["producer"]).unsubscribe_named(left["subscribed"])
-            except ConsumerError as error:
-                raise ConsumerError(f"the last command's subscription is left: {error}") from error
         # A worker that still runs must not record the runs that are ended here as failed.
         self._work.ledger.switch(Mode.ENDING)
         end_marked(queue.FOLDER, str(self._work.path))
@@ -115,7 +119,13 @@ class Consumer:
         self._remove_unanswered()
         self._remove_queue(left.get("broker", ""), left.get("queue", ""))
         self._work.remove_program()
-        self._work.forget()
+        self._work.status_token.unlink(missing_ok=True)
+        self._forget()
+
+    def remove(self) -> None:
+        """Do as `clean_up`, and delete the subscription that a command left."""
+        self.clean_up()
+        self._subscription.remove()
 
     def start(self) -> None:
         """Take the steps in order; raise ConsumerError, which names a failed step."""
@@ -126,6 +136,7 @@ class Consumer:
         program = self._undo.enter_context(
             extracted(options.archive, work.archive, options.limits, self._say)
         )
+        digest = _digest(options.archive)
         made = self._undo.enter_context(
             equipped(
                 program,
@@ -145,10 +156,15 @@ class Consumer:
             tokens = endpoint.Tokens(token, self._status_token())
             self._undo.callback(self._nudger.close, _NUDGE_TIMEOUT)
             self._undo.callback(endpoint.stop)
-            served = endpoint.Endpoint(work, tokens, limits, self._nudger.nudge)
+            served = endpoint.Endpoint(
+                work, tokens, limits, self._nudger.nudge, self._subscription.shown
+            )
             endpoint.start(served, options.host, options.port)
         with step(self._say, "subscribe"):
-            self._subscribe(program.jsonpath, token)
+            self._undo.callback(self._unsubscribe)
+            self._subscription.begin(
+                Terms(options.archive.name, digest, program.jsonpath, options.public_url), token
+            )
         self._say(f"GET / shows the runs to who has the bearer token in {work.status_token}")
         self._say(f"ready: notifications are taken at {options.public_url}")
 
@@ -174,12 +190,6 @@ class Consumer:
                 folder = self._work.run(uuid)
                 if not self._work.ledger.is_known(uuid) and not folder.log.exists():
                     folder.remove()
-
-    def _former(self, named: dict[str, str]) -> Producer:
-        """Return the producer of the last command, whose authorization is not on disk."""
-        current = self._options.producer
-        authorization = current.authorization if named["url"] == current.url else None
-        return Producer(**named, authorization=authorization)
 
     def _status_token(self) -> str:
         """Return a new token for seeing the runs, and store it in a private file."""
@@ -251,31 +261,23 @@ class Consumer:
         while self._work.ledger.counts()["running"] and time.monotonic() < deadline:
             time.sleep(_POLL)
 
-    def _subscribe(self, jsonpath: str, token: str) -> None:
-        producer = self._options.producer
-        name = f"consumer {self._options.archive.name} on {socket.gethostname()}, {uuid4()}"
-        # Before the subscription is made: if this process is killed, the next start removes it.
-        named = {"url": producer.url, "user": producer.user, "user_header": producer.user_header}
-        self._work.note(subscribed=name, producer=named)
+    def _unsubscribe(self) -> None:
         try:
-            uuid = producer.subscribe(name, jsonpath, self._options.public_url, token)
-        except ConsumerError:
-            with suppress(ConsumerError):  # it may exist although the response was lost
-                producer.unsubscribe_named(name)
-            raise
-        self._undo.callback(self._unsubscribe, uuid)
-
-    def _unsubscribe(self, uuid: UUID) -> None:
-        try:
-            self._options.producer.unsubscribe(uuid)
+            self._subscription.end()
         except ConsumerError as error:
-            # The note is kept, so that the next start tries again.
-            self._is_left = True
-            self._say(f"the subscription is left: {error}")
+            self._say(f"the subscription is left for the next start: {error}")
 
     def _forget(self) -> None:
-        if not self._is_left:
-            self._work.forget()
+        """Forget all but a subscription that is left for the next start."""
+        self._work.forget(keep=NOTED)
+
+
+def _digest(archive: Path) -> str:
+    try:
+        with archive.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConsumerError(f"{archive} cannot be read: {error.strerror}") from error
 
 
 def _nudge(waiting: Sequence[UUID]) -> None:

@@ -1,4 +1,4 @@
-"""Subscribes to the producer of notifications, and ends subscriptions."""
+"""Asks the producer of notifications to make, change, show and delete subscriptions."""
 
 import base64
 import json
@@ -13,8 +13,20 @@ _TIMEOUT = 20.0
 # How much of a response is read, and how much of an error is shown (bytes).
 _MAX_BYTES = 2**24
 _MAX_SHOWN = 200
+# How much of the error of a subscription is shown (characters).
+_MAX_ERROR = 1000
 _OK = 200
 _GONE = 403  # the subscription does not exist, or is not the caller's
+
+
+@dataclass(frozen=True)
+class Subscribed:
+    """A subscription as the producer has it; `error` is why it is disabled, in one line."""
+
+    uuid: UUID
+    jsonpath: str
+    is_disabled: bool
+    error: str | None
 
 
 @dataclass(frozen=True)
@@ -31,12 +43,7 @@ class Producer:
 
     def subscribe(self, name: str, jsonpath: str, target_url: str, token: str) -> UUID:
         """Subscribe a URL, with a bearer token, to matching events; raise ConsumerError."""
-        subscription = {
-            "name": name,
-            "jsonpath": jsonpath,
-            "target_url": target_url,
-            "auth": {"type": "header", "header": {"type": "Bearer", "credentials": token}},
-        }
+        subscription = {"name": name, "jsonpath": jsonpath, **_target(target_url, token)}
         answer = self._call("POST", "/eventmatch", subscription)
         self._require(answer, "did not take the subscription")
         try:
@@ -50,17 +57,35 @@ class Producer:
         if answer.status != _GONE:
             self._require(answer, "did not end the subscription")
 
-    def unsubscribe_named(self, name: str) -> None:
-        """Delete the caller's subscriptions with a name; raise ConsumerError."""
+    def renew(self, uuid: UUID, target_url: str, token: str) -> None:
+        """Give a subscription a new URL and token, and enable it; raise ConsumerError.
+
+        The producer then sends what it held meanwhile.
+        """
+        changes = {**_target(target_url, token), "disabled": None, "error": None}
+        answer = self._call("PUT", f"/eventmatch/{uuid}", changes)
+        self._require(answer, "did not renew the subscription")
+
+    def read(self, uuid: UUID) -> Subscribed | None:
+        """Return a subscription of the caller, None if there is none; raise ConsumerError."""
+        answer = self._call("GET", f"/eventmatch/{uuid}")
+        if answer.status == _GONE:
+            return None
+        self._require(answer, "did not show the subscription")
+        try:
+            return _subscribed(json.loads(answer.body))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConsumerError(f"{self._place()} answered with no subscription") from error
+
+    def named(self, name: str) -> Subscribed | None:
+        """Return the caller's subscription with a name, None if absent; raise ConsumerError."""
         answer = self._call("GET", "/eventmatch")
         self._require(answer, "did not list the subscriptions")
         try:
             listed = json.loads(answer.body)
-            named = [UUID(each["uuid"]) for each in listed if each["name"] == name]
+            return next((_subscribed(each) for each in listed if each["name"] == name), None)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConsumerError(f"{self._place()} answered with no list") from error
-        for uuid in named:
-            self.unsubscribe(uuid)
 
     def _call(self, method: str, path: str, body: Any = None) -> "_Response":
         # Imported here, because the import opens a socket.
@@ -92,8 +117,7 @@ class Producer:
 
     def _require(self, answer: "_Response", failure: str) -> None:
         if answer.status != _OK:
-            text = answer.body[:_MAX_SHOWN].decode("utf-8", "replace")
-            said = "".join(each if each.isprintable() else " " for each in text).strip()
+            said = _one_line(answer.body[:_MAX_SHOWN].decode("utf-8", "replace"))
             raise ConsumerError(f"{self._place()} {failure}: {answer.status} {said}")
 
     def _place(self) -> str:
@@ -105,6 +129,25 @@ class Producer:
 class _Response:
     status: int
     body: bytes
+
+
+def _target(url: str, token: str) -> dict[str, Any]:
+    header = {"type": "Bearer", "credentials": token}
+    return {"target_url": url, "auth": {"type": "header", "header": header}}
+
+
+def _subscribed(document: Any) -> Subscribed:
+    error = document["error"]
+    return Subscribed(
+        UUID(document["uuid"]),
+        str(document["jsonpath"]),
+        document["disabled"] is not None,
+        None if error is None else _one_line(str(error))[:_MAX_ERROR],
+    )
+
+
+def _one_line(text: str) -> str:
+    return "".join(each if each.isprintable() else " " for each in text).strip()
 
 
 def basic(user: str, password: str) -> str:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -66,14 +66,16 @@ class WorkFolder:
         return {}
 
     def note(self, **facts: Any) -> None:
-        """Add facts to the note; None removes a fact."""
-        facts = {**self.noted(), **facts}
-        text = json.dumps({name: fact for name, fact in facts.items() if fact is not None})
-        write_durably(self._note, text.encode())
+        """Add facts to the note; None removes a fact. Without facts, there is no note."""
+        facts = {name: fact for name, fact in {**self.noted(), **facts}.items() if fact is not None}
+        if facts:
+            write_durably(self._note, json.dumps(facts).encode())
+        else:
+            self._note.unlink(missing_ok=True)
 
-    def forget(self) -> None:
-        """Delete the note, because nothing is left to undo."""
-        self._note.unlink(missing_ok=True)
+    def forget(self, keep: Set[str] = frozenset()) -> None:
+        """Remove all facts from the note but some, because nothing else is left to undo."""
+        self.note(**dict.fromkeys(self.noted().keys() - keep))
 
     def run(self, uuid: UUID) -> "RunFolder":
         """Return the folder of a run."""

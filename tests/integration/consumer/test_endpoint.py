@@ -21,7 +21,7 @@ import pytest
 from pacifica.notifications.consumer.ledger import Mode, State
 from pacifica.notifications.consumer.workfolder import WorkFolder
 from tests.support import hostile
-from tests.support.endpoint import LIMITS, STATUS_TOKEN, TOKEN
+from tests.support.endpoint import LIMITS, STATUS_TOKEN, SUBSCRIPTION, TOKEN
 from tests.support.processes import Program
 from tests.support.servers import free_port
 
@@ -178,6 +178,34 @@ def test_runs_are_shown_to_who_has_the_token(endpoint: Endpoint) -> None:
     folder = endpoint.work.run(run.uuid)
     assert (only["src"], only["dst"]) == (str(folder.source), str(folder.destination))
     assert only["ended"].endswith("+00:00")
+
+
+@pytest.mark.parametrize(
+    ("sent", "named"),
+    [
+        (
+            {"cloudEventsVersion": "0.1", "eventID": "1", "eventType": "t", "source": "s"},
+            {"id": "1", "type": "t", "source": "s"},
+        ),
+        (
+            {"specversion": "1.0", "id": "é", "type": "t" * 600, "source": "s", "eventID": "not"},
+            {"id": "é", "type": "t" * 500, "source": "s"},
+        ),
+        ({"eventType": ["t"], "id": 7}, {"id": None, "type": None, "source": None}),
+    ],
+    ids=["0.1", "1.0", "none"],
+)
+def test_each_run_is_shown_with_the_name_of_its_event(
+    endpoint: Endpoint, sent: dict[str, Any], named: dict[str, Any]
+) -> None:
+    endpoint.call("POST", json.dumps(sent).encode(), AUTHORISED)
+    (run,) = endpoint.call("GET", headers=WATCHING)[2]["runs"]
+    assert run["event"] == named
+
+
+def test_state_of_the_subscription_is_shown(endpoint: Endpoint) -> None:
+    _, _, shown = endpoint.call("GET", headers=WATCHING)
+    assert shown["subscription"] == SUBSCRIPTION
 
 
 @pytest.mark.parametrize("headers", [{}, {"Host": "localhost"}, AUTHORISED], ids=str)

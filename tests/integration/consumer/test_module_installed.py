@@ -112,6 +112,46 @@ def test_the_example_uploads_nothing_when_it_is_notified_of_its_own_transaction(
     assert ingest.metadata == []
 
 
+UPLOADS = """
+import sys
+from pacifica_notifications_consumer import upload
+upload(sys.argv[2], {}).get()
+"""
+
+
+def test_a_failed_upload_is_one_line_and_the_rest_is_in_a_file(
+    modules: Path, tmp_path: Path
+) -> None:
+    src, dst = folders(tmp_path, {})
+    (tmp_path / "target").write_text("not changed")
+    (dst / "failed-transfer.log").symlink_to(tmp_path / "target")
+    status, lines = run(["-c", UPLOADS, src, dst], modules, tmp_path, {})
+    traceback = dst / "failed-transfer.log"
+    problem = "transaction: has no Transactions.submitter"
+    assert (status, lines) == (1, [f"transfer failed (traceback: {traceback}): {problem}"])
+    assert problem in traceback.read_text()
+    assert (tmp_path / "target").read_text() == "not changed"
+
+
+def test_a_failed_transfer_is_one_line_also_when_the_file_cannot_be_written(
+    modules: Path, tmp_path: Path
+) -> None:
+    src, dst = folders(tmp_path, {})
+    (dst / "failed-transfer.log").mkdir()
+    status, lines = run(["-c", UPLOADS, src, dst], modules, tmp_path, {})
+    assert (status, len(lines)) == (1, 1)
+    assert lines[0].startswith(f"transfer failed ({dst / 'failed-transfer.log'} cannot be written")
+    assert lines[0].endswith(": transaction: has no Transactions.submitter")
+
+
+def test_other_errors_are_shown_as_python_does(modules: Path, tmp_path: Path) -> None:
+    src, dst = folders(tmp_path, {})
+    code = UPLOADS.replace(".get()", "\n1 / 0")
+    status, lines = run(["-c", code, src, dst], modules, tmp_path, {})
+    assert (status, lines[0]) == (1, "Traceback (most recent call last):")
+    assert lines[-1].startswith("ZeroDivisionError")
+
+
 def test_the_example_fails_and_says_why_when_a_transfer_fails(
     modules: Path, tmp_path: Path
 ) -> None:
@@ -121,6 +161,15 @@ def test_the_example_fails_and_says_why_when_a_transfer_fails(
         status, lines = run(command, modules, tmp_path, environment)
     assert status == 1
     assert lines[-1].endswith("a/b/foo.txt and 2 more: Cart answered 500: no tape")
+    traceback = src / "failed-transfer.log"
+    assert lines == [
+        f"transfer failed (traceback: {traceback}): "
+        "a/b/foo.txt and 2 more: Cart answered 500: no tape"
+    ]
+    assert traceback.stat().st_mode & 0o777 == 0o600
+    text = traceback.read_text()
+    assert text.startswith("Traceback ")
+    assert text.rstrip().endswith("Cart answered 500: no tape")
     assert src.exists()
 
 

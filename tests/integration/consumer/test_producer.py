@@ -86,21 +86,71 @@ def test_unsubscribe_raises_when_the_producer_fails(server: RecordingServer) -> 
         Producer(server.url, "alice").unsubscribe(ID)
 
 
-def test_unsubscribe_named_ends_those_of_the_name_alone(server: RecordingServer) -> None:
-    listed = [{"uuid": str(UUID(int=n)), "name": name} for n, name in enumerate("abab")]
-    server.answer = lambda request: answering(200, listed if request.method == "GET" else None)
-    Producer(server.url, "alice").unsubscribe_named("b")
-    ended = [request.path for request in server.requests if request.method == "DELETE"]
-    assert ended == [f"/eventmatch/{UUID(int=n)}" for n in (1, 3)]
+def test_renew_sends_url_and_token_and_enables(server: RecordingServer) -> None:
+    Producer(server.url, "alice").renew(ID, "http://me/", "token")
+    (request,) = server.requests
+    assert (request.method, request.path) == ("PUT", f"/eventmatch/{ID}")
+    assert json.loads(request.body) == {
+        "target_url": "http://me/",
+        "auth": {"type": "header", "header": {"type": "Bearer", "credentials": "token"}},
+        "disabled": None,
+        "error": None,
+    }
 
 
-@pytest.mark.parametrize("document", [[1], [{"name": "b"}], [{"name": "b", "uuid": "x"}]])
-def test_unsubscribe_named_raises_when_the_list_is_none(
-    server: RecordingServer, document: object
+def test_renew_raises_when_it_is_refused(server: RecordingServer) -> None:
+    server.answer = lambda _: answering(400, {"message": "target_url: no"})
+    with pytest.raises(ConsumerError, match="did not renew the subscription: 400 "):
+        Producer(server.url, "alice").renew(ID, "http://me/", "token")
+
+
+def document(number: int = 7, **changes: object) -> dict[str, object]:
+    fields = {"uuid": str(UUID(int=number)), "name": "a", "jsonpath": "$.data"}
+    return {**fields, "disabled": None, "error": None, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, (False, None)),
+        ({"disabled": "2026-01-01T00:00:00"}, (True, None)),
+        ({"disabled": "2026-01-01T00:00:00", "error": "a\nb\0 " + 2000 * "x"}, (True, "a b")),
+    ],
+    ids=["enabled", "disabled", "with an error"],
+)
+def test_read_tells_whether_a_subscription_is_disabled_and_why(
+    server: RecordingServer, changes: dict[str, object], state: tuple[bool, str | None]
 ) -> None:
-    server.answer = lambda _: answering(200, document)
+    server.answer = lambda _: answering(200, document(**changes))
+    found = Producer(server.url, "alice").read(ID)
+    assert found is not None
+    assert (found.uuid, found.jsonpath, found.is_disabled) == (ID, "$.data", state[0])
+    assert (found.error and found.error[:3]) == state[1]
+    assert len(found.error or "") <= 1000
+    assert server.requests[0].path == f"/eventmatch/{ID}"
+
+
+def test_read_finds_nothing_when_there_is_no_such_subscription(server: RecordingServer) -> None:
+    server.answer = lambda _: answering(403, {"message": "there is none"})
+    assert Producer(server.url, "alice").read(ID) is None
+
+
+def test_named_finds_the_one_of_the_name(server: RecordingServer) -> None:
+    server.answer = lambda _: answering(200, [document(1), document(2, name="b")])
+    producer = Producer(server.url, "alice")
+    found = producer.named("b")
+    assert found is not None
+    assert found.uuid == UUID(int=2)
+    assert producer.named("c") is None
+
+
+@pytest.mark.parametrize(
+    "listed", [[1], [{"name": "b"}], [{"name": "b", "uuid": "x", "error": None}], {"name": "b"}]
+)
+def test_named_raises_when_the_list_is_none(server: RecordingServer, listed: object) -> None:
+    server.answer = lambda _: answering(200, listed)
     with pytest.raises(ConsumerError, match="answered with no list"):
-        Producer(server.url, "alice").unsubscribe_named("b")
+        Producer(server.url, "alice").named("b")
 
 
 def test_credentials_come_from_nowhere_else(

@@ -2,12 +2,15 @@
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
 from pacifica.notifications.consumer.ledger import Ledger, Mode, Run, State
+
+EVENT = {"id": "é", "type": "ingest", "source": None}
 
 
 @pytest.fixture
@@ -20,7 +23,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 def added(ledger: Ledger, count: int = 1) -> list[UUID]:
     uuids = [uuid4() for _ in range(count)]
-    assert all(ledger.add(uuid, 1000) for uuid in uuids)
+    assert all(ledger.add(uuid, 1000, EVENT) for uuid in uuids)
     return uuids
 
 
@@ -61,9 +64,9 @@ def test_claim_takes_nothing_of_an_old_ledger_before_it_is_opened(ledger: Ledger
 
 
 def test_add_refuses_when_too_many_wait(ledger: Ledger) -> None:
-    assert [ledger.add(uuid4(), 2) for _ in range(3)] == [True, True, False]
+    assert [ledger.add(uuid4(), 2, EVENT) for _ in range(3)] == [True, True, False]
     claimed(ledger)
-    assert ledger.add(uuid4(), 2)
+    assert ledger.add(uuid4(), 2, EVENT)
     assert ledger.counts() == {
         "waiting": 2,
         "running": 1,
@@ -113,6 +116,20 @@ def test_forget_ended_keeps_the_newest_and_all_that_have_not_ended(ledger: Ledge
     assert ledger.is_known(uuids[3])
 
 
+def test_run_names_its_event(ledger: Ledger) -> None:
+    added(ledger)
+    assert claimed(ledger).event == EVENT
+
+
+def test_ledger_of_an_earlier_build_is_gone_on_with(ledger: Ledger, tmp_path: Path) -> None:
+    (uuid,) = added(ledger)
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as connection:
+        connection.execute("ALTER TABLE runs DROP COLUMN event")
+    ledger.prepare()
+    ledger.switch(Mode.OPEN)
+    assert (claimed(ledger).uuid, ledger.running()[0].event) == (uuid, {})
+
+
 def test_ledger_outlives_its_process(ledger: Ledger, tmp_path: Path) -> None:
     uuids = added(ledger, 2)
     claimed(ledger)
@@ -128,7 +145,7 @@ def test_write_is_given_up_when_somebody_holds_the_file(
     holder = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        ledger.add(uuid4(), 10)
+        ledger.add(uuid4(), 10, EVENT)
     assert ledger.counts()["waiting"] == 0
     holder.close()
-    assert ledger.add(uuid4(), 10)
+    assert ledger.add(uuid4(), 10, EVENT)

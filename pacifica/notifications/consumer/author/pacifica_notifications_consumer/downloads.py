@@ -11,6 +11,7 @@ from promise import Promise
 from .carts import filled
 from .configured import configured
 from .errors import TransferError, concerning
+from .failures import shown_in_one_line
 from .records import FileRecord, files_of
 from .tars import unpack
 
@@ -32,6 +33,11 @@ def download(src: str | os.PathLike[str]) -> "Promise[dict[str, Any]]":
 
 
 def _downloaded(src: Path) -> dict[str, Any]:
+    with shown_in_one_line(src):
+        return _event_with_files(src)
+
+
+def _event_with_files(src: Path) -> dict[str, Any]:
     event = _event(src / _NOTIFICATION)
     records = files_of(event)
     unfinished = src / _UNFINISHED

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
+from pathlib import Path
 
 # How many characters of a service's response an error shows.
 _MOST_SHOWN = 500
@@ -20,6 +21,8 @@ class TransferError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__("".join(each if each.isprintable() else "?" for each in message))
+        #: The folder of the transfer, for the traceback.
+        self.folder: Path | None = None
 
 
 class ServiceError(TransferError):

@@ -15,6 +15,7 @@ from .attributes import key_values_of, transaction_of
 from .bundles import ROOT, uploads_in, write_bundle
 from .configured import Configured, configured
 from .errors import ServiceError, TransferError, concerning, shown
+from .failures import shown_in_one_line
 from .services import Service
 from .waiting import Deadline, wait_for
 
@@ -38,6 +39,11 @@ def upload(
 
 
 def _uploaded(dst: Path, transaction: Any, key_values: Any) -> dict[str, Any]:
+    with shown_in_one_line(dst):
+        return _event_of_upload(dst, transaction, key_values)
+
+
+def _event_of_upload(dst: Path, transaction: Any, key_values: Any) -> dict[str, Any]:
     described = [*transaction_of(transaction), *key_values_of(key_values)]
     try:
         uploads = uploads_in(dst / _UPLOADS)
