@@ -1,5 +1,6 @@
 """The requests to Pacifica Policy, and what its responses mean."""
 
+import json
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from urllib.parse import quote
@@ -36,6 +37,15 @@ def user_request(policy_url: str, user: str) -> Request:
     return Request("GET", f"{policy_url}/status/users/search/{quote(user, safe='')}/simple", _JSON)
 
 
+def exact_user_request(policy_url: str, user: str) -> Request:
+    """Return the request for the users of exactly this name, as Pacifica's uploader asks it.
+
+    `user_request` also finds users whose name, or another field of whom, only contains it.
+    """
+    query = {"user": -1, "columns": ["_id"], "from": "users", "where": {"network_id": user}}
+    return Request("POST", f"{policy_url}/uploader", _JSON, json.dumps(query).encode())
+
+
 def verdict(result: Response | SendFailure) -> Verdict:
     """Return what Policy's response to `verdict_request` means.
 
@@ -52,6 +62,18 @@ def verdict(result: Response | SendFailure) -> Verdict:
 def is_unknown_user(result: Response | SendFailure) -> bool:
     """Tell whether Policy's response to `user_request` says that there is no such user."""
     return isinstance(result, Response) and result.status == 404
+
+
+def found_users(result: Response | SendFailure) -> bool:
+    """Tell whether Policy's response to `user_request` says that it found somebody."""
+    return isinstance(result, Response) and 200 <= result.status < 300
+
+
+def found_nobody(result: Response | SendFailure) -> bool:
+    """Tell whether Policy's response to `exact_user_request` says that there is no such user."""
+    return (
+        isinstance(result, Response) and 200 <= result.status < 300 and result.body.strip() == b"[]"
+    )
 
 
 def ruling(

@@ -11,6 +11,9 @@ from pacifica.notifications.events import parse_event
 from pacifica.notifications.flow import Delivery, State
 from pacifica.notifications.policy import (
     Verdict,
+    exact_user_request,
+    found_nobody,
+    found_users,
     is_unknown_user,
     policy_body,
     ruling,
@@ -103,6 +106,37 @@ def test_user_request_is_a_get_without_a_body() -> None:
 def test_user_is_percent_encoded_in_every_request(user: str, quoted: str) -> None:
     assert verdict_request(POLICY, user, b"{}").url == f"{POLICY}/events/{quoted}"
     assert user_request(POLICY, user).url == f"{POLICY}/status/users/search/{quoted}/simple"
+
+
+def test_exact_user_request_asks_for_the_name_as_it_is() -> None:
+    request = exact_user_request(POLICY, "dml/é")
+    assert (request.method, request.url) == ("POST", f"{POLICY}/uploader")
+    assert request.headers == (("Content-Type", "application/json"),)
+    assert json.loads(request.body) == {
+        "user": -1,
+        "columns": ["_id"],
+        "from": "users",
+        "where": {"network_id": "dml/é"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("result", "somebody", "nobody"),
+    [
+        (answer(200, b'[{"_id": 10}]'), True, False),
+        (answer(200, b"[]"), True, True),
+        (answer(200, b" [] \n"), True, True),
+        (answer(200, b""), True, False),
+        (answer(404, b"[]"), False, False),
+        (answer(500, b"[]"), False, False),
+        (SEND_FAILURE, False, False),
+    ],
+    ids=str,
+)
+def test_only_an_empty_list_says_that_there_is_nobody_of_that_name(
+    result: Response | SendFailure, somebody: bool, nobody: bool
+) -> None:
+    assert (found_users(result), found_nobody(result)) == (somebody, nobody)
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])

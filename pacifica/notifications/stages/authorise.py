@@ -14,14 +14,13 @@ from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery, Matched, Ruling, State
 from pacifica.notifications.policy import (
     Verdict,
-    is_unknown_user,
     policy_body,
     ruling,
-    user_request,
     verdict,
     verdict_request,
 )
 from pacifica.notifications.settings import POLICY_TURNS, PolicySettings, RecoverySettings
+from pacifica.notifications.stages.knownusers import KnownUsers
 from pacifica.notifications.store.deliveries import claim_matched, events_of, record_rulings
 from pacifica.notifications.store.dispatching import (
     Dispatched,
@@ -76,6 +75,7 @@ class Authoriser:
         self._lease = lease
         self._cache = SubscriptionCache(max_cached)
         self._transport = transport
+        self._users = KnownUsers(url, self._results)
 
     def dispatch(
         self, matched: Sequence[Matched], revision: int, max_claimed: int
@@ -163,18 +163,20 @@ class Authoriser:
         """Find out whether an unknown user is why Policy answered with an error (5xx)."""
         doubtful: dict[str, list[Delivery]] = defaultdict(list)
         for each in answered:
-            if isinstance(each.result, Response) and verdict(each.result) is Verdict.UNKNOWN:
+            if verdict(each.result) is not Verdict.UNKNOWN:
+                self._users.forget([each.user])
+            elif isinstance(each.result, Response):
                 doubtful[each.user].extend(each.deliveries)
-        results = self._results({user: user_request(self._url, user) for user in doubtful})
-        for user, result in results.items():
-            if is_unknown_user(result):
-                error = f"Policy does not know the user {user}"
-                for delivery in doubtful[user]:
-                    if delivery.probe:
-                        probe_failed(delivery, error, for_good=True)
-                    # A probe of deliveries that wait for Policy alone has an enabled subscription.
-                    if disable(delivery.subscription.uuid, error):
-                        _LOG.warning("subscription %s: %s", delivery.subscription.uuid, error)
+        # Probes are rare by themselves, and each must find out what it can.
+        probing = {user for user, tried in doubtful.items() if any(each.probe for each in tried)}
+        for user in self._users.unknown(doubtful, urgent=probing):
+            error = f"Policy does not know the user {user}"
+            for delivery in doubtful[user]:
+                if delivery.probe:
+                    probe_failed(delivery, error, for_good=True)
+                # A probe of deliveries that wait for Policy alone has an enabled subscription.
+                if disable(delivery.subscription.uuid, error):
+                    _LOG.warning("subscription %s: %s", delivery.subscription.uuid, error)
 
     def _results(self, requests: Mapping[K, Request]) -> dict[K, Response | SendFailure]:
         """Send requests to Policy and wait for the results; what cannot be sent in time is not."""

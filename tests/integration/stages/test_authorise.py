@@ -124,7 +124,10 @@ def test_policy_is_asked_again_after_waits_that_double_up_to_a_bound(
     for longest in (2, 4, 5, 5):
         with due_within(event, 0, longest):
             flow.go_on(event)
-    assert len(flow.policy.requests) == 2 * 5
+    asked = [received.path for received in flow.policy.requests]
+    assert asked.count("/events/alice") == 5
+    # About the user it is asked ever more rarely, too, and this took less than a second.
+    assert asked.count("/status/users/search/alice/simple") == len(asked) - 5 == 1
 
 
 def test_user_that_policy_does_not_know_is_disabled_and_held(flow: Flow) -> None:
@@ -140,6 +143,23 @@ def test_user_that_policy_does_not_know_is_disabled_and_held(flow: Flow) -> None
     enable(unknown, "nobody")
     flow.go_on(event)
     assert match_of(event).state == "delivered"
+
+
+def test_user_whose_name_is_only_part_of_another_ones_is_not_known(flow: Flow) -> None:
+    def real(received: Received) -> AnswerTriple:
+        """Answer as Policy does for `dml`, when there is only `dmlb2001`."""
+        if received.path.startswith("/events/"):
+            return 500, {}, b'{"message": "list index out of range"}'
+        if received.path == "/uploader":
+            wanted = json.loads(received.body)["where"]["network_id"]
+            return 200, {}, b'[{"_id": 10}]' if wanted == "dmlb2001" else b"[]"
+        return 200, {}, b'[{"person_id": 10, "first_name": "D", "last_name": "B"}]'
+
+    flow.policy.answer = real
+    unknown, known = flow.subscribe("dml"), flow.subscribe("dmlb2001")
+    flow.send()
+    assert row(unknown).error == "Policy does not know the user dml"
+    assert row(known).disabled is None
 
 
 def test_policy_is_asked_once_for_each_event_and_user(flow: Flow) -> None:
@@ -172,4 +192,5 @@ def test_policy_is_asked_about_the_user_percent_encoded(flow: Flow, user: str, q
     assert [received.path for received in flow.policy.requests] == [
         f"/events/{quoted}",
         f"/status/users/search/{quoted}/simple",
+        "/uploader",
     ]
