@@ -43,6 +43,7 @@ EXTRAS["test"] = [
     "hypothesis",
     "import-linter",
     "mypy",
+    "openapi-python-client",
     "pip-audit",
     "pyroma>=5",
     "pytest",

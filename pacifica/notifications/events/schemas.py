@@ -3,7 +3,7 @@
 from typing import Any
 
 EVENT_SCHEMA_0_1: dict[str, Any] = {
-    "title": "A CloudEvent of version 0.1, or any other object that names no version",
+    "description": "A CloudEvent of version 0.1, or any other object that names no version.",
     "type": "object",
     "properties": {
         "cloudEventsVersion": {"const": "0.1"},
@@ -14,8 +14,9 @@ EVENT_SCHEMA_0_1: dict[str, Any] = {
         "eventTime": {"type": ["string", "null"]},
         "schemaURL": {"type": ["string", "null"]},
         "contentType": {"type": ["string", "null"]},
-        "extensions": {"type": ["object", "null"]},
+        "extensions": {"type": ["object", "null"], "additionalProperties": True},
     },
+    "additionalProperties": True,
     "required": ["eventType", "source", "eventID"],
 }
 
@@ -32,11 +33,11 @@ _ATTRIBUTES: dict[str, Any] = {
     "datacontenttype": {"type": ["string", "null"], "pattern": "^[^/]+/[^/;]+(;.*)?" + _END},
     "subject": _OPTIONAL_ATTRIBUTE,
     "time": {"type": ["string", "null"], "format": "date-time"},
-    "data": True,
+    "data": {},
 }
 
 EVENT_SCHEMA_0_3: dict[str, Any] = {
-    "title": "A CloudEvent of version 0.3",
+    "description": "A CloudEvent of version 0.3.",
     "type": "object",
     "properties": {
         **_ATTRIBUTES,
@@ -48,11 +49,12 @@ EVENT_SCHEMA_0_3: dict[str, Any] = {
         "schemaurl": _OPTIONAL_ATTRIBUTE,
     },
     "propertyNames": {"pattern": "^[a-z][a-z0-9]*" + _END},
+    "additionalProperties": True,
     "required": _REQUIRED_ATTRIBUTES,
 }
 
 EVENT_SCHEMA_1_0: dict[str, Any] = {
-    "title": "A CloudEvent of version 1.0",
+    "description": "A CloudEvent of version 1.0.",
     "type": "object",
     "properties": {
         **_ATTRIBUTES,
@@ -69,6 +71,7 @@ EVENT_SCHEMA_1_0: dict[str, Any] = {
     "required": _REQUIRED_ATTRIBUTES,
     "not": {
         "required": ["data", "data_base64"],
-        "properties": {"data_base64": {"type": "string"}},
+        "properties": {"data": {}, "data_base64": {"type": "string"}},
+        "additionalProperties": True,
     },
 }

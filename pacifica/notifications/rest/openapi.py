@@ -65,6 +65,8 @@ def description(
     document["info"]["version"] = release
     components = document["components"]
     components["securitySchemes"]["caller"]["name"] = caller.user_header
+    if not receive.token:
+        del components["securitySchemes"]["bearer"]
     _describe_bodies(components["schemas"], receive.max_batch, max_jsonpath)
     for path, methods in document["paths"].items():
         if path.startswith("/eventmatch"):
@@ -83,7 +85,8 @@ def _describe_bodies(schemas: dict[str, Any], max_batch: int, max_jsonpath: int)
         **schemas["Event01"],
     }
     schemas["Delivery"] = {**DELIVERY_FORMAT_SCHEMA, **schemas["Delivery"]}
-    schemas["Batch"]["maxItems"] = max_batch
+    # Beside `type`, as generators of clients cannot have an array among several kinds of bodies.
+    schemas["Batch"]["allOf"].append({"maxItems": max_batch})
     for name in ("NewSubscription", "SubscriptionChanges"):
         described = schemas[name]["properties"]
         for field, rule in SUBSCRIPTION_SCHEMA["properties"].items():

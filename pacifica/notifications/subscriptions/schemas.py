@@ -15,13 +15,13 @@ _SIGNING_SECRET = (
 )
 
 SUBSCRIPTION_SCHEMA: dict[str, Any] = {
-    "title": "What a caller may set of a subscription",
+    "description": "What a caller may set of a subscription.",
     "type": "object",
     "properties": {
         "name": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _PRINTABLE},
         "jsonpath": {"type": "string", "minLength": 1, "pattern": _PRINTABLE},
         "target_url": {"type": "string", "minLength": 1, "maxLength": 2048},
-        "extensions": {"type": "object"},
+        "extensions": {"type": "object", "additionalProperties": True},
         "auth": {
             "type": ["object", "null"],
             "properties": {
@@ -79,7 +79,12 @@ SUBSCRIPTION_SCHEMA: dict[str, Any] = {
             "allOf": [
                 {
                     "if": {"properties": {"type": {"const": kind}}, "required": ["type"]},
-                    "then": {"required": [kind]},
+                    # What linters of the API's description ask for, beside `required`.
+                    "then": {
+                        "properties": {kind: {}},
+                        "required": [kind],
+                        "additionalProperties": True,
+                    },
                 }
                 for kind in _AUTH_KINDS
             ],
@@ -90,7 +95,7 @@ SUBSCRIPTION_SCHEMA: dict[str, Any] = {
 }
 
 DELIVERY_FORMAT_SCHEMA: dict[str, Any] = {
-    "title": "In which version of CloudEvents and which mode a subscription gets its events",
+    "description": "In which version of CloudEvents and which mode a subscription gets its events.",
     "type": "object",
     "properties": {
         "specversion": {"enum": [None, "0.1", "0.3", "1.0"]},
