@@ -15,11 +15,13 @@ from tests.support.consumers import EXAMPLE
 from tests.support.consuming import COMMAND
 from tests.support.pacifica import INSTRUMENT, PROJECT, USER, Pacifica, running
 from tests.support.processes import BIN, Program
-from tests.support.servers import RecordingServer, free_port
+from tests.support.servers import RecordingServer, eventually, free_port
 
 pytestmark = pytest.mark.server
 
 NAME = "dmlb2001"
+#: Policy's search finds the user NAME by it, too.
+PART = "dml"
 ATTRIBUTES = {
     "Transactions.submitter": USER,
     "Transactions.project": PROJECT,
@@ -30,17 +32,23 @@ STARTS = 120.0
 ARRIVES = 90.0
 
 
-def subscribe(port: int, target: str) -> None:
+def subscribe(port: int, target: str, user: str) -> None:
     """Have every ingest sent to a target, too."""
     body = {
         "name": "all",
         "jsonpath": '$[?(@["eventType"] = "org.pacifica.metadata.ingest")]',
         "target_url": target,
     }
-    headers = {"Http-Remote-User": NAME, "Content-Type": "application/json"}
+    assert call(port, "POST", user, body)["disabled"] is None
+
+
+def call(port: int, method: str, user: str, body: object = None) -> Any:
+    headers = {"Http-Remote-User": user, "Content-Type": "application/json"}
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
-        connection.request("POST", "/eventmatch", json.dumps(body), headers)
-        assert connection.getresponse().status == 200
+        connection.request(method, "/eventmatch", body and json.dumps(body), headers)
+        response = connection.getresponse()
+        assert response.status == 200
+        return json.loads(response.read())
 
 
 def variables(pacifica: Pacifica) -> dict[str, str]:
@@ -67,7 +75,8 @@ def test_text_that_arrives_comes_back_in_upper_case_as_a_transaction_of_its_own(
         ) as service,
     ):
         service.wait_for_line("ready at")
-        subscribe(port, watcher.url)
+        subscribe(port, watcher.url, NAME)
+        subscribe(port, watcher.url, PART)
         archive = [BIN / "pacifica-notifications-consumer", "zip", EXAMPLE, "consumer.zip"]
         with Program(archive, {}, tmp_path) as zipping:
             assert zipping.wait() == 0, zipping.output
@@ -90,6 +99,8 @@ def test_text_that_arrives_comes_back_in_upper_case_as_a_transaction_of_its_own(
             download(tmp_path).get()
             consumer.signal(signal.SIGTERM)
             assert consumer.wait() == 0, consumer.output
+        eventually(lambda: call(port, "GET", PART)[0]["disabled"] is not None, ARRIVES)
+        assert call(port, "GET", PART)[0]["error"] == f"Policy does not know the user {PART}"
     assert files_in(tmp_path / "downloads") == {"foo.txt": "STRASSE É\n".encode()}
     assert first["eventID"] == arrived["eventID"]
     assert key_values(second) == {

@@ -1,0 +1,96 @@
+"""A consumer with the service as its producer: what it held for a killed one, and unknown users."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.support import archives
+from tests.support.consuming import ENDS, Site, site
+from tests.support.processes import BIN, Program
+from tests.support.servers import AnswerTriple, Received, RecordingServer, eventually, free_port
+
+EVENT = {
+    "cloudEventsVersion": "0.1",
+    "eventType": "org.pacifica.metadata.ingest",
+    "source": "s",
+    "data": [{"destinationTable": "Transactions._id", "value": 1}],
+}
+UNKNOWN = "nobody"
+TIMEOUT = 20
+#: A target that is away disables its subscription at the first try.
+AT_ONCE = {"DELIVERY_ATTEMPTS": "1"}
+
+
+def policy(request: Received) -> AnswerTriple:
+    """Answer as Policy does, which knows all users but one."""
+    if UNKNOWN not in request.path:
+        return 200, {}, b'{"status": "success"}'
+    return (500 if request.method == "POST" else 404), {}, b"{}"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run the whole service for all tests; give its URL."""
+    port, folder = free_port(), tmp_path_factory.mktemp("service")
+    command = [BIN / "pacifica-notifications-cmd", "serve", "-p", str(port), "--folder", "served"]
+    with RecordingServer(policy) as asked:
+        environment = {"POLICY_URL": asked.url, **AT_ONCE}
+        with Program(command, environment, folder) as program:
+            program.wait_for_line("ready at")
+            yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def consumer(tmp_path: Path) -> Iterator[Site]:
+    with site(tmp_path) as place:
+        yield place
+
+
+@contextmanager
+def running(consumer: Site, service: str, user: str) -> Iterator[Program]:
+    options = ("--producer", service, "--user", user)
+    with consumer.running(archives.good(), *options) as program:
+        yield program
+
+
+def send(service: str, number: int) -> None:
+    event = {**EVENT, "eventID": str(number)}
+    answer = requests.post(f"{service}/receive", json=event, timeout=TIMEOUT)
+    assert answer.status_code == 200, answer.text
+
+
+def subscription(service: str, user: str) -> dict[str, Any]:
+    headers = {"Http-Remote-User": user}
+    (only,) = requests.get(f"{service}/eventmatch", headers=headers, timeout=TIMEOUT).json()
+    return only
+
+
+def test_killed_consumer_gets_what_the_producer_held_at_its_next_start(
+    consumer: Site, service: str
+) -> None:
+    with running(consumer, service, "alice") as program:
+        program.signal(signal.SIGKILL)
+        program.wait()
+    for number in range(3):
+        send(service, number)
+    eventually(lambda: subscription(service, "alice")["disabled"] is not None, ENDS)
+    with running(consumer, service, "alice") as program:
+        eventually(lambda: consumer.shown()["counts"]["done"] == 3, ENDS)
+        assert {run["event"]["id"] for run in consumer.shown()["runs"]} == {"0", "1", "2"}
+        assert consumer.shown()["subscription"]["state"] == "enabled"
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0, program.output
+
+
+def test_user_whom_policy_does_not_know_is_a_line_and_a_state(consumer: Site, service: str) -> None:
+    with running(consumer, service, UNKNOWN) as program:
+        send(service, 7)
+        reason = f"Policy does not know the user {UNKNOWN}"
+        program.wait_for_line(f"the producer disabled the subscription: {reason}", ENDS)
+        shown = consumer.shown()["subscription"]
+        assert (shown["state"], shown["error"]) == ("disabled", reason)
