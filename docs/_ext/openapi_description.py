@@ -100,8 +100,8 @@ def _parameter(parameter: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _body(media_type: str, content: dict[str, Any]) -> Iterator[str]:
-    schema = content.get("schema")
-    of = f": {_reference(schema)}" if schema else ": data, in binary mode"
+    schema = content["schema"]
+    of = ": data, in binary mode" if schema.get("format") == "binary" else f": {_reference(schema)}"
     if "example" in content:
         yield from _example(f"Body of type ``{media_type}``{of}. For example:", content["example"])
     else:
