@@ -35,12 +35,6 @@ REFUSED = "addresses in 127.0.0.1/32 are not allowed"
 
 
 @pytest.fixture
-def target() -> Iterator[RecordingServer]:
-    with RecordingServer() as server:
-        yield server
-
-
-@pytest.fixture
 def denying() -> Iterator[Transport]:
     """A transport that may not go where the servers of tests are."""
     with Transport(LIMITS, rules=DENY_SERVER) as transport:
