@@ -16,26 +16,19 @@ import requests
 from pacifica.notifications.events import HOPS_HEADER
 from tests.support import servers
 from tests.support.deployments import EVENT, USER, deployments
-from tests.support.isolation import GIVEN_UP, Healthy, Isolation, healthy_in, isolation_on
+from tests.support.isolation import (
+    GIVEN_UP,
+    Healthy,
+    Isolation,
+    healthy_in,
+    isolation_of,
+    isolation_on,
+)
 from tests.support.servers import AnswerTriple, RawServer, Received, RecordingServer, eventually
 
 EMBEDDED = deployments("sqlite-filesystem")
 MAX_HOPS = 3
-
-
-@pytest.fixture(scope="module", params=EMBEDDED)
-def isolation(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Isolation]:
-    folder = tmp_path_factory.mktemp("isolation")
-    with isolation_on(request.param, folder, RECEIVE_MAX_HOPS=str(MAX_HOPS)) as isolation:
-        yield isolation
-
-
-@pytest.fixture
-def healthy(isolation: Isolation) -> Iterator[Healthy]:
-    with healthy_in(isolation) as healthy:
-        yield healthy
+isolation = isolation_of(EMBEDDED, RECEIVE_MAX_HOPS=str(MAX_HOPS))
 
 
 def nested(depth: int, **event: Any) -> bytes:

@@ -4,14 +4,14 @@ import gzip
 import http.client
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import pytest
 
 from tests.support.deployments import USER, deployments
-from tests.support.isolation import Healthy, Isolation, healthy_in, isolation_on
+from tests.support.isolation import Healthy, Isolation, isolation_of
 from tests.support.servers import RecordingServer, eventually
 
 #: Seconds within which a healthy subscription has its event.
@@ -20,21 +20,7 @@ SOON = 0.2
 LATER = 30
 DUE = "SELECT uuid FROM notificationdeferred WHERE due IS NOT NULL"
 ORDINARY = '$.data[*][?(@.destinationTable = "Files" and @.mimetype = "text/plain")]'
-
-
-@pytest.fixture(scope="module", params=deployments("sqlite-filesystem"))
-def isolation(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Isolation]:
-    folder = tmp_path_factory.mktemp("isolation")
-    with isolation_on(request.param, folder, processes=2) as isolation:
-        yield isolation
-
-
-@pytest.fixture
-def healthy(isolation: Isolation) -> Iterator[Healthy]:
-    with healthy_in(isolation) as healthy:
-        yield healthy
+isolation = isolation_of(deployments("sqlite-filesystem"), processes=2)
 
 
 def event(data: Any) -> bytes:

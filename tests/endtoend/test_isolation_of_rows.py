@@ -7,23 +7,10 @@ from uuid import UUID
 import pytest
 
 from tests.support.deployments import EVENT, deployments
-from tests.support.isolation import BAD, Healthy, Isolation, allow, healthy_in, isolation_on
+from tests.support.isolation import BAD, Healthy, Isolation, allow, isolation_of
 from tests.support.servers import AnswerTriple, Received, RecordingServer, eventually
 
-
-@pytest.fixture(scope="module", params=deployments("sqlite-filesystem", "postgresql-redis"))
-def isolation(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Isolation]:
-    folder = tmp_path_factory.mktemp("isolation")
-    with isolation_on(request.param, folder) as isolation:
-        yield isolation
-
-
-@pytest.fixture
-def healthy(isolation: Isolation) -> Iterator[Healthy]:
-    with healthy_in(isolation) as healthy:
-        yield healthy
+isolation = isolation_of(deployments("sqlite-filesystem", "postgresql-redis"))
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.support import databases
 from tests.support.deployments import EVENT, Deployment, Service, prepared
@@ -96,6 +98,20 @@ class Healthy(RecordingServer):
 def allow(_: Received) -> AnswerTriple:
     """Answer as Policy does when a user may see an event."""
     return 200, {}, b'{"status": "success"}'
+
+
+def isolation_of(deployments: Sequence[Any], **options: Any) -> Any:
+    """Return the fixture `isolation` for a module, which gives it each of some deployments."""
+
+    @pytest.fixture(scope="module", params=deployments)
+    def isolation(
+        request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[Isolation]:
+        folder = tmp_path_factory.mktemp("isolation")
+        with isolation_on(request.param, folder, **options) as isolation:
+            yield isolation
+
+    return isolation
 
 
 @contextmanager
