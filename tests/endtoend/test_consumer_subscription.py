@@ -22,8 +22,8 @@ EVENT = {
 }
 UNKNOWN = "nobody"
 TIMEOUT = 20
-#: A target that is away disables its subscription at the first try.
-AT_ONCE = {"DELIVERY_ATTEMPTS": "1"}
+#: A target that is away disables its subscription at the first try, and what is held comes soon.
+AT_ONCE = {"DELIVERY_ATTEMPTS": "1", "CELERY_SWEEP_INTERVAL": "0.3"}
 
 
 def policy(request: Received) -> AnswerTriple:

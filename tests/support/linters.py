@@ -3,15 +3,18 @@
 They are programs for Node.js, and installed by npm into a folder that is kept for the next time.
 """
 
-import fcntl
 import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+if sys.platform != "win32":
+    import fcntl
 
 VARIABLE = "TEST_OPENAPI_LINTERS"
 PACKAGES = ("@stoplight/spectral-cli@6.16.3", "@redocly/cli@2.77.0")
