@@ -20,6 +20,7 @@ EVENT = {
     "source": "s",
     "data": [{"destinationTable": "Transactions._id", "value": 1}],
 }
+ARCHIVE = archives.zipped({"__main__.py": archives.ENTRY, "jsonpath2.txt": archives.JSONPATH})
 UNKNOWN = "nobody"
 TIMEOUT = 20
 #: A target that is away disables its subscription at the first try, and what is held comes soon.
@@ -54,7 +55,7 @@ def consumer(tmp_path: Path) -> Iterator[Site]:
 @contextmanager
 def running(consumer: Site, service: str, user: str) -> Iterator[Program]:
     options = ("--producer", service, "--user", user)
-    with consumer.running(archives.good(), *options) as program:
+    with consumer.running(ARCHIVE, *options) as program:
         yield program
 
 
