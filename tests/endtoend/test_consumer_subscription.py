@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +30,31 @@ AT_ONCE = {"DELIVERY_ATTEMPTS": "1", "CELERY_SWEEP_INTERVAL": "0.3"}
 
 def policy(request: Received) -> AnswerTriple:
     """Answer as Policy does, which knows all users but one."""
+    if request.path == "/uploader":
+        return 200, {}, b"[]" if UNKNOWN in request.body.decode() else b'[{"_id": 10}]'
     if UNKNOWN not in request.path:
         return 200, {}, b'{"status": "success"}'
     return (500 if request.method == "POST" else 404), {}, b"{}"
 
 
+@dataclass(frozen=True)
+class Running:
+    """The URLs of a service and its Policy."""
+
+    url: str
+    policy: str
+
+
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run the whole service for all tests; give its URL."""
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Run the whole service for all tests."""
     port, folder = free_port(), tmp_path_factory.mktemp("service")
     command = [BIN / "pacifica-notifications-cmd", "serve", "-p", str(port), "--folder", "served"]
     with RecordingServer(policy) as asked:
         environment = {"POLICY_URL": asked.url, **AT_ONCE}
         with Program(command, environment, folder) as program:
             program.wait_for_line("ready at")
-            yield f"http://127.0.0.1:{port}"
+            yield Running(f"http://127.0.0.1:{port}", asked.url)
 
 
 @pytest.fixture
@@ -53,26 +64,26 @@ def consumer(tmp_path: Path) -> Iterator[Site]:
 
 
 @contextmanager
-def running(consumer: Site, service: str, user: str) -> Iterator[Program]:
-    options = ("--producer", service, "--user", user)
+def running(consumer: Site, service: Running, user: str) -> Iterator[Program]:
+    options = ("--producer", service.url, "--policy", service.policy, "--user", user)
     with consumer.running(ARCHIVE, *options) as program:
         yield program
 
 
-def send(service: str, number: int) -> None:
+def send(service: Running, number: int) -> None:
     event = {**EVENT, "eventID": str(number)}
-    answer = requests.post(f"{service}/receive", json=event, timeout=TIMEOUT)
+    answer = requests.post(f"{service.url}/receive", json=event, timeout=TIMEOUT)
     assert answer.status_code == 200, answer.text
 
 
-def subscription(service: str, user: str) -> dict[str, Any]:
+def subscription(service: Running, user: str) -> dict[str, Any]:
     headers = {"Http-Remote-User": user}
-    (only,) = requests.get(f"{service}/eventmatch", headers=headers, timeout=TIMEOUT).json()
+    (only,) = requests.get(f"{service.url}/eventmatch", headers=headers, timeout=TIMEOUT).json()
     return only
 
 
 def test_killed_consumer_gets_what_the_producer_held_at_its_next_start(
-    consumer: Site, service: str
+    consumer: Site, service: Running
 ) -> None:
     with running(consumer, service, "alice") as program:
         program.signal(signal.SIGKILL)
@@ -88,10 +99,15 @@ def test_killed_consumer_gets_what_the_producer_held_at_its_next_start(
         assert program.wait() == 0, program.output
 
 
-def test_user_whom_policy_does_not_know_is_a_line_and_a_state(consumer: Site, service: str) -> None:
+def test_user_whom_policy_does_not_know_is_a_line_and_a_state(
+    consumer: Site, service: Running
+) -> None:
+    reason = f"Policy does not know the user {UNKNOWN}"
     with running(consumer, service, UNKNOWN) as program:
+        program.wait_for_line(f"nothing will be sent here: {reason}", ENDS)
+        shown = consumer.shown()["subscription"]
+        assert (shown["state"], shown["error"]) == ("unknown user", reason)
         send(service, 7)
-        reason = f"Policy does not know the user {UNKNOWN}"
         program.wait_for_line(f"the producer disabled the subscription: {reason}", ENDS)
         shown = consumer.shown()["subscription"]
         assert (shown["state"], shown["error"]) == ("disabled", reason)

@@ -24,6 +24,7 @@ from pacifica.notifications.consumer.archive import ArchiveLimits, Extracted
 from pacifica.notifications.consumer.environment import Environment, equipped, extracted, step
 from pacifica.notifications.consumer.jobs import EntryPoint
 from pacifica.notifications.consumer.ledger import Mode
+from pacifica.notifications.consumer.policy import lacks_user
 from pacifica.notifications.consumer.processes import GRACE, MARK, end_marked
 from pacifica.notifications.consumer.producer import Producer
 from pacifica.notifications.consumer.subscription import NOTED, Subscription, Terms
@@ -65,6 +66,11 @@ class Options:
     limits: ArchiveLimits
     variables: dict[str, str] = field(repr=False)
 
+    def lacks_user(self) -> bool:
+        """Tell whether Policy says that it does not know the user who subscribes."""
+        authorization = self.variables.get("PACIFICA_AUTHORIZATION")
+        return lacks_user(self.variables["PACIFICA_POLICY_URL"], self.producer.user, authorization)
+
 
 @contextmanager
 def started(options: Options, say: Callable[[str], None]) -> Iterator["Consumer"]:
@@ -95,7 +101,7 @@ class Consumer:
         self._say = say
         self._undo = undo
         self._worker: Child | None = None
-        self._subscription = Subscription(work, options.producer, say)
+        self._subscription = Subscription(work, options.producer, say, options.lacks_user)
         self._nudger = Nudger(
             _nudge,
             batch=options.concurrency,

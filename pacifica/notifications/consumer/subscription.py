@@ -34,12 +34,22 @@ class Terms:
 
 
 class Subscription:
-    """The subscription of one work folder at its producer."""
+    """The subscription of one work folder at its producer.
 
-    def __init__(self, work: WorkFolder, producer: Producer, say: Callable[[str], None]) -> None:
+    `lacks_user` tells whether Policy does not know the user.
+    """
+
+    def __init__(
+        self,
+        work: WorkFolder,
+        producer: Producer,
+        say: Callable[[str], None],
+        lacks_user: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._work = work
         self._producer = producer
         self._say = say
+        self._lacks_user = lacks_user
         self._left: Subscribed | None = None
         self._watch: SubscriptionWatch | None = None
 
@@ -135,7 +145,7 @@ class Subscription:
         return uuid
 
     def _begin_watch(self, uuid: UUID) -> None:
-        self._watch = SubscriptionWatch(self._producer, uuid, self._say)
+        self._watch = SubscriptionWatch(self._producer, uuid, self._say, self._lacks_user)
         self._watch.start()
 
     def _forget(self) -> None:
@@ -144,9 +154,10 @@ class Subscription:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was last seen of a subscription: enabled, disabled, missing, or unknown.
+    """What was last seen of a subscription.
 
-    `error` says why it is disabled, or why the producer could not be asked.
+    It is enabled, disabled, missing, or unknown, or its user is unknown to Policy. `error` says why
+    it is disabled, or why the producer could not be asked.
     """
 
     state: str
@@ -163,13 +174,15 @@ class Seen:
                 return "the producer has no such subscription any more: nothing is sent here"
             case "unknown":
                 return f"the state of the subscription is unknown: {self.error}"
-        return "the subscription is enabled again"
+            case "unknown user":
+                return f"nothing will be sent here: {self.error}"
+        return "the subscription is enabled"
 
 
 class SubscriptionWatch:
     """A thread that looks at a subscription, and says in one line when its state changes.
 
-    While looks fail, it waits longer each time.
+    While looks fail, or Policy does not know the user, it waits longer each time.
     """
 
     def __init__(
@@ -177,12 +190,15 @@ class SubscriptionWatch:
         producer: Producer,
         uuid: UUID,
         say: Callable[[str], None],
+        lacks_user: Callable[[], bool],
         interval: float = _INTERVAL,
     ) -> None:
         self.uuid = uuid
         self.seen = Seen("enabled")
         self._producer = producer
         self._say = say
+        self._lacks_user = lacks_user
+        self._is_user_known = False
         self._interval = interval
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -196,14 +212,15 @@ class SubscriptionWatch:
         self._closed.set()
 
     def _run(self) -> None:
-        wait = self._interval
+        wait, next_wait = 0.0, self._interval
         while not self._closed.wait(wait):
             seen = self._look()
             if seen != self.seen and not self._closed.is_set():
                 self.seen = seen
                 self._say(seen.line())
-            is_unknown = seen.state == "unknown"
-            wait = min(2 * wait, _MAX_INTERVAL) if is_unknown else self._interval
+            wait = next_wait
+            is_open = seen.state in ("unknown", "unknown user")
+            next_wait = min(2 * wait, _MAX_INTERVAL) if is_open else self._interval
 
     def _look(self) -> Seen:
         try:
@@ -212,4 +229,9 @@ class SubscriptionWatch:
             return Seen("unknown", str(error))
         if found is None:
             return Seen("missing")
-        return Seen("disabled", found.error) if found.is_disabled else Seen("enabled")
+        if found.is_disabled:
+            return Seen("disabled", found.error)
+        self._is_user_known = self._is_user_known or not self._lacks_user()
+        if not self._is_user_known:
+            return Seen("unknown user", f"Policy does not know the user {self._producer.user}")
+        return Seen("enabled")

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from pacifica.notifications.consumer.policy import lacks_user
 from pacifica.notifications.consumer.producer import Producer
 from pacifica.notifications.consumer.subscription import (
     Seen,
@@ -19,7 +20,7 @@ from pacifica.notifications.consumer.subscription import (
 from pacifica.notifications.consumer.workfolder import WorkFolder
 from pacifica.notifications.errors import ConsumerError
 from tests.support.consuming import Subscriptions
-from tests.support.servers import AnswerTriple, RecordingServer, eventually
+from tests.support.servers import AnswerTriple, RecordingServer, eventually, free_port
 
 ID = UUID(int=7)
 WHEN = "2026-01-01T00:00:00"
@@ -200,7 +201,8 @@ def said() -> list[str]:
 
 @pytest.fixture
 def watch(server: RecordingServer, said: list[str]) -> Iterator[SubscriptionWatch]:
-    watch = SubscriptionWatch(Producer(server.url, "alice"), ID, said.append, interval=0.02)
+    producer = Producer(server.url, "alice")
+    watch = SubscriptionWatch(producer, ID, said.append, lambda: False, interval=0.02)
     watch.start()
     yield watch
     watch.close()
@@ -250,7 +252,7 @@ def test_watch_says_once_when_a_subscription_is_not_enabled_and_when_it_is_again
     assert said == [line.format(url=server.url)]
     server.answer = lambda _: having()
     eventually(lambda: len(said) > 1)
-    assert said[1:] == ["the subscription is enabled again"]
+    assert said[1:] == ["the subscription is enabled"]
 
 
 def test_watch_looks_ever_more_rarely_while_the_producer_fails(
@@ -273,7 +275,8 @@ def test_watch_looks_ever_more_rarely_while_the_producer_fails(
 
 
 def test_watch_says_nothing_when_it_is_closed(server: RecordingServer, said: list[str]) -> None:
-    watch = SubscriptionWatch(Producer(server.url, "alice"), ID, said.append, interval=0.01)
+    producer = Producer(server.url, "alice")
+    watch = SubscriptionWatch(producer, ID, said.append, lambda: False, interval=0.01)
 
     def ended(_: object) -> AnswerTriple:
         watch.close()
@@ -283,3 +286,60 @@ def test_watch_says_nothing_when_it_is_closed(server: RecordingServer, said: lis
     watch.start()
     watch._thread.join(5)
     assert said == []
+
+
+def test_watch_says_once_that_policy_does_not_know_the_user_until_it_does(
+    server: RecordingServer, said: list[str]
+) -> None:
+    unknown = iter([True, True, True])
+    producer = Producer(server.url, "alice")
+    watch = SubscriptionWatch(
+        producer, ID, said.append, lambda: next(unknown, False), interval=0.01
+    )
+    watch.start()
+    eventually(lambda: len(said) == 2)
+    watch.close()
+    reason = "Policy does not know the user alice"
+    assert said == [f"nothing will be sent here: {reason}", "the subscription is enabled"]
+    assert watch.seen == Seen("enabled")
+
+
+def test_watch_asks_policy_no_more_when_it_knows_the_user(
+    server: RecordingServer, said: list[str]
+) -> None:
+    asked: list[None] = []
+    producer = Producer(server.url, "alice")
+    watch = SubscriptionWatch(
+        producer, ID, said.append, lambda: bool(asked.append(None)), interval=0.01
+    )
+    watch.start()
+    looks(server, 5)
+    watch.close()
+    assert (asked, said) == ([None], [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "lacks"),
+    [
+        ((200, {}, b"[]"), True),
+        ((200, {}, b" [] \n"), True),
+        ((200, {}, b'[{"_id": 10}]'), False),
+        ((200, {}, b""), False),
+        ((500, {}, b"[]"), False),
+        ((302, {"Location": "http://127.0.0.1:9/"}, b"[]"), False),
+    ],
+    ids=str,
+)
+def test_user_is_unknown_to_policy_when_it_lists_nobody_of_exactly_that_name(
+    server: RecordingServer, answer: AnswerTriple, lacks: bool
+) -> None:
+    server.answer = lambda _: answer
+    assert lacks_user(f"{server.url}/", "dml", "Bearer token") is lacks
+    (asked,) = server.requests
+    assert (asked.method, asked.path) == ("POST", "/uploader")
+    assert asked.headers["Authorization"] == "Bearer token"
+    assert json.loads(asked.body)["where"] == {"network_id": "dml"}
+
+
+def test_user_may_be_known_when_policy_does_not_answer() -> None:
+    assert not lacks_user(f"http://127.0.0.1:{free_port()}", "alice", None)
