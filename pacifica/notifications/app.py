@@ -85,7 +85,8 @@ def _policy_transport(settings: Settings) -> Transport:
                 settings.delivery.connections_per_host,
             ),
             queue=_POLICY_QUEUE,
-        )
+        ),
+        settings.policy.ca_file,
     )
 
 
@@ -101,5 +102,6 @@ def _target_transport(settings: Settings) -> Transport:
             connections=settings.delivery.connections,
             queue=settings.delivery.unfinished,
         ),
+        settings.delivery.ca_file,
         rules=delivery_rules(settings.delivery),
     )

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import certifi
 import peewee
 import psycopg2
 import pymysql
@@ -18,6 +19,7 @@ from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.orm import open_database
 from pacifica.notifications.settings import KEYS, SECTIONS, Key, Settings, keys, keys_of
 from pacifica.notifications.settings.keys import without_credentials
+from tests.support.certificates import own_certificate
 
 KEY = "3Q5rM2bXQPBLFpUqQyO3Yc0R3V3W6dC2JtVd1mJ8q0s="
 GOOD = {
@@ -39,6 +41,7 @@ GOOD = {
     keys.SECRET: ("", "hunter2", "a b % c"),
     keys.TOKENS: ("", "one", "one two"),
     keys.FERNET_KEYS: ("", KEY, f"{KEY}  {KEY}"),
+    keys.CERTIFICATES: (certifi.where(), "", ""),
     keys.WAITS: ("0", "30 300.5", "1 2 3"),
 }
 EXPECTED = {
@@ -58,7 +61,8 @@ every_key = pytest.mark.parametrize("key", KEYS, ids=lambda key: f"{key.section}
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Configure nothing, and return the file that would."""
     for key in KEYS:
-        monkeypatch.delenv(key.environment, raising=False)
+        for variable in (key.environment, *key.other_variables):
+            monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("NOTIFICATIONS_CONFIG", str(tmp_path / "config.ini"))
     monkeypatch.setenv("NOTIFICATIONS_CPCONFIG", str(tmp_path / "cpconfig.ini"))
     monkeypatch.chdir(tmp_path)
@@ -147,9 +151,164 @@ def test_percent_is_plain_in_both_forms(file: Path, monkeypatch: pytest.MonkeyPa
     assert get_config().get("celery", "broker_url") == url
 
 
-def test_file_may_have_what_nobody_asks_for(file: Path) -> None:
-    file.write_text("\ufeff; comment\n[DEFAULT]\nown = 1\n[other]\nx = %\n", encoding="utf-8")
+def test_file_may_begin_with_a_byte_order_mark_and_a_comment(file: Path) -> None:
+    file.write_text("\ufeff; comment\n[DEFAULT]\n[celery]\n", encoding="utf-8")
     assert load_settings() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[nosuch]\n", "there is no section [nosuch]"),
+        ("[deliveries]\nattempts = 2\n", "[deliveries]: did you mean delivery?"),
+        ("[delivery]\ntiemout = 3\n", "[delivery] has no key tiemout: did you mean timeout?"),
+        ("[DEFAULT]\nown = 1\n", "[DEFAULT] has no key own"),
+        (
+            "[celery]\npolicy_url = http://a:canary@h\n",
+            "[celery] has no key policy_url, but [notifications] has it",
+        ),
+    ],
+)
+def test_unknown_name_is_refused_with_the_nearest(text: str, said: str, file: Path) -> None:
+    file.write_text(text)
+    line = refused()
+    assert str(file) in line
+    assert said in line
+    assert "canary" not in line
+
+
+def test_all_unknown_names_are_said_at_once(file: Path) -> None:
+    file.write_text("[one]\n[two]\n[web]\nthree = 3\nfour = 4\n")
+    line = refused()
+    assert all(name in line for name in ("[one]", "[two]", "three", "four"))
+
+
+@pytest.mark.parametrize("section", ["notifications", "celery", "database"])
+def test_key_that_0_5_2_took_everywhere_is_named_as_without_effect(
+    section: str, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.write_text(f"[{section}]\ndefault_user = somebody\n")
+    assert load_settings() == Settings()
+    assert f"{file}: [{section}] default_user has no effect" in caplog.text
+
+
+# Variables that other programs know, too.
+
+CA_VARIABLES = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"]
+
+
+@pytest.mark.parametrize("variable", CA_VARIABLES)
+def test_authorities_are_those_of_the_variables_of_other_programs(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in CA_VARIABLES:
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv(variable, certifi.where())
+    settings = load_settings()
+    assert settings.delivery.ca_file == settings.policy.ca_file == certifi.where()
+    monkeypatch.setenv("POLICY_CA_FILE", str(own_certificate(tmp_path)))
+    settings = load_settings()
+    assert settings.policy.ca_file == str(tmp_path / "certificate.pem")
+    assert settings.delivery.ca_file == certifi.where()
+
+
+def test_authorities_are_those_of_the_first_variable_that_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(own_certificate(tmp_path)))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
+    assert load_settings().delivery.ca_file == certifi.where()
+
+
+@pytest.mark.parametrize("variable", CA_VARIABLES)
+@pytest.mark.parametrize("content", [None, "", "no certificate"], ids=str)
+def test_unusable_authorities_are_one_line_and_exit_status_2(
+    variable: str,
+    content: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "authorities.pem"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv(variable, str(file))
+    assert main("-p", "0") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"environment variable {variable}: [policy] ca_file = '{file}': must be a file" in line
+
+
+def test_folder_without_prepared_certificates_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DELIVERY_CA_FILE", str(tmp_path))
+    assert "[delivery] ca_file" in refused()
+
+
+def test_database_is_that_of_the_older_variable_when_the_newer_is_not_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PEEWEE_DATABASE_URL", "sqlite:///older.db")
+    assert load_settings().database.peewee_url == "sqlite:///older.db"
+    monkeypatch.setenv("PEEWEE_URL", "sqlite:///newer.db")
+    assert load_settings().database.peewee_url == "sqlite:///newer.db"
+
+
+# What is in force.
+
+
+def test_config_prints_each_value_and_its_source(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text("[delivery]\ntimeout = 7\n")
+    monkeypatch.setenv("DELIVERY_ATTEMPTS", "9")
+    assert cmd("config") == 0
+    printed = capsys.readouterr().out
+    assert f"; {file}\n" in printed
+    assert "cpconfig.ini (does not exist)\n" in printed
+    assert f"; {file}\ntimeout = 7\n" in printed
+    assert "; environment variable DELIVERY_ATTEMPTS\nattempts = 9\n" in printed
+    assert "; default\nmax_held = 10000\n" in printed
+    for key in KEYS:
+        assert f"\n{key.name} =" in printed
+
+
+def test_config_prints_what_it_reads_again(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cmd("config") == 0
+    file.write_text(capsys.readouterr().out)
+    assert load_settings() == Settings()
+
+
+def test_config_masks_what_may_be_secret(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for variable, value in {
+        "PEEWEE_URL": "postgresql://u:canary@h/db?password=canary",
+        "BROKER_URL": "amqp://u:canary@h//",
+        "POLICY_URL": "http://u:canary@h",
+        "NOTIFICATIONS_PROXY_SECRET": "canary",
+        "RECEIVE_TOKEN": "canary",
+        "SECURITY_KEY": KEY,
+    }.items():
+        monkeypatch.setenv(variable, value)
+    assert cmd("config") == 0
+    printed = capsys.readouterr().out
+    assert "canary" not in printed
+    assert KEY not in printed
+    assert "peewee_url = postgresql://***@h/db?***\n" in printed
+    assert "proxy_secret = ***\n" in printed
+
+
+def test_config_says_a_bad_value_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DELIVERY_ATTEMPTS", "many")
+    assert cmd("config") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "DELIVERY_ATTEMPTS: [delivery] attempts = 'many'" in captured.err
 
 
 def test_file_is_looked_up_anew_when_environment_changes(

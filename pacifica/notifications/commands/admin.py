@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pacifica.notifications.app import App
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.commands import demo, serve
+from pacifica.notifications.commands import configuration, demo, serve
 from pacifica.notifications.commands.event_report import event_report, printable
 from pacifica.notifications.errors import ConfigError, NotificationsError
 from pacifica.notifications.orm import (
@@ -61,6 +61,8 @@ def add_commands(commands: Any) -> None:
     rewrite.add_argument(
         "--plain", action="store_true", help="store auth in plain text, so that no key is needed"
     )
+    showing = _parser(commands, "config", "Print what is configured, and where.")
+    showing.set_defaults(run=configuration.config)
     # These two commands configure the service themselves.
     serving = _parser(commands, "serve", "Serve web and worker together.")
     serving.set_defaults(run=serve.serve)

@@ -107,7 +107,8 @@ def _deliver(service: str, target: str, caught: SimpleQueue[bytes]) -> int:
 def _use_only(folder: Path, policy: str) -> None:
     """Configure the demonstration, and ignore any other configuration of the machine."""
     for key in KEYS:
-        os.environ.pop(key.environment, None)
+        for variable in (key.environment, *key.other_variables):
+            os.environ.pop(variable, None)
     os.environ["NOTIFICATIONS_CONFIG"] = str(folder / "none.ini")
     os.environ["NOTIFICATIONS_CPCONFIG"] = str(folder / "none.conf")
     os.environ["POLICY_URL"] = policy

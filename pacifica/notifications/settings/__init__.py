@@ -90,6 +90,7 @@ def keys_of(section: str) -> dict[str, Key]:
             form.default,
             form.kind,
             form.meaning,
+            form.other_variables,
         )
         for item in fields(kind)
         if (form := item.metadata.get("form")) is not None

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pacifica.notifications.settings.keys import (
+    CERTIFICATES,
     COUNT,
     FLAG,
     NETWORKS,
@@ -19,6 +20,9 @@ _DENIED = (
     "0.0.0.0/8 169.254.0.0/16 224.0.0.0/4 255.255.255.255/32 100.100.100.200/32 168.63.129.16/32 "
     "192.0.0.192/32 ::/128 fe80::/10 ff00::/8 fd00:ec2::254/128 fd20:ce::254/128"
 )
+# The variables by which other programs are told to trust a private authority.
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+_CA_DEFAULT = f"The default is the first of {', '.join(_CA_VARIABLES)} that is set."
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,13 @@ class PolicySettings:
         86400,
         "How long Policy is asked again (seconds). After that the deliveries are held, and Policy "
         "is asked about one of them on the schedule of [recovery].",
+    )
+    ca_file: str = setting(
+        CERTIFICATES,
+        "",
+        "The authorities whose certificates Policy may have, in place of the public ones. "
+        f"{_CA_DEFAULT}",
+        other_variables=_CA_VARIABLES,
     )
 
 
@@ -150,6 +161,13 @@ class DeliverySettings:
         "",
         "The DNS name under which the service asks targets to agree, and sends events. Empty: the "
         "name of its machine.",
+    )
+    ca_file: str = setting(
+        CERTIFICATES,
+        "",
+        "The authorities whose certificates targets may have, in place of the public ones. "
+        f"{_CA_DEFAULT}",
+        other_variables=_CA_VARIABLES,
     )
     #: How many bytes of a response of a target or of Policy are read, and at most kept.
     response_bytes: int = 16 * 2**10

@@ -1,9 +1,11 @@
 """Configuration keys: their names, defaults, meanings and accepted values."""
 
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -124,6 +126,16 @@ def _origin(text: str) -> str:
     return text
 
 
+def _certificates(text: str) -> str:
+    is_folder = Path(text).is_dir()
+    if text and not (is_folder and any(Path(text).glob("*.0"))):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=text)
+        except OSError as error:  # also for a file without certificates
+            raise ValueError(text) from error
+    return text
+
+
 def _header_name(text: str) -> str:
     # WSGI cannot tell an underscore from a hyphen, so the server drops headers with underscores.
     if not re.fullmatch("[0-9A-Za-z-]+", text):
@@ -171,12 +183,19 @@ FERNET_KEYS = Kind(
     _fernet_keys,
     _hidden,
 )
+CERTIFICATES = Kind(
+    "a file of certificates in PEM, a folder of them that `openssl rehash` has prepared, or nothing",
+    _certificates,
+)
 WAITS = Kind("numbers of seconds, each 0 or more, with blanks between them", _waits)
 
 
 @dataclass(frozen=True)
 class Key:
-    """One configuration key: its place in the INI file, its environment variable, its default."""
+    """One configuration key: its place in the INI file, its environment variable, its default.
+
+    If neither is set, the first of the `other_variables` that is not empty counts.
+    """
 
     section: str
     name: str
@@ -184,6 +203,7 @@ class Key:
     default: str
     kind: Kind
     meaning: str
+    other_variables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -195,16 +215,23 @@ class Form:
     meaning: str
     environment: str
     section: str
+    other_variables: tuple[str, ...]
 
 
 def setting(
-    kind: Kind, default: object, meaning: str, *, environment: str = "", section: str = ""
+    kind: Kind,
+    default: object,
+    meaning: str,
+    *,
+    environment: str = "",
+    section: str = "",
+    other_variables: tuple[str, ...] = (),
 ) -> Any:
     """Return a dataclass field that is a configuration key.
 
     `environment` and `section` are needed only if they differ from those that the field implies.
     Values that may be secret are not in the `repr`.
     """
-    form = Form(kind, str(default), meaning, environment, section)
+    form = Form(kind, str(default), meaning, environment, section, other_variables)
     may_be_secret = kind.show is not str
     return field(default=kind.read(form.default), metadata={"form": form}, repr=not may_be_secret)

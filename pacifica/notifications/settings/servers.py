@@ -74,8 +74,9 @@ class DatabaseSettings:
     peewee_url: str = setting(
         DATABASE_URL,
         "sqliteext:///db.sqlite3",
-        "The database, as a peewee URL.",
+        "The database, as a peewee URL. PEEWEE_DATABASE_URL counts where PEEWEE_URL is not set.",
         environment="PEEWEE_URL",
+        other_variables=("PEEWEE_DATABASE_URL",),
     )
     connect_attempts: int = setting(
         COUNT, 10, "How often a program that starts tries to reach the database."

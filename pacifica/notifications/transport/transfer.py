@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import pycurl
@@ -74,7 +75,11 @@ class Transfer:
         curl.setopt(pycurl.USERAGENT, "")
         # In a URL of Policy, a user called ".." must stay a path segment.
         curl.setopt(pycurl.PATH_AS_IS, 1)
-        curl.setopt(pycurl.CAINFO, ca_file)
+        if Path(ca_file).is_dir():
+            curl.unsetopt(pycurl.CAINFO)
+            curl.setopt(pycurl.CAPATH, ca_file)
+        else:
+            curl.setopt(pycurl.CAINFO, ca_file)
         # To libcurl, 0 would mean no time-out.
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(limits.connect_timeout * 1000)))
         curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
