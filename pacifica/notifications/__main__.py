@@ -9,6 +9,7 @@ from pacifica.notifications import globals as locations
 from pacifica.notifications.app import App
 from pacifica.notifications.commandline import Parser, add_common_options
 from pacifica.notifications.commands import admin
+from pacifica.notifications.config import is_service_file
 from pacifica.notifications.errors import ConfigError, NotificationsError
 from pacifica.notifications.server import serve
 
@@ -30,7 +31,13 @@ def server_parser() -> ArgumentParser:
     """Return the parser of `pacifica-notifications`."""
     parser = Parser("pacifica-notifications", description="Run the notifications server.")
     add_common_options(parser)
-    parser.add_argument("-c", "--config", "--cpconfig", metavar="CONFIG", help="CherryPy file")
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="CONFIG",
+        help="CherryPy file; beside --cpconfig, or with sections of the service: its INI file",
+    )
+    parser.add_argument("--cpconfig", metavar="CONFIG", help="CherryPy file")
     parser.add_argument("-p", "--port", type=_port, help="port to listen on (default: 8070)")
     parser.add_argument("-a", "--address", help="address to listen on (default: localhost)")
     return parser
@@ -46,12 +53,17 @@ def cmd_parser() -> ArgumentParser:
 
 
 def _serve(args: Namespace) -> int:
-    if args.config:
-        _require(args.config)
+    cherrypy_file, service_file = args.cpconfig, args.config
+    for path in filter(None, (cherrypy_file, service_file)):
+        _require(path)
+    if service_file and not cherrypy_file and not is_service_file(service_file):
+        cherrypy_file, service_file = service_file, None
+    if service_file:
+        os.environ["NOTIFICATIONS_CONFIG"] = service_file
     app = App.configured()
     try:
         app.open()
-        serve(app, args.config or locations.CHERRYPY_CONFIG, args.address, args.port)
+        serve(app, cherrypy_file or locations.CHERRYPY_CONFIG, args.address, args.port)
     finally:
         app.close()
     return 0

@@ -57,6 +57,15 @@ def configured() -> list[Configured]:
     return [_configured(key, file) for key in KEYS]
 
 
+def is_service_file(path: str) -> bool:
+    """Return whether a file is the service's and not CherryPy's: it has one of its sections."""
+    try:
+        sections = _from_file(path).sections()
+    except ConfigError:  # whoever reads the file says why
+        return False
+    return any(key.section in sections for key in KEYS)
+
+
 def load_settings() -> Settings:
     """Return the configuration as validated values.
 

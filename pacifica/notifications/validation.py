@@ -18,9 +18,13 @@ class Schema:
 
     def check(self, value: Any) -> None:
         """Raise InvalidInput with each invalid field and the rule that it breaks."""
-        problems = tuple(dict.fromkeys(self._problems(value)))
+        problems = self.problems(value)
         if problems:
             raise InvalidInput(*problems)
+
+    def problems(self, value: Any) -> tuple[tuple[str, str], ...]:
+        """Return each invalid field and the rule that it breaks."""
+        return tuple(dict.fromkeys(self._problems(value)))
 
     def _problems(self, value: Any) -> Iterator[tuple[str, str]]:
         for error in self._validator.iter_errors(value):

@@ -1,5 +1,6 @@
 """The installed web server: what it starts on, and many clients at once."""
 
+import json
 import shutil
 import signal
 import socket
@@ -70,6 +71,30 @@ def test_server_listens_where_file_says_when_no_flag_is_given(
     (tmp_path / "cpconfig.ini").write_text(lines)
     with Program([BIN / COMMAND], prepared, tmp_path) as program:
         program.wait_for_line(f"Serving on http://127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--cpconfig", "server.conf", "-c", "service.ini"],
+        ["-c", "service.ini", "--cpconfig", "server.conf"],
+        ["--config", "service.ini"],
+    ],
+    ids=" ".join,
+)
+def test_server_takes_both_files_when_given_as_to_0_5_2(
+    arguments: list[str], prepared: dict[str, str], tmp_path: Path
+) -> None:
+    port = free_port()
+    file = tmp_path / ("server.conf" if "--cpconfig" in arguments else "cpconfig.ini")
+    file.write_text(f"[global]\nserver.socket_port: {port}\n")
+    (tmp_path / "service.ini").write_text("[notifications]\nuser_header = X-User\n")
+    with Program([BIN / COMMAND, *arguments], prepared, tmp_path) as program:
+        program.wait_for_line(f"Serving on http://127.0.0.1:{port}")
+        body = b"POST /eventmatch HTTP/1.1\r\nHost: x\r\nX-User: alice\r\nConnection: close\r\n"
+        sent = json.dumps(SUBSCRIPTION).encode()
+        request = body + b"Content-Length: %d\r\n\r\n" % len(sent) + sent
+        assert json.loads(exchange(port, request).body)["user"] == "alice"
 
 
 def test_server_keeps_within_what_the_file_says(prepared: dict[str, str], tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """The public functions `parse` and `find`."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from jsonpath2 import parser as jsonpath2_parser
 from jsonpath2.path import Path
 
 from pacifica.notifications.errors import BudgetExceeded, ExpressionError
 from pacifica.notifications.jsonpath import MAX_LENGTH, Expression, find, parse
+from pacifica.notifications.matching.advice import FUNCTIONS, advice, unknown_function
 
 
 def error_of(text: Any, **limits: int) -> str:
@@ -152,8 +155,57 @@ def test_parse_error_asks_for_whole_numbers_when_an_index_has_a_fraction(text: s
     assert error_of(text).endswith("an index and the parts of a slice are whole numbers")
 
 
-def test_parse_error_names_a_function_that_does_not_exist() -> None:
-    assert error_of("$[median()]") == "callable subscript 'median' not found"
+@pytest.mark.parametrize(
+    ("text", "position", "said"),
+    [
+        ("$.data[*][?(@.a == 1)]", 18, "write = for equality"),
+        ("$.data[*][?(@.a === 1)]", 18, "write = for equality"),
+        ("data[*][?(@.a <> 1)]", 16, "write !="),
+        ("$['data']", 3, "double quotes"),
+        ("$.data[*][?(@.a = 'b')]", 19, "double quotes"),
+        ("$.data[?@.a = 1]", 8, "[*][?(…)] to filter the elements of an array"),
+        ("$.data?(@.a = 1)", 7, "[*][?(…)] to filter the elements of an array"),
+        ("$.data[]", 7, "[*] for every element"),
+        ("$.data*", 7, "[*] for every element"),
+        ("$.data.[*]", 7, "no dot before a bracket"),
+        ('$.data[*][?(@.a =~ "b")]', 18, "there are no regular expressions"),
+        ("$.data[*][?(length(@.a) > 1)]", 13, 'as in @["name"][length()]'),
+        ("$.data[*][?(@.a && @.b)]", 17, "write: and"),
+        ("$.data[*][?(@.a || @.b)]", 17, "write: or"),
+        ("$.data[*][?(!@.a)]", 13, "write: not"),
+        ("$.data[*][?(@.a AND @.b)]", 17, "small letters"),
+        ("$.data[*][?(@.a = None)]", 19, "write: null"),
+        ("$.data[*][?(@.a in [1])]", 17, "one comparison for each value"),
+        ("$.data[*][?(@.a = b)]", 19, "double quotes around a text"),
+        ("$.data[*][?(a = 1)]", 13, "@.name for a member"),
+        ("$.data[a]", 8, "double quotes"),
+        ("$.a-b", 4, '["a-b"]'),
+        ("data[?(@.a = 1)", 16, "ends too early"),
+        ('$["data', 3, "no double quote at its end"),
+        ("$.data[*] and $.a", 11, "complete before this"),
+        ("$.data%", 7, "this character has no meaning here"),
+        ("$[median()]", 3, "there is no function median(); the functions are charAt(), "),
+        ('$["a(", first()]', 9, "there is no function first()"),
+        ('$["\'=="][?(@["a"] == 1)]', 19, "write = for equality"),
+    ],
+)
+def test_parse_error_says_what_to_write_instead(text: str, position: int, said: str) -> None:
+    error = error_of(text)
+    assert error.startswith(f"at character {position}: ")
+    assert said in error
+
+
+def test_advice_names_the_functions_of_jsonpath2() -> None:
+    assert set(FUNCTIONS) == set(jsonpath2_parser.CALLABLE_SUBSCRIPTS_)
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("text", ["a " * 2048, "(" * 4096, "[ " * 2048, '$[".' * 1365, "a" * 4096])
+def test_advice_takes_little_time(text: str) -> None:
+    began = time.perf_counter()
+    advice(text, len(text), is_complete=False)
+    unknown_function(text)
+    assert time.perf_counter() - began < 0.1
 
 
 def test_parse_error_keeps_its_cause() -> None:

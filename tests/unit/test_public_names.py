@@ -157,6 +157,16 @@ def test_log_has_events_and_their_matches() -> None:
     assert logged.target_resp_body == ""
 
 
+@SQLITE
+@pytest.mark.usefixtures("database")
+def test_match_without_a_state_is_no_work_to_do() -> None:
+    match = orm.EventMatch.create(name="n", jsonpath="$", user="u", target_url="http://h")
+    event = orm.EventLog.create(jsondata="{}")
+    logged = orm.EventLogMatch.create(event_log=event, event_match=match)
+    read = orm.EventLogMatch.get_by_id(logged.uuid)
+    assert (read.state, read.due) == ("failed", None)
+
+
 def test_orm_sync_has_a_step_between_each_two_versions() -> None:
     versions = orm.OrmSync.versions
     assert versions[0] == (0, 0)

@@ -35,7 +35,7 @@ class UsageError(NotificationsError):
 
 def add_commands(commands: Any) -> None:
     """Add every command with its options to a parser's sub-commands."""
-    _add(commands, dbsync, "Create or migrate the database.")
+    _parser(commands, "dbsync", "Create or migrate the database.").set_defaults(run=dbsync)
     check = _add(commands, dbchk, "Check that the database's schema is safe for this program.")
     check.add_argument("--equal", action="store_true", help="check that it is exactly this version")
     get = _add(commands, eventget, "Print events with their matches.")
@@ -72,10 +72,9 @@ def add_commands(commands: Any) -> None:
     demo.add_options(showing)
 
 
-def dbsync(_app: App, _args: Namespace) -> int:
+def dbsync(_args: Namespace) -> int:
     """Wait for the database, and create or migrate it."""
-    OrmSync.dbconn_blocking()
-    OrmSync.update_tables()
+    serve.prepare_database()
     return 0
 
 

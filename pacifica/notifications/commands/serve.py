@@ -16,6 +16,7 @@ from pacifica.notifications.children import WINDOWS, Child
 from pacifica.notifications.commands.stand_ins import allowing_policy
 from pacifica.notifications.errors import NotificationsError
 from pacifica.notifications.orm import OrmSync
+from pacifica.notifications.store.url_credentials import move_url_credentials
 
 # Seconds within which both processes must be ready.
 START_TIMEOUT = 60.0
@@ -62,10 +63,12 @@ def serve(args: Namespace) -> int:
 
 
 def prepare_database() -> None:
-    """Create the database, or migrate it to this program's schema."""
+    """Create the database, or migrate it to this program's schema, and say what was changed."""
     with closing(App.configured()):
         OrmSync.dbconn_blocking()
         OrmSync.update_tables()
+        if moved := move_url_credentials():
+            _say(f"the credentials in the target_url of {moved} subscriptions are in their auth now")
 
 
 def embedded_environment(folder: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from jsonpath2 import parser as jsonpath2_parser
 from jsonpath2.nodes.root import RootNode
 
 from pacifica.notifications.errors import ExpressionError
+from pacifica.notifications.matching.advice import Advice, advice, unknown_function
 
 #: The default limit on the characters of a JSONPath. Parsing that many takes up to a quarter of a
 #: second.
@@ -34,10 +35,13 @@ def syntax_tree(text: str, max_length: int = MAX_LENGTH) -> RootNode:
         with _PARSER_LOCK:
             return _parse(prefix + text)
     except _GrammarError as error:
-        position = max(error.position - len(prefix), 0) + 1
-        raise ExpressionError(f"at character {position}: {_one_line(error.reason)}") from error
+        position = max(error.position - len(prefix), 0)
+        is_complete = error.reason.endswith("expecting <EOF>")
+        found = advice(text, position, is_complete=is_complete) or Advice(position, error.reason)
+        raise ExpressionError(_said(found)) from error
     except ValueError as error:
-        raise ExpressionError(_one_line(str(error))) from error
+        found = unknown_function(text)
+        raise ExpressionError(_said(found) if found else _one_line(str(error))) from error
     except RecursionError as error:
         raise ExpressionError("the JSONPath is nested too deep") from error
 
@@ -85,6 +89,8 @@ class _ErrorListener:
         del recognizer, symbol
         if "tryCast(int)" in reason:
             reason = "an index and the parts of a slice are whole numbers"
+        elif reason.startswith("token recognition error"):
+            reason = "this character has no meaning here"
         raise _GrammarError(self._line_starts[line - 1] + column, reason) from error
 
     def __getattr__(self, name: str) -> Any:
@@ -107,6 +113,10 @@ def _parse(text: str) -> RootNode:
     builder = jsonpath2_parser._JSONPathListener(_stack=[])
     jsonpath2_parser.antlr4.ParseTreeWalker().walk(builder, parser.jsonpath())
     return builder._stack.pop()
+
+
+def _said(advice: Advice) -> str:
+    return f"at character {advice.position + 1}: {_one_line(advice.text)}"
 
 
 def _one_line(reason: str) -> str:

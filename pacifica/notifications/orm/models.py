@@ -15,6 +15,7 @@ import peewee
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import ExpressionError
+from pacifica.notifications.flow import State
 from pacifica.notifications.jsonpath import parse
 from pacifica.notifications.orm.database import DB
 from pacifica.notifications.orm.secrets import CorruptToken
@@ -199,7 +200,8 @@ class EventLogMatch(BaseModel):
     target_status_code = LongTextField(default="")
     target_resp_body = LongTextField(default="")
     created = peewee.DateTimeField(default=utcnow, index=True)
-    state = peewee.CharField(16)
+    # A row that another program adds is no work to do.
+    state = peewee.CharField(16, default=State.FAILED)
     due = peewee.DateTimeField(null=True, index=True)
     leased = peewee.DateTimeField(null=True)
     attempts = peewee.IntegerField(default=0)

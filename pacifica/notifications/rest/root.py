@@ -27,21 +27,26 @@ SERVER: dict[str, Any] = {
     "server.thread_pool": 16,
     "server.max_request_header_size": 64 * 1024,
 }
+_RESOURCES: dict[str, Any] = {
+    "error_page.default": error_page_default,
+    "request.process_request_body": False,  # the resources read it, bounded
+    "request.show_tracebacks": False,
+    "tools.response_headers.on": True,
+    "tools.response_headers.headers": [("Content-Type", "application/json")],
+}
 APPLICATION: dict[str, dict[str, Any]] = {
-    "/": {
-        "error_page.default": error_page_default,
-        "request.dispatch": cherrypy.dispatch.MethodDispatcher(),
-        "request.process_request_body": False,  # the resources read it, bounded
-        "request.show_tracebacks": False,
-        "tools.response_headers.on": True,
-        "tools.response_headers.headers": [("Content-Type", "application/json")],
-    }
+    "/": {**_RESOURCES, "request.dispatch": cherrypy.dispatch.MethodDispatcher()}
 }
 _NAMESPACES = frozenset({"error_page", "hooks", "request", "response", "tools", "wsgi"})
 
 
 class Root:
-    """The resources below `/`; there is no resource at `/` itself."""
+    """The resources below `/`; there is no resource at `/` itself.
+
+    It may be mounted by hand, with a MethodDispatcher.
+    """
+
+    _cp_config = _RESOURCES
 
     def __init__(self, app: App | None = None) -> None:
         self.context = Context(app)

@@ -1,6 +1,6 @@
 """A subscription: its fields for delivery, and the checks of what its owner sets."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from json import dumps
@@ -11,6 +11,7 @@ from uuid import UUID
 from pacifica.notifications.errors import ExpressionError, InvalidInput
 from pacifica.notifications.events import STRUCTURED, extension_problems, printable_name
 from pacifica.notifications.jsonpath import parse
+from pacifica.notifications.spelling import nearest
 from pacifica.notifications.subscriptions.schemas import DELIVERY_FORMAT_SCHEMA, SUBSCRIPTION_SCHEMA
 from pacifica.notifications.validation import Schema
 
@@ -18,6 +19,7 @@ SUBSCRIPTION_VERSION = "v0.1"
 REQUIRED_FIELDS = ("name", "jsonpath", "target_url")
 _SETTABLE = frozenset(SUBSCRIPTION_SCHEMA["properties"])
 _ONLY_ON_UPDATE = frozenset({"disabled", "error"})
+_FIELDS = _SETTABLE | {"uuid", "user", "version", "created", "updated", "deleted"}
 _SCHEMA = Schema(SUBSCRIPTION_SCHEMA)
 _FORMAT_SCHEMA = Schema(DELIVERY_FORMAT_SCHEMA)
 
@@ -53,10 +55,7 @@ def new_subscription(body: Any, user: str, max_jsonpath: int) -> dict[str, Any]:
         "error": None,
         "deleted": None,
     }
-    changes = _checked(body, stored, max_jsonpath)
-    absent = [(name, "is required") for name in REQUIRED_FIELDS if name not in changes]
-    if absent:
-        raise InvalidInput(*absent)
+    changes = _checked(body, stored, max_jsonpath, required=REQUIRED_FIELDS)
     return {"extensions": {}, "auth": {}, **changes, "user": user}
 
 
@@ -79,10 +78,8 @@ def delivery_format_changes(body: Any) -> dict[str, str]:
     """
     if not isinstance(body, dict):
         raise InvalidInput(("body", "must be a JSON object"))
-    refused = [
-        (printable_name(name), "cannot be set")
-        for name in body.keys() - DELIVERY_FORMAT_SCHEMA["properties"]
-    ]
+    settable = DELIVERY_FORMAT_SCHEMA["properties"]
+    refused = [(printable_name(name), _refusal(name, settable)) for name in body.keys() - settable]
     if refused:
         raise InvalidInput(*sorted(refused))
     _FORMAT_SCHEMA.check(body)
@@ -103,23 +100,31 @@ def check_extensions(extensions: Mapping[str, Any], specversion: str) -> None:
 
 
 def _checked(
-    body: Any, stored: Mapping[str, Any], max_jsonpath: int, also: frozenset[str] = frozenset()
+    body: Any,
+    stored: Mapping[str, Any],
+    max_jsonpath: int,
+    also: frozenset[str] = frozenset(),
+    required: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InvalidInput(("body", "must be a JSON object"))
     changed = {name: value for name, value in body.items() if not _is_stored(stored, name, value)}
     settable = (_SETTABLE - _ONLY_ON_UPDATE) | also
-    refused = [(name[:64], "cannot be set") for name in changed if name not in settable]
-    if refused:
-        raise InvalidInput(*refused)
-    _SCHEMA.check(changed)
+    known = {name: value for name, value in changed.items() if name in settable}
     problems = [
+        *((name[:64], _refusal(name, settable)) for name in changed if name not in settable),
+        *((name, "is required") for name in required if name not in changed),
+        *_SCHEMA.problems(known),
+    ]
+    broken = {name.partition(".")[0] for name, _ in problems}
+    valid = {name: value for name, value in known.items() if name not in broken}
+    problems += [
         (name, problem)
         for name, problem in (
-            ("jsonpath", _jsonpath_problem(changed.get("jsonpath"), max_jsonpath)),
-            ("target_url", _url_problem(changed.get("target_url"))),
-            *((name, _text_problem(value)) for name, value in changed.items()),
-            ("auth", _text_problem(dumps(changed.get("auth"), ensure_ascii=False))),
+            ("jsonpath", _jsonpath_problem(valid.get("jsonpath"), max_jsonpath)),
+            ("target_url", _url_problem(valid.get("target_url"))),
+            *((name, _text_problem(value)) for name, value in valid.items()),
+            ("auth", _text_problem(dumps(valid.get("auth"), ensure_ascii=False))),
         )
         if problem
     ]
@@ -128,6 +133,14 @@ def _checked(
     if "auth" in changed and changed["auth"] is None:
         changed["auth"] = {}
     return changed
+
+
+def _refusal(name: str, settable: Collection[str]) -> str:
+    """Return why a field is refused: it is not the caller's to set, or it does not exist."""
+    if name in _FIELDS:
+        return "cannot be set"
+    meant = nearest(name, settable)
+    return f"unknown field: did you mean {meant}?" if meant else "unknown field"
 
 
 def _is_stored(stored: Mapping[str, Any], name: str, value: Any) -> bool:

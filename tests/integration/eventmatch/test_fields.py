@@ -18,10 +18,6 @@ from tests.support.subscribed import BASIC, BEARER, UNKNOWN, nested, shown
         {"deleted": "2018-08-02T13:53:05.838827"},
         {"deleted": False},
         {"version": "v0.2"},
-        {"id": 1},
-        {"unknown": None},
-        {"\ud800": 1},
-        {"": 1},
     ],
     ids=ascii,
 )
@@ -36,6 +32,46 @@ def test_field_is_refused_when_callers_may_not_set_it(
     assert_error(response, 400, name, "cannot be set")
     assert response.json()["fields"] == [{"field": name, "reason": "cannot be set"}]
     assert service.call("GET", "/eventmatch", user).json() == [created]
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        ({"id": 1}, "unknown field"),
+        ({"unknown": None}, "unknown field"),
+        ({"\ud800": 1}, "unknown field"),
+        ({"": 1}, "unknown field"),
+        ({"x" * 100_000: 1}, "unknown field"),
+        ({"Nmae": "n"}, "unknown field: did you mean name?"),
+        ({"target-url": "http://h/"}, "unknown field: did you mean target_url?"),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_field_is_refused_when_it_is_unknown(
+    service: Service, user: str, method: str, field: dict[str, Any], reason: str
+) -> None:
+    created = service.create(user)
+    path = "/eventmatch" if method == "POST" else f"/eventmatch/{created['uuid']}"
+    response = service.call(method, path, user, {**SUBSCRIPTION, **field})
+    (name,) = field
+    assert_error(response, 400, name[:64], reason)
+    assert response.json()["fields"] == [{"field": name[:64], "reason": reason}]
+    assert service.call("GET", "/eventmatch", user).json() == [created]
+
+
+def test_all_wrong_fields_are_named_at_once(service: Service, user: str) -> None:
+    body = {"nmae": "mine", "extensions": [], "auth": {"type": "basic"}, "uuid": UNKNOWN}
+    answer = service.call("POST", "/eventmatch", user, body)
+    assert {field["field"]: field["reason"] for field in answer.json()["fields"]} == {
+        "nmae": "unknown field: did you mean name?",
+        "uuid": "cannot be set",
+        "name": "is required",
+        "jsonpath": "is required",
+        "target_url": "is required",
+        "extensions": "must be object",
+        "auth.basic": "is required",
+    }
 
 
 @pytest.mark.parametrize("field", [{"disabled": "2020-01-01T00:00:00"}, {"error": "x"}], ids=str)
