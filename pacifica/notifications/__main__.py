@@ -1,5 +1,6 @@
 """The commands `pacifica-notifications` (the web server) and `pacifica-notifications-cmd`."""
 
+import logging
 import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -11,6 +12,7 @@ from pacifica.notifications.commandline import Parser, add_common_options
 from pacifica.notifications.commands import admin
 from pacifica.notifications.config import is_service_file
 from pacifica.notifications.errors import ConfigError, NotificationsError
+from pacifica.notifications.orm import database
 from pacifica.notifications.server import serve
 
 _FAILED = 1
@@ -73,6 +75,8 @@ def _administer(args: Namespace) -> int:
     if args.config:
         _require(args.config)
         os.environ["NOTIFICATIONS_CONFIG"] = args.config
+    # The one line of the error says what a line about the outage would say.
+    logging.getLogger(database.__name__).addHandler(logging.NullHandler())
     return args.run(args)
 
 

@@ -78,8 +78,7 @@ def load_settings() -> Settings:
         section: replace(
             getattr(defaults, section),
             **{
-                name: _value(texts[key.section, key.name])
-                for name, key in keys_of(section).items()
+                name: _value(texts[key.section, key.name]) for name, key in keys_of(section).items()
             },
         )
         for section in SECTIONS

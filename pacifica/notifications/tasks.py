@@ -28,7 +28,7 @@ from pacifica.notifications.broker.liveness import Liveness
 from pacifica.notifications.broker.publisher import broker_settings
 from pacifica.notifications.broker.settings import celery_settings
 from pacifica.notifications.delivery import authorization
-from pacifica.notifications.errors import ConfigError, NotificationsError
+from pacifica.notifications.errors import ConfigError, NotificationsError, StoreUnavailable
 from pacifica.notifications.orm import DB
 from pacifica.notifications.store import deduplication, holding
 from pacifica.notifications.store.claims import recall, take_lock
@@ -88,6 +88,8 @@ def _stage(function: Callable[..., None]) -> Any:
     def run(*arguments: Any, **named: Any) -> None:
         try:
             function(*arguments, **named)
+        except StoreUnavailable:
+            _LOG.debug("%s: what is left is tried again", function.__name__, exc_info=True)
         except NotificationsError as error:
             _LOG.warning("%s: %s; what is left is tried again", function.__name__, error)
 

@@ -32,8 +32,8 @@ BOUND = 5
 CROWD = 50
 #: Seconds after an outage within which requests work again.
 RECOVERS = 2
-#: What a worker says of work that it could not end.
-GIVEN_UP = "what is left is tried again"
+#: What a worker says when its database is away.
+GIVEN_UP = "the database fails: "
 RECEIVE = ("POST", "/receive", EVENT)
 LIST = ("GET", "/eventmatch", None)
 

@@ -273,9 +273,7 @@ def test_config_prints_each_value_and_its_source(
         assert f"\n{key.name} =" in printed
 
 
-def test_config_prints_what_it_reads_again(
-    file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_config_prints_what_it_reads_again(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cmd("config") == 0
     file.write_text(capsys.readouterr().out)
     assert load_settings() == Settings()

@@ -13,6 +13,7 @@ from uuid import UUID
 from celery import Celery
 
 from pacifica.notifications.broker.settings import BrokerSettings, celery_settings
+from pacifica.notifications.outages import Outage, cause_of
 from pacifica.notifications.settings import CelerySettings
 
 _LOG = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Publisher:
         self._event_batch = settings.event_batch
         self._delivery_batch = delivery_batch
         self._paused_until = 0.0
+        self._outage = Outage(_LOG, "the broker")
         self._celery = Celery("pacifica.notifications", set_as_current=False)
         self._celery.add_defaults(lambda: celery_settings(broker_settings(settings)))
 
@@ -82,7 +84,9 @@ class Publisher:
             )
         except Exception as error:  # noqa: BLE001 an edge: kombu's transports may raise anything
             self._paused_until = time.monotonic() + self._pause
-            _LOG.warning("no message could be sent to the broker (%s)", type(error).__name__)
+            self._outage.failed(cause_of(error))
+        else:
+            self._outage.worked()
 
 
 def broker_settings(settings: CelerySettings) -> BrokerSettings:

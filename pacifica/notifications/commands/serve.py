@@ -68,7 +68,7 @@ def prepare_database() -> None:
         OrmSync.dbconn_blocking()
         OrmSync.update_tables()
         if moved := move_url_credentials():
-            _say(f"the credentials in the target_url of {moved} subscriptions are in their auth now")
+            _say(f"credentials in the target_url of {moved} subscriptions are in their auth now")
 
 
 def embedded_environment(folder: Path) -> dict[str, str]:

@@ -40,8 +40,8 @@ def syntax_tree(text: str, max_length: int = MAX_LENGTH) -> RootNode:
         found = advice(text, position, is_complete=is_complete) or Advice(position, error.reason)
         raise ExpressionError(_said(found)) from error
     except ValueError as error:
-        found = unknown_function(text)
-        raise ExpressionError(_said(found) if found else _one_line(str(error))) from error
+        unknown = unknown_function(text)
+        raise ExpressionError(_said(unknown) if unknown else _one_line(str(error))) from error
     except RecursionError as error:
         raise ExpressionError("the JSONPath is nested too deep") from error
 

@@ -4,6 +4,7 @@ Nothing is opened on import. `DB.bind(open_database(...))` binds a database expl
 used before that, it binds the configured database.
 """
 
+import logging
 import os
 import threading
 import time
@@ -17,8 +18,10 @@ from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.orm.engines import close_connections, peewee_database
 from pacifica.notifications.orm.secrets import Keyring
+from pacifica.notifications.outages import Outage
 from pacifica.notifications.settings import DatabaseSettings, SecuritySettings
 
+_LOG = logging.getLogger(__name__)
 # Seconds between two attempts while the circuit is open.
 _RETRY_INTERVAL = 1.0
 # Seconds that a failure must take to open the circuit: shorter ones do not delay other requests.
@@ -56,7 +59,7 @@ class CircuitBreaker:
 
 
 class Database:
-    """One database as this process uses it: peewee's handle, the keys and the circuit breakers.
+    """One database as this process uses it: peewee's handle, the keys, and what its outages are.
 
     `engine` is peewee's handle, which connects each thread on first use. `write_breaker` is for a
     locked SQLite file, which does not block readers; `breaker` is for all other failures.
@@ -68,6 +71,7 @@ class Database:
         self.keyring = keyring
         self.breaker = CircuitBreaker()
         self.write_breaker = CircuitBreaker()
+        self.outage = Outage(_LOG, "the database")
 
 
 def open_database(settings: DatabaseSettings, security: SecuritySettings) -> Database:

@@ -11,12 +11,13 @@ import peewee
 
 from pacifica.notifications.errors import SchemaMismatch, StoreUnavailable
 from pacifica.notifications.orm import migrations
+from pacifica.notifications.orm.causes import reason
 from pacifica.notifications.orm.database import DB
 from pacifica.notifications.orm.engines import close_connections, peewee_database
 from pacifica.notifications.orm.migrations import Tables
 from pacifica.notifications.orm.models import BaseModel
 from pacifica.notifications.orm.reencryption import encrypt_plain, require_keys
-from pacifica.notifications.orm.transaction import reading, reason, translated, writing
+from pacifica.notifications.orm.transaction import reading, translated, writing
 from pacifica.notifications.settings.keys import without_credentials
 
 SCHEMA_MAJOR = 4

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 import peewee
 
 from pacifica.notifications.errors import SchemaMismatch, StoreUnavailable
+from pacifica.notifications.orm.causes import outage_cause, reason
 from pacifica.notifications.orm.database import DB, Database
 from pacifica.notifications.orm.engines import close_connections
 from pacifica.notifications.orm.pool import Pool
@@ -73,13 +74,6 @@ def translated(what_failed: str) -> Iterator[None]:
         raise SchemaMismatch(f"{what_failed}: {reason(error)}") from error
 
 
-def reason(error: peewee.PeeweeException) -> str:
-    """Return the first line of a driver's message."""
-    original = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
-    message = original.args[-1] if original.args else ""
-    return str(message).strip().partition("\n")[0] or type(original).__name__
-
-
 def _transaction_on_sqlite() -> AbstractContextManager[Any, Any]:
     """Return a transaction on SQLite, where only `begin` waits for other writers."""
     return nullcontext() if DB.for_update else DB.atomic()
@@ -98,12 +92,17 @@ def _connected(
             return function(*args, **kwargs)
         database = DB.handle()
         breakers = (database.breaker, database.write_breaker) if writes else (database.breaker,)
-        for breaker in breakers:
-            breaker.require_closed()
         call = partial(function, *args, **kwargs)
-        result = _run(call, transaction, repeats_commit, database)
+        try:
+            for breaker in breakers:
+                breaker.require_closed()
+            result = _run(call, transaction, repeats_commit, database)
+        except StoreUnavailable as error:
+            database.outage.failed(outage_cause(error))
+            raise
         for breaker in breakers:
             breaker.succeeded()
+        database.outage.worked()
         return result
 
     return run

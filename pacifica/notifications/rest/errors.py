@@ -92,7 +92,6 @@ def api_error(error: Exception) -> ApiError | None:
     if isinstance(error, TooManySubscriptions):
         return ApiError(403, str(error))
     if isinstance(error, StoreUnavailable):
-        cherrypy.log(f"answering 503: {error}", traceback=False)
         return ApiError(
             503,
             "the database is not available; try again later",

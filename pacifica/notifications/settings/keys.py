@@ -184,7 +184,7 @@ FERNET_KEYS = Kind(
     _hidden,
 )
 CERTIFICATES = Kind(
-    "a file of certificates in PEM, a folder of them that `openssl rehash` has prepared, or nothing",
+    "a file of certificates in PEM, a folder of them after `openssl rehash`, or nothing",
     _certificates,
 )
 WAITS = Kind("numbers of seconds, each 0 or more, with blanks between them", _waits)

@@ -12,6 +12,7 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import NotificationsError
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery, Matched, Ruling, State
+from pacifica.notifications.outages import Outage
 from pacifica.notifications.policy import (
     Verdict,
     policy_body,
@@ -76,6 +77,7 @@ class Authoriser:
         self._cache = SubscriptionCache(max_cached)
         self._transport = transport
         self._users = KnownUsers(url, self._results)
+        self._outage = Outage(_LOG, "Policy")
 
     def dispatch(
         self, matched: Sequence[Matched], revision: int, max_claimed: int
@@ -169,14 +171,22 @@ class Authoriser:
                 doubtful[each.user].extend(each.deliveries)
         # Probes are rare by themselves, and each must find out what it can.
         probing = {user for user, tried in doubtful.items() if any(each.probe for each in tried)}
-        for user in self._users.unknown(doubtful, urgent=probing):
+        unknown = self._users.unknown(doubtful, urgent=probing)
+        self._note_outage([each.result for each in answered if each.user not in unknown])
+        for user in unknown:
             error = f"Policy does not know the user {user}"
             for delivery in doubtful[user]:
                 if delivery.probe:
                     probe_failed(delivery, error, for_good=True)
                 # A probe of deliveries that wait for Policy alone has an enabled subscription.
-                if disable(delivery.subscription.uuid, error):
-                    _LOG.warning("subscription %s: %s", delivery.subscription.uuid, error)
+                disable(delivery.subscription.uuid, error)
+
+    def _note_outage(self, results: Sequence[Response | SendFailure]) -> None:
+        """Take note whether Policy gives verdicts on the users that it may know."""
+        if any(verdict(result) is not Verdict.UNKNOWN for result in results):
+            self._outage.worked()
+        elif results:
+            self._outage.failed(_cause(results[0]))
 
     def _results(self, requests: Mapping[K, Request]) -> dict[K, Response | SendFailure]:
         """Send requests to Policy and wait for the results; what cannot be sent in time is not."""
@@ -192,6 +202,10 @@ class Authoriser:
             for key, future in futures.items()
         }
         return {key: results.get(key, _NOT_ASKED) for key in requests}
+
+
+def _cause(result: Response | SendFailure) -> str:
+    return f"it answers {result.status}" if isinstance(result, Response) else result.reason
 
 
 def _chunks(by_event: Mapping[UUID, Sequence[Ruling]]) -> Iterator[list[UUID]]:

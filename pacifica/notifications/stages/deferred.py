@@ -4,7 +4,6 @@ One worker process at a time does so, for a moment, and then lets what else is d
 take turns, by the time that their JSONPaths have taken.
 """
 
-import logging
 import threading
 from collections.abc import Collection
 from functools import lru_cache
@@ -29,7 +28,6 @@ from pacifica.notifications.store.deferred import (
 from pacifica.notifications.store.holding import disable
 from pacifica.notifications.store.revisions import as_matched, current_revision
 
-_LOG = logging.getLogger(__name__)
 _LOCK = "match deferred"
 # Seconds after which another process may go on, if the one that has the lock says no more. The
 # message that goes on is void then.
@@ -127,7 +125,7 @@ class DeferredMatcher:
                 else:
                     parked.append(uuid)
                     failed = f"its JSONPath failed on event {deferral.event}: {error}"
-                    _disable(uuid, failed, revision)
+                    disable(uuid, failed, unmatched=True, revision=revision)
             seconds[uuid] = thread_time() - began
         delay = (utcnow() - deferral.since).total_seconds()
         if delay > _MAX_DELAY and sum(seconds.values()) >= _TURN:
@@ -169,19 +167,15 @@ class UserTurns:
         self._taken[user] += seconds
 
 
-def _disable(uuid: UUID, error: str, revision: int) -> None:
-    if disable(uuid, error, unmatched=True, revision=revision):
-        _LOG.warning("subscription %s: %s", uuid, error)
-
-
 def _disable_slowest(seconds: dict[UUID, float], delay: float, revision: int) -> None:
     """Disable what took longer than the average: its user's events come faster than that."""
     average = sum(seconds.values()) / len(seconds)
     for uuid, took in seconds.items():
         if took >= average:
-            _disable(
+            disable(
                 uuid,
                 f"its JSONPath failed: it takes {took:.3f} s for an event, and with the others of "
                 f"its user that is too long: an event has waited for {delay:.0f} s",
-                revision,
+                unmatched=True,
+                revision=revision,
             )

@@ -169,7 +169,6 @@ class Dispatcher:
 
     def _disable(self, failure: MatchFailure, error: str) -> None:
         """Disable a subscription whose JSONPath failed; events wait until it is corrected."""
-        _LOG.warning("subscription %s: its JSONPath failed %s", failure.uuid, error)
         error = f"its JSONPath failed {error}"
         try:
             disable(failure.uuid, error, unmatched=True, revision=self._revision)

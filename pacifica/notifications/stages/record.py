@@ -71,8 +71,7 @@ class Recorder:
         while going_on:
             try:
                 _record_some(outcomes)
-            except StoreUnavailable as error:
-                _LOG.warning("%d outcomes are not on record yet: %s", len(outcomes), error)
+            except StoreUnavailable:
                 outcomes = [outcome for outcome in outcomes if _is_ours(outcome)]
                 going_on = bool(outcomes) and not self._ending.wait(_PAUSE)
             else:

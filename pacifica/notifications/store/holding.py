@@ -5,6 +5,7 @@ they are held. When `held_due` comes, some of what is held is released, or the o
 probe that tells whether the others can follow (see EventMatch.held_action).
 """
 
+import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,17 +14,17 @@ from uuid import UUID
 import peewee
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.delivery import next_probe
+from pacifica.notifications.delivery import next_probe, single_line
 from pacifica.notifications.flow import Delivery, State
 from pacifica.notifications.orm import DB, EventLogMatch, EventMatch, HeldAction, reading, writing
 from pacifica.notifications.settings import RecoverySettings
 from pacifica.notifications.store.revisions import advance_revision
 
+_LOG = logging.getLogger(__name__)
 UNDER_WAY = (State.MATCHED, State.ALLOWED)
 _ROWS_PER_EXPIRY = 1000
 
 
-@writing
 def disable(
     uuid: UUID,
     error: str,
@@ -38,6 +39,16 @@ def disable(
     `unmatched`: events are not matched with it before it is enabled. `probe_due` is when it is
     probed. Tells whether this call is the one that disabled it.
     """
+    disabled = _disable(uuid, error, unmatched, revision, probe_due)
+    if disabled:
+        _LOG.warning("subscription %s is disabled: %s", uuid, single_line(error))
+    return disabled
+
+
+@writing
+def _disable(
+    uuid: UUID, error: str, unmatched: bool, revision: int | None, probe_due: datetime | None
+) -> bool:
     now = utcnow()
     unchanged = () if revision is None else (EventMatch.revision <= revision,)
     newest = advance_revision()
@@ -155,6 +166,7 @@ def probe_arrived(probe: Delivery) -> None:
     if row.disabled is not None:
         row.disabled, row.error, row.holding = None, None, False
         row.updated, row.revision = utcnow(), revision
+        _LOG.warning("subscription %s is enabled again: a delivery arrived", row.uuid)
     row.release_at(utcnow())
     row.save()
 

@@ -1,5 +1,6 @@
 """What owners do with their subscriptions in the database."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,7 @@ from pacifica.notifications.store.holding import drop_all, select_for_update
 from pacifica.notifications.store.revisions import advance_revision, current_revision
 from pacifica.notifications.subscriptions import check_extensions
 
+_LOG = logging.getLogger(__name__)
 _JSON_COLUMNS = ("extensions", "auth")
 # A user with so many subscriptions less than the limit, or fewer, cannot reach it soon.
 _SAFE_DISTANCE = 1000
@@ -153,6 +155,9 @@ def _update(
         row.unmatched = False
     if was_disabled and row.disabled is None:
         release_parked(user)
+        if "error" not in changes:  # it was the reason for being disabled
+            row.error = None
+        _LOG.info("subscription %s is enabled again by its owner", row.uuid)
     row.save()
     return row.to_hash()
 

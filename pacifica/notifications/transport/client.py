@@ -41,8 +41,9 @@ class Transport:
     """Sends requests from any thread; open until `close` or the end of its `with` block.
 
     Its thread starts with the first request. A forked process gets its own thread and connections.
-    Futures from before the fork stay with the parent. `ca_file` names a PEM file, or a folder,
-    of certificates to trust in place of certifi's. `rules` must permit each address that a connection is opened to.
+    Futures from before the fork stay with the parent. `ca_file` names a PEM file, or a folder, of
+    certificates to trust in place of certifi's. `rules` must permit each address that a connection
+    is opened to.
     """
 
     def __init__(

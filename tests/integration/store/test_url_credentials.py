@@ -94,7 +94,7 @@ def test_dbsync_says_how_many_and_encrypts_them(
     monkeypatch.setenv("SECURITY_KEY", Fernet.generate_key().decode())
     DB.unbind()
     assert cmd("dbsync") == 0
-    said = "the credentials in the target_url of 1 subscriptions are in their auth now\n"
+    said = "credentials in the target_url of 1 subscriptions are in their auth now\n"
     assert capsys.readouterr().out == said
     ((url, auth),) = databases.execute(database, "SELECT target_url, auth FROM eventmatch")
     assert url == "http://h/"
