@@ -9,6 +9,7 @@ import cherrypy
 from pacifica.notifications import systemd
 from pacifica.notifications.app import App
 from pacifica.notifications.errors import ConfigError
+from pacifica.notifications.rest.errorlog import warn_of_default_user
 from pacifica.notifications.rest.root import application
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.webserver import Limits, Server
@@ -40,6 +41,7 @@ def serve(app: App, cherrypy_file: str, address: str | None, port: int | None) -
         )
     except OSError as error:
         raise ConfigError(f"cannot listen on {host}:{number}: {error.strerror}") from error
+    warn_of_default_user(app.settings.notifications)
     _run_until_told()
 
 
@@ -74,10 +76,14 @@ def _affordable(connections: int) -> int:
 def _run_until_told() -> None:
     """Run CherryPy's engine; a SIGTERM during the start takes effect after it.
 
-    CherryPy itself would lose such a signal, and continue to serve.
+    CherryPy itself would lose such a signal, and continue to serve. A SIGHUP has the log files
+    opened again, as those of CherryPy's `graceful` are.
     """
     told: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: told.append(number))
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda _number, _frame: cherrypy.engine.graceful())
+        cherrypy.engine.signals.handlers["SIGHUP"] = cherrypy.engine.graceful
     cherrypy.engine.start()
     cherrypy.engine.signals.subscribe()
     if told:

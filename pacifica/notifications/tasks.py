@@ -15,6 +15,7 @@ from uuid import UUID
 from celery import Celery, bootsteps
 from celery.signals import (
     after_setup_logger,
+    after_setup_task_logger,
     worker_init,
     worker_process_shutdown,
     worker_ready,
@@ -29,6 +30,7 @@ from pacifica.notifications.broker.publisher import broker_settings
 from pacifica.notifications.broker.settings import celery_settings
 from pacifica.notifications.delivery import authorization
 from pacifica.notifications.errors import ConfigError, NotificationsError, StoreUnavailable
+from pacifica.notifications.jsonlog import use_json
 from pacifica.notifications.orm import DB
 from pacifica.notifications.store import deduplication, holding
 from pacifica.notifications.store.claims import recall, take_lock
@@ -223,6 +225,13 @@ def _refuse_unsafe_database(**_signal: Any) -> None:
 def _raise_file_limit(**_signal: Any) -> None:
     """Let the worker's processes, which are forked later, open as many files as they may need."""
     raise_file_limit(CELERY_APP.service.settings.delivery.connections)
+
+
+@after_setup_logger.connect
+@after_setup_task_logger.connect
+def _use_json(logger: logging.Logger, **_signal: Any) -> None:
+    if CELERY_APP.service.settings.logging.json:
+        use_json(logger)
 
 
 @after_setup_logger.connect

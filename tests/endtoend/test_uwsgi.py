@@ -65,9 +65,9 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 
 class uwsgi:  # noqa: N801 (named for the command)
-    """Runs uWSGI on a new SQLite database for a `with` block."""
+    """Runs uWSGI, with `more` options, on a new SQLite database for a `with` block."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
         self._folder = folder
         port = free_port()
         self._database = f"sqliteext:///{folder}/db.sqlite3"
@@ -82,7 +82,7 @@ class uwsgi:  # noqa: N801 (named for the command)
         with Program(command, self._environment, folder) as dbsync:
             assert dbsync.wait() == 0, dbsync.output
         command = [BIN / "uwsgi", "--http-socket", f"127.0.0.1:{port}", "--master"]
-        command += ["--module", "pacifica.notifications.wsgi"]
+        command += ["--module", "pacifica.notifications.wsgi", *more]
         self._program = Program(command, self._environment, folder)
         self._api = Api(self._program, port, self._database)
 
@@ -227,3 +227,14 @@ def test_no_event_is_stored_unanswered_when_uwsgi_is_told_to_end_among_many_requ
             assert program.wait(20) == 0
         stored = databases.execute(database, "SELECT uuid FROM eventlog")
         assert {UUID(uuid) for (uuid,) in stored} == set(map(UUID, answered))
+
+
+@pytest.mark.parametrize("more", [[], ["--disable-logging"]], ids=["uwsgi", "service"])
+def test_each_request_is_one_line_of_the_log(tmp_path: Path, more: list[str]) -> None:
+    with uwsgi(tmp_path, *more) as api:
+        api.call("GET", "/eventmatch?limit=7")
+        api.program.wait_for_line("limit=7")
+        api.call("GET", "/eventmatch?limit=8")
+        api.program.wait_for_line("limit=8")
+        (line,) = (line for line in api.program.lines if "limit=7" in line)
+    assert (" - alice [" in line) == bool(more)

@@ -165,7 +165,7 @@ def test_parse_error_asks_for_whole_numbers_when_an_index_has_a_fraction(text: s
         ("$.data[*][?(@.a = 'b')]", 19, "double quotes"),
         ("$.data[?@.a = 1]", 8, "[*][?(…)] to filter the elements of an array"),
         ("$.data?(@.a = 1)", 7, "[*][?(…)] to filter the elements of an array"),
-        ("$.data[]", 7, "[*] for every element"),
+        ("$.data[]", 8, "[*] for every element"),
         ("$.data*", 7, "[*] for every element"),
         ("$.data.[*]", 7, "no dot before a bracket"),
         ('$.data[*][?(@.a =~ "b")]', 18, "there are no regular expressions"),
@@ -186,7 +186,7 @@ def test_parse_error_asks_for_whole_numbers_when_an_index_has_a_fraction(text: s
         ("$.data%", 7, "this character has no meaning here"),
         ("$[median()]", 3, "there is no function median(); the functions are charAt(), "),
         ('$["a(", first()]', 9, "there is no function first()"),
-        ('$["\'=="][?(@["a"] == 1)]', 19, "write = for equality"),
+        ('$["\'=="][?(@["a"] == 1)]', 20, "write = for equality"),
     ],
 )
 def test_parse_error_says_what_to_write_instead(text: str, position: int, said: str) -> None:

@@ -32,6 +32,7 @@ def get_remote_user() -> str:
     if value is None:
         if not settings.default_user:
             raise ApiError(401, f"the header {header} is required")
+        cherrypy.request.login = settings.default_user  # for the access log
         return settings.default_user
     name = _decoded(value)
     if name is None or not 0 < len(name) <= _MAX_NAME or any(map(_is_refused, name)):
@@ -40,6 +41,7 @@ def get_remote_user() -> str:
             f"the header {header} must be given once, with 1 to {_MAX_NAME} characters in UTF-8, "
             f"none of them a control character or any of {' '.join(sorted(_REFUSED))}",
         )
+    cherrypy.request.login = name
     return name
 
 

@@ -30,7 +30,7 @@ from pacifica.notifications.events import (
     parse_binary,
     parse_event,
 )
-from pacifica.notifications.rest.accesslog import AccessLog
+from pacifica.notifications.rest.accesslog import AccessLog, Line
 from pacifica.notifications.rest.admission import may_send, require_sender
 from pacifica.notifications.rest.body import (
     JSON_TYPES,
@@ -94,8 +94,11 @@ class ReceiveEvent:
         hops = _hops(app)
         if media_type(content_type()) == BATCH_MEDIA_TYPE:
             events = _batch(app, hops)
-            return encode_text([str(uuid) for uuid in _store_all(app, events, multithread)])
-        return encode_text(str(_store(app, _event(app, hops), multithread)))
+            uuids = [str(uuid) for uuid in _store_all(app, events, multithread)]
+            cherrypy.request.unique_id = f"{uuids[0]}+{len(uuids) - 1}" if uuids else "-"
+            return encode_text(uuids)
+        cherrypy.request.unique_id = uuid = str(_store(app, _event(app, hops), multithread))
+        return encode_text(uuid)
 
 
 class ReceiveFastPath:
@@ -112,7 +115,7 @@ class ReceiveFastPath:
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Handle a request as a WSGI application (PEP 3333)."""
         app = self._context.app
-        if not _is_plain(app, environ) or self._line(environ, 200, 0) is None:
+        if not _is_plain(app, environ) or self._line(environ, 200, 0, "-") is None:
             return self._following(environ, start_response)
         try:
             body = read_exactly(environ["wsgi.input"], int(environ["CONTENT_LENGTH"]))
@@ -120,26 +123,28 @@ class ReceiveFastPath:
             limits, large_bodies = app.settings.receive, self._context.large_bodies
             with nullcontext() if is_small(body, limits) else large_bodies.held():
                 event = parse_event(body, limits.max_depth, require_version=strict)
-            status, answer = "200 OK", str(_store(app, event, environ["wsgi.multithread"])).encode()
-            headers: dict[str, str] = {}
+            uuid = str(_store(app, event, environ["wsgi.multithread"]))
+            status, answer, headers = "200 OK", uuid.encode(), dict[str, str]()
         except Exception as error:  # noqa: BLE001 the edge of a request: any error is a response
             refusal = api_error(error) or unexpected_error()
             status, answer, headers = refusal.status_line, refusal.body, dict(refusal.headers)
+            uuid = "-"
         start_response(status, [*_headers(int(time.time()), len(answer)), *headers.items()])
-        line = self._line(environ, status[:3], len(answer))
+        line = self._line(environ, status[:3], len(answer), uuid)
         if line is not None:
             self._log.write(line)
         return [answer]
 
-    def _line(self, environ: Environ, status: object, size: object) -> str | None:
+    def _line(self, environ: Environ, status: object, size: object, event: str) -> Line | None:
         return self._log.line(
-            client=environ.get("REMOTE_HOST") or environ.get("REMOTE_ADDR", ""),
+            client=self._log.client(environ),
             login=environ.get("LOGON_USER") or environ.get("REMOTE_USER") or "-",
             request=f"POST /receive {environ['SERVER_PROTOCOL']}",
             status=status,
             size=size,
             referer=environ.get("HTTP_REFERER", "").strip(" \t"),
             agent=environ.get("HTTP_USER_AGENT", "").strip(" \t"),
+            event=event,
         )
 
 

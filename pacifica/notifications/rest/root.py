@@ -8,8 +8,10 @@ import cherrypy
 
 from pacifica.notifications.app import App
 from pacifica.notifications.errors import ConfigError
+from pacifica.notifications.jsonlog import use_json
 from pacifica.notifications.rest.accesslog import AccessLog
 from pacifica.notifications.rest.context import Context
+from pacifica.notifications.rest.errorlog import write_to_error_log
 from pacifica.notifications.rest.errors import error_page_default
 from pacifica.notifications.rest.eventmatch import EventMatch
 from pacifica.notifications.rest.openapi import OpenApi
@@ -65,6 +67,8 @@ def application(app: App, cherrypy_file: str) -> cherrypy.Application:
     assembled = cherrypy.Application(root, "", APPLICATION)
     assembled.request_class = Request
     assembled.log = AccessLog(id(assembled), cherrypy.log.logger_root)
+    assembled.log.trusted_proxies = app.settings.notifications.trusted_proxies
+    assembled.log.as_json = app.settings.logging.json
     built_in = _of_requests(assembled)
     if Path(cherrypy_file).exists():
         try:
@@ -73,6 +77,12 @@ def application(app: App, cherrypy_file: str) -> cherrypy.Application:
         except Exception as error:
             reason = " ".join(str(error).split())
             raise ConfigError(f"{cherrypy_file}: not a CherryPy configuration: {reason}") from error
+    write_to_error_log()
+    if app.settings.logging.json:
+        use_json(
+            *(cherrypy.log.access_log, cherrypy.log.error_log),
+            *(assembled.log.access_log, assembled.log.error_log),
+        )
     if _of_requests(assembled) == built_in:
         fast_path = partial(ReceiveFastPath, shared=root.context, log=assembled.log)
         assembled.wsgiapp.pipeline.append(("receive_fast_path", fast_path))

@@ -21,7 +21,11 @@ from pacifica.notifications.settings.requests import (
     SecuritySettings,
     WebSettings,
 )
-from pacifica.notifications.settings.servers import CelerySettings, DatabaseSettings
+from pacifica.notifications.settings.servers import (
+    CelerySettings,
+    DatabaseSettings,
+    LoggingSettings,
+)
 
 __all__ = [
     "KEYS",
@@ -33,6 +37,7 @@ __all__ = [
     "EventMatchSettings",
     "HoldingSettings",
     "Key",
+    "LoggingSettings",
     "MatchingSettings",
     "Network",
     "NotificationsSettings",
@@ -53,6 +58,7 @@ class Settings:
     notifications: NotificationsSettings = field(default_factory=NotificationsSettings)
     security: SecuritySettings = field(default_factory=SecuritySettings)
     web: WebSettings = field(default_factory=WebSettings)
+    logging: LoggingSettings = field(default_factory=LoggingSettings)
     celery: CelerySettings = field(default_factory=CelerySettings)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     receive: ReceiveSettings = field(default_factory=ReceiveSettings)

@@ -6,9 +6,19 @@ from pacifica.notifications.settings.keys import (
     BROKER_URL,
     COUNT,
     DATABASE_URL,
+    FLAG,
     SECONDS,
     setting,
 )
+
+
+@dataclass(frozen=True)
+class LoggingSettings:
+    """`[logging]`: how web servers and workers write their logs."""
+
+    json: bool = setting(
+        FLAG, "no", "Whether each line of the logs is a JSON object, for programs that read them."
+    )
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,26 @@ def test_put_enables_again_when_disabled_is_null(service: Service, user: str) ->
     assert (enabled["disabled"], enabled["error"]) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ({"disabled": None}, None),
+        ({"disabled": None, "error": "target away"}, None),  # as it was read
+        ({"disabled": None, "error": "my note"}, "my note"),
+        ({"name": "other"}, "target away"),
+    ],
+    ids=str,
+)
+def test_put_clears_error_when_it_enables(
+    service: Service, user: str, body: dict[str, Any], error: str | None
+) -> None:
+    path = f"/eventmatch/{service.create(user)['uuid']}"
+    disabled = {"disabled": "2020-01-01T00:00:00", "error": "target away"}
+    service.call("PUT", path, user, disabled)
+    assert service.call("PUT", path, user, body).json()["error"] == error
+    assert service.call("GET", path, user).json()["error"] == error
+
+
 @pytest.mark.parametrize("changes", [{}, {"name": "edited"}], ids=["unchanged", "edited"])
 def test_put_takes_whole_body_of_get(service: Service, user: str, changes: dict[str, Any]) -> None:
     created = service.create(user, extensions={"a": [1, 2.5, "é"]}, auth=BASIC)

@@ -194,3 +194,39 @@ def test_policy_is_asked_about_the_user_percent_encoded(flow: Flow, user: str, q
         f"/status/users/search/{quoted}/simple",
         "/uploader",
     ]
+
+
+def test_outage_of_policy_is_a_line_when_it_begins_and_one_when_it_ends(
+    flow: Flow, caplog: pytest.LogCaptureFixture
+) -> None:
+    flow.policy.answer = answering(503)
+    flow.subscribe()
+    sent = [flow.send() for _ in range(5)]
+    assert [line for line in caplog.messages if "Policy" in line] == [
+        "Policy fails: it answers 503"
+    ]
+    flow.policy.answer = answering(200)
+    for event in sent:
+        flow.go_on(event)
+    (_, ended) = (line for line in caplog.messages if "Policy" in line)
+    assert ended.startswith("Policy works again after ")
+    assert ended.endswith(" and 5 failures")
+
+
+def test_absence_of_policy_is_one_line_with_its_cause(
+    make_flow: Callable[..., Flow], caplog: pytest.LogCaptureFixture
+) -> None:
+    flow = make_flow(notifications_policy_url=f"http://127.0.0.1:{free_port()}")
+    flow.subscribe()
+    for _ in range(3):
+        flow.send()
+    assert [line for line in caplog.messages if "Policy" in line] == ["Policy fails: no connection"]
+
+
+def test_unknown_user_is_no_outage_of_policy(flow: Flow, caplog: pytest.LogCaptureFixture) -> None:
+    flow.policy.answer = policy_of_users(500, 404)
+    subscription = flow.subscribe()
+    flow.send()
+    assert caplog.messages == [
+        f"subscription {subscription} is disabled: Policy does not know the user alice"
+    ]

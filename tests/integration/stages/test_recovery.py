@@ -371,3 +371,18 @@ def test_default_schedule_disables_within_seconds_of_the_first_failure(
     assert waited <= timedelta(seconds=0.5 + 1 + 2)
     assert row(subscription).disabled is not None
     assert len(flow.target.requests) == 4
+
+
+def test_disabling_and_recovering_are_a_line_each(
+    flow: Flow, caplog: pytest.LogCaptureFixture
+) -> None:
+    flow.target.answer = answering(503, b"over\nloaded")
+    subscription = flow.subscribe()
+    sent = [flow.send() for _ in range(3)]
+    (line,) = (line for line in caplog.messages if line.startswith("subscription"))
+    assert line == f"subscription {subscription} is disabled: {row(subscription).error}"
+    caplog.clear()
+    flow.target.answer = answering(200)
+    probe(flow, *sent)
+    (line,) = (line for line in caplog.messages if line.startswith("subscription"))
+    assert line == f"subscription {subscription} is enabled again: a delivery arrived"
