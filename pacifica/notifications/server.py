@@ -83,7 +83,7 @@ def _run_until_told() -> None:
     signal.signal(signal.SIGTERM, lambda number, _frame: told.append(number))
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda _number, _frame: cherrypy.engine.graceful())
-        cherrypy.engine.signals.handlers["SIGHUP"] = cherrypy.engine.graceful
+        cherrypy.engine.signal_handler.handlers["SIGHUP"] = cherrypy.engine.graceful
     cherrypy.engine.start()
     cherrypy.engine.signals.subscribe()
     if told:

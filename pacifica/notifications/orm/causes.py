@@ -1,6 +1,7 @@
 """Names the causes of a database's outage."""
 
 import re
+from collections.abc import Iterator
 
 import peewee
 
@@ -35,7 +36,7 @@ _CAUSES = (
 )
 
 
-def reason(error: peewee.PeeweeException) -> str:
+def reason(error: BaseException) -> str:
     """Return the first line of a driver's message."""
     original = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
     message = original.args[-1] if original.args else ""
@@ -46,7 +47,17 @@ def outage_cause(error: StoreUnavailable) -> str:
     """Return the cause of an outage in one line: in plain words, and in those of the driver."""
     if not isinstance(error.__cause__, peewee.PeeweeException):
         return str(error)
-    said = reason(error.__cause__)
-    words = (cause for cause, pattern in _CAUSES if re.search(pattern, said, re.IGNORECASE))
-    cause = next(words, None)
-    return f"{cause} ({said})" if cause else said
+    # When a disk is full, SQLite ends the transaction, so that peewee then fails to do so.
+    for each in _chain(error.__cause__):
+        said = reason(each)
+        for cause, pattern in _CAUSES:
+            if re.search(pattern, said, re.IGNORECASE):
+                return f"{cause} ({said})"
+    return reason(error.__cause__)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
