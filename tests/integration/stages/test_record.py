@@ -73,7 +73,7 @@ def test_answer_is_recorded_when_an_outage_of_the_database_is_over(
     event, answers = sent(flow)
     with without_table(database):
         answers.set()
-        eventually(lambda: said("not on record yet"))
+        eventually(lambda: said("the database fails"))
     assert flow.pipeline.deliverer.settle(ANSWERS)
     assert match_of(event).state == "delivered"
     assert len(flow.target.requests) == 1
@@ -100,7 +100,7 @@ def test_worker_ends_when_the_database_takes_no_answer(
     event, answers = sent(flow)
     with without_table(database):
         answers.set()
-        eventually(lambda: said("not on record yet"))
+        eventually(lambda: said("the database fails"))
         flow.close()
         assert said("made again")
     assert match_of(event).state == "allowed"
