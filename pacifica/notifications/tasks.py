@@ -28,6 +28,7 @@ from pacifica.notifications.app import App
 from pacifica.notifications.broker.liveness import Liveness
 from pacifica.notifications.broker.publisher import broker_settings
 from pacifica.notifications.broker.settings import celery_settings
+from pacifica.notifications.broker.workerlog import BrokerOutageFilter
 from pacifica.notifications.delivery import authorization
 from pacifica.notifications.errors import ConfigError, NotificationsError, StoreUnavailable
 from pacifica.notifications.jsonlog import use_json
@@ -239,6 +240,9 @@ def _quieten(**_signal: Any) -> None:
     """Leave two lines a message out of the log: what became of each delivery is on record."""
     for chatty in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    told = BrokerOutageFilter(CELERY_APP.service.publisher.outage)
+    for connecting in ("celery.worker.consumer.consumer", "celery.worker.consumer.connection"):
+        logging.getLogger(connecting).addFilter(told)
 
 
 @worker_ready.connect

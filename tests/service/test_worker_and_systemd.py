@@ -27,7 +27,7 @@ def test_worker_says_that_it_works_also_while_its_broker_is_away(service: Servic
             assert set(systemd.wait_for("READY=1")) <= {"WATCHDOG=1"}
             assert {systemd.next() for _ in range(4)} == {"WATCHDOG=1"}
             link.cut()
-            worker.wait_for_line("Cannot connect to")
+            worker.wait_for_line("the broker fails: ")
             systemd.forget()
             assert {systemd.next() for _ in range(4)} == {"WATCHDOG=1"}
             link.restore()

@@ -37,7 +37,7 @@ class Publisher:
         self._event_batch = settings.event_batch
         self._delivery_batch = delivery_batch
         self._paused_until = 0.0
-        self._outage = Outage(_LOG, "the broker")
+        self.outage = Outage(_LOG, "the broker")
         self._celery = Celery("pacifica.notifications", set_as_current=False)
         self._celery.add_defaults(lambda: celery_settings(broker_settings(settings)))
 
@@ -84,9 +84,9 @@ class Publisher:
             )
         except Exception as error:  # noqa: BLE001 an edge: kombu's transports may raise anything
             self._paused_until = time.monotonic() + self._pause
-            self._outage.failed(cause_of(error))
+            self.outage.failed(cause_of(error))
         else:
-            self._outage.worked()
+            self.outage.worked()
 
 
 def broker_settings(settings: CelerySettings) -> BrokerSettings:

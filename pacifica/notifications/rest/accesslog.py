@@ -63,7 +63,7 @@ class AccessLog(_cplogging.LogManager):
         the client's.
         """
         peer: str = environ.get("REMOTE_HOST") or environ.get("REMOTE_ADDR", "")
-        if not comes_from(self.trusted_proxies, environ):
+        if not self.trusted_proxies or not comes_from(self.trusted_proxies, environ):
             return peer
         given = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")[-_MAX_ADDRESSES:]
         for address in (each.strip() for each in reversed(given)):
