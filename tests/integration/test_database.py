@@ -67,8 +67,8 @@ def test_configuration_is_read_once_when_the_database_is_used_often(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read = []
-    get_config = config.get_config
-    monkeypatch.setattr(config, "get_config", lambda: read.append(1) or get_config())
+    configured = config.configured
+    monkeypatch.setattr(config, "configured", lambda: read.append(1) or configured())
     for _ in range(3):
         DB.execute_sql("SELECT 1")
     assert len(read) == 1

@@ -10,7 +10,7 @@ import peewee
 from pacifica.notifications.orm.database import DB
 from pacifica.notifications.orm.models import BaseModel, LongTextField
 from pacifica.notifications.orm.secrets import MARK, NOTHING, CorruptToken, key_name
-from pacifica.notifications.orm.transaction import reading, writing
+from pacifica.notifications.orm.transaction import checking, reading, writing
 
 _ROWS_PER_TRANSACTION = 200
 _NAME_END = len(MARK) + 8
@@ -68,7 +68,7 @@ def decrypt_all() -> Rewritten:
     return _rewrite(plain, DB.handle().keyring.decrypted)
 
 
-@reading
+@checking
 def require_keys() -> None:
     """Raise StoreUnavailable unless every key that encrypted something is configured."""
     beginnings: Any = (

@@ -17,7 +17,7 @@ from pacifica.notifications.orm.engines import close_connections, peewee_databas
 from pacifica.notifications.orm.migrations import Tables
 from pacifica.notifications.orm.models import BaseModel
 from pacifica.notifications.orm.reencryption import encrypt_plain, require_keys
-from pacifica.notifications.orm.transaction import reading, translated, writing
+from pacifica.notifications.orm.transaction import checking, translated, writing
 from pacifica.notifications.settings.keys import without_credentials
 
 SCHEMA_MAJOR = 4
@@ -42,7 +42,7 @@ class NotificationSystem(BaseModel):
     def get_version(cls) -> Version:
         """Return the recorded version; (0, 0) without the table. Raises StoreUnavailable."""
         with translated("the schema's version was not read"):
-            return reading(_recorded_version)()
+            return checking(_recorded_version)()
 
     @classmethod
     def get_or_create_version(cls) -> Version:

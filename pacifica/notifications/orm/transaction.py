@@ -42,6 +42,11 @@ def reading(function: Callable[P, R]) -> Callable[P, R]:
     return _connected(function, nullcontext, writes=False)
 
 
+def checking(function: Callable[P, R]) -> Callable[P, R]:
+    """Do as `reading` does, for a check whose failure ends the program with a line of its own."""
+    return _connected(function, nullcontext, writes=False, tells_outages=False)
+
+
 def writing(function: Callable[P, R]) -> Callable[P, R]:
     """Run a function in one transaction, and commit it; raise StoreUnavailable.
 
@@ -85,6 +90,7 @@ def _connected(
     *,
     writes: bool = True,
     repeats_commit: bool = True,
+    tells_outages: bool = True,
 ) -> Callable[P, R]:
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -98,7 +104,8 @@ def _connected(
                 breaker.require_closed()
             result = _run(call, transaction, repeats_commit, database)
         except StoreUnavailable as error:
-            database.outage.failed(outage_cause(error))
+            if tells_outages:
+                database.outage.failed(outage_cause(error))
             raise
         for breaker in breakers:
             breaker.succeeded()
