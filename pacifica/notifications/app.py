@@ -1,18 +1,38 @@
 """The one object that owns what a process of the service has: settings, database, broker, HTTP."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 from pacifica.notifications.broker.nudges import Nudger
 from pacifica.notifications.broker.publisher import Publisher, broker_settings
 from pacifica.notifications.broker.settings import require_known
 from pacifica.notifications.config import load_settings
+from pacifica.notifications.metrics import (
+    ATTEMPTS,
+    BROKER_FAILURES,
+    POLICY_QUESTIONS,
+    Tallies,
+)
 from pacifica.notifications.orm import DB, OrmSync, check_safe, open_database
+from pacifica.notifications.policy import verdict
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.group_commit import GroupCommit
 from pacifica.notifications.stages.pipeline import Pipeline
+from pacifica.notifications.stages.report import Reporter
 from pacifica.notifications.store import events
 from pacifica.notifications.subscriptions import delivery_rules
-from pacifica.notifications.transport import Limits, Transport
+from pacifica.notifications.transport import (
+    Limits,
+    ObservedTransport,
+    Request,
+    Response,
+    SendFailure,
+    SendResult,
+    Transport,
+)
+
+Observer = Callable[[Request, SendResult], None]
 
 # Policy is one host, which may have a quarter of them: more than one batch ever asks.
 _POLICY_QUEUE = 40_000
@@ -30,7 +50,10 @@ class App:
         """Raise ConfigError if the database's driver or the broker's library cannot be used."""
         self.settings = settings
         require_known(broker_settings(settings.celery))
-        self.publisher = Publisher(settings.celery, settings.delivery.batch)
+        self.tallies = Tallies()
+        self.reporter = Reporter(self.tallies)
+        failed = partial(self.tallies.add, BROKER_FAILURES)
+        self.publisher = Publisher(settings.celery, settings.delivery.batch, failed)
         self.nudger = Nudger(
             self.publisher.nudge_dispatch,
             batch=settings.celery.event_batch,
@@ -44,12 +67,16 @@ class App:
             max_wait=settings.receive.group_wait,
             timeout=settings.database.statement_timeout,
         )
-        self.to_policy = _policy_transport(settings)
-        self.to_targets = _target_transport(settings)
+        self.to_policy = _policy_transport(settings, self._asked)
+        self.to_targets = _target_transport(settings, self._attempted)
         self.pipeline = Pipeline(
-            settings, self.to_policy, self.to_targets, self.publisher.nudge_dispatch
+            settings,
+            self.to_policy,
+            self.to_targets,
+            self.publisher.nudge_dispatch,
+            self.tallies,
         )
-        DB.bind(open_database(settings.database, settings.security))
+        DB.bind(open_database(settings.database, settings.security, self.tallies))
 
     @classmethod
     def configured(cls) -> Self:
@@ -70,11 +97,33 @@ class App:
         self.to_policy.close()
         self.to_targets.close(self.settings.delivery.timeout)
         self.pipeline.close()
+        self.reporter.close()
         DB.unbind()
 
+    def _asked(self, request: Request, result: SendResult) -> None:
+        """Count a question to Policy about an event."""
+        if request.method == "POST" and not _is_ours(result):
+            self.tallies.observe(POLICY_QUESTIONS, result.seconds, verdict(result).name.lower())
 
-def _policy_transport(settings: Settings) -> Transport:
-    return Transport(
+    def _attempted(self, request: Request, result: SendResult) -> None:
+        """Count a request to a target that carried an event."""
+        if request.method != "POST" or _is_ours(result):
+            return
+        if isinstance(result, Response):
+            status = f"{min(result.status // 100, 5)}xx"  # others count as 5xx (RFC 9110, 15)
+        else:
+            status = "refused" if result.refused else "none"
+        self.tallies.observe(ATTEMPTS, result.seconds, status)
+
+
+def _is_ours(result: SendResult) -> bool:
+    """Tell whether a request failed here, so that nothing is known about the server."""
+    return isinstance(result, SendFailure) and result.ours
+
+
+def _policy_transport(settings: Settings, observer: Observer) -> Transport:
+    return ObservedTransport(
+        observer,
         Limits(
             connect_timeout=settings.policy.connect_timeout,
             total_timeout=settings.policy.timeout,
@@ -90,8 +139,9 @@ def _policy_transport(settings: Settings) -> Transport:
     )
 
 
-def _target_transport(settings: Settings) -> Transport:
-    return Transport(
+def _target_transport(settings: Settings, observer: Observer) -> Transport:
+    return ObservedTransport(
+        observer,
         Limits(
             connect_timeout=settings.delivery.connect_timeout,
             total_timeout=settings.delivery.timeout,

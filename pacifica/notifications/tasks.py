@@ -8,7 +8,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from celery.signals import (
     after_setup_logger,
     after_setup_task_logger,
     worker_init,
+    worker_process_init,
     worker_process_shutdown,
     worker_ready,
     worker_shutdown,
@@ -32,12 +33,14 @@ from pacifica.notifications.broker.workerlog import BrokerOutageFilter
 from pacifica.notifications.delivery import authorization
 from pacifica.notifications.errors import ConfigError, NotificationsError, StoreUnavailable
 from pacifica.notifications.jsonlog import use_json
+from pacifica.notifications.metrics import SWEEPS
 from pacifica.notifications.orm import DB
 from pacifica.notifications.store import deduplication, holding
 from pacifica.notifications.store.claims import recall, take_lock
 from pacifica.notifications.store.deferred import expire_parked
 from pacifica.notifications.store.deliveries import due_allowed, due_matched
 from pacifica.notifications.store.events import due_events, suspect_events
+from pacifica.notifications.store.statistics import forget_dead_workers, note_bounds
 from pacifica.notifications.transport import raise_file_limit
 
 _LOG = logging.getLogger(__name__)
@@ -145,6 +148,7 @@ def sweep() -> None:
     limit = settings.celery.sweep_limit
     if not take_lock("sweep", settings.celery.sweep_interval / 2):
         return
+    service.tallies.add(SWEEPS)
     if take_lock("bound holding", settings.holding.check_interval):
         expired = holding.expire(settings.holding.max_held, settings.holding.max_age)
         if expired:
@@ -155,6 +159,10 @@ def sweep() -> None:
         recalled = recall(settings.max_wait)
         if recalled:
             _LOG.warning("%d events and deliveries are due: the clock was put back", recalled)
+        dead = forget_dead_workers()
+        if dead:
+            _LOG.warning("%d worker processes no longer say that they live", dead)
+        note_bounds(settings.holding)
     if settings.receive.deduplicate:
         deduplication.forget(settings.receive.deduplicate, limit)
     for subscription in holding.due_held(limit):
@@ -201,11 +209,19 @@ class _Sweeps(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         service = CELERY_APP.service
         interval = service.settings.celery.sweep_interval
-        self._entry = parent.timer.call_repeatedly(interval, service.publisher.nudge_sweep)
+        self._entry = parent.timer.call_repeatedly(interval, partial(self._tick, service))
+        if not parent.pool_cls.__module__.endswith("prefork"):  # this process does the work
+            service.reporter.start_worker(parent.hostname)
 
     def stop(self, _parent: Any) -> None:
         if self._entry is not None:
             self._entry.cancel()
+
+    @staticmethod
+    def _tick(service: App) -> None:
+        service.publisher.nudge_sweep()
+        # That the broker has failed; this process counts nothing else.
+        service.reporter.keep_reporting(threaded=False)
 
 
 CELERY_APP.steps["worker"].add(_Sweeps)
@@ -226,6 +242,12 @@ def _refuse_unsafe_database(**_signal: Any) -> None:
 def _raise_file_limit(**_signal: Any) -> None:
     """Let the worker's processes, which are forked later, open as many files as they may need."""
     raise_file_limit(CELERY_APP.service.settings.delivery.connections)
+
+
+@worker_process_init.connect
+def _say_that_it_lives(sender: str, **_signal: Any) -> None:
+    """Have a worker process, which was just forked, say that it lives."""
+    CELERY_APP.service.reporter.start_worker(sender)
 
 
 @after_setup_logger.connect

@@ -6,7 +6,7 @@ everything that is due.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -29,10 +29,14 @@ class Publisher:
     """Sends nudges within a time-out, and never raises.
 
     After a failure, nothing is sent for `publish_pause` seconds. Connections to the broker are
-    opened when they are needed. One message names up to `delivery_batch` deliveries.
+    opened when they are needed. One message names up to `delivery_batch` deliveries. `failed` is
+    called after each failure.
     """
 
-    def __init__(self, settings: CelerySettings, delivery_batch: int) -> None:
+    def __init__(
+        self, settings: CelerySettings, delivery_batch: int, failed: Callable[[], None]
+    ) -> None:
+        self._failed = failed
         self._pause = settings.publish_pause
         self._event_batch = settings.event_batch
         self._delivery_batch = delivery_batch
@@ -65,6 +69,15 @@ class Publisher:
         """Tell a worker to sweep."""
         self._send("sweep", expires=_SWEEP_EXPIRES)
 
+    def is_reachable(self) -> bool:
+        """Return whether the broker takes a new connection, within its time-out; never raise."""
+        try:
+            with self._celery.connection_for_write() as connection:
+                connection.connect()
+        except Exception:  # noqa: BLE001 an edge: kombu's transports may raise anything
+            return False
+        return True
+
     def _nudge(self, task: str, uuids: Sequence[UUID], batch: int) -> None:
         for start in range(0, len(uuids), batch):
             self._send(task, [str(uuid) for uuid in uuids[start : start + batch]])
@@ -84,6 +97,7 @@ class Publisher:
             )
         except Exception as error:  # noqa: BLE001 an edge: kombu's transports may raise anything
             self._paused_until = time.monotonic() + self._pause
+            self._failed()
             self.outage.failed(cause_of(error))
         else:
             self.outage.worked()

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -31,13 +32,14 @@ class Event:
     """A received event: its id in this service, and its JSON text (ASCII).
 
     `hops` is the number of notification services that forwarded it, from its request. `version` is
-    its version of CloudEvents; empty if it names none.
+    its version of CloudEvents; empty if it names none. `received` is when it was stored.
     """
 
     uuid: UUID
     text: str
     hops: int = 0
     version: str = ""
+    received: datetime | None = field(default=None, compare=False)
 
     @cached_property
     def encoded(self) -> bytes:

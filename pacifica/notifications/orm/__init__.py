@@ -18,6 +18,8 @@ from pacifica.notifications.orm.models import (
     FirstEvent,
     HeldAction,
     Lock,
+    Statistic,
+    WorkerProcess,
     insert_rows,
 )
 from pacifica.notifications.orm.reencryption import decrypt_all, encrypt_all
@@ -46,6 +48,8 @@ __all__ = [
     "Lock",
     "NotificationSystem",
     "OrmSync",
+    "Statistic",
+    "WorkerProcess",
     "check_safe",
     "decrypt_all",
     "encrypt_all",

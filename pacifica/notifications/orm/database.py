@@ -16,6 +16,7 @@ import peewee
 
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import StoreUnavailable
+from pacifica.notifications.metrics import Tallies
 from pacifica.notifications.orm.engines import close_connections, peewee_database
 from pacifica.notifications.orm.secrets import Keyring
 from pacifica.notifications.outages import Outage
@@ -63,20 +64,27 @@ class Database:
 
     `engine` is peewee's handle, which connects each thread on first use. `write_breaker` is for a
     locked SQLite file, which does not block readers; `breaker` is for all other failures.
+    `tallies` counts what the functions of the store do.
     """
 
-    def __init__(self, settings: DatabaseSettings, keyring: Keyring) -> None:
+    def __init__(self, settings: DatabaseSettings, keyring: Keyring, tallies: Tallies) -> None:
         self.settings = settings
         self.engine: Any = peewee_database(settings, statement_timeout=settings.statement_timeout)
         self.keyring = keyring
+        self.tallies = tallies
         self.breaker = CircuitBreaker()
         self.write_breaker = CircuitBreaker()
         self.outage = Outage(_LOG, "the database")
 
 
-def open_database(settings: DatabaseSettings, security: SecuritySettings) -> Database:
-    """Return the configured database, not yet connected; raises ConfigError."""
-    return Database(settings, Keyring(security.key))
+def open_database(
+    settings: DatabaseSettings, security: SecuritySettings, tallies: Tallies | None = None
+) -> Database:
+    """Return the configured database, not yet connected; raises ConfigError.
+
+    Without `tallies`, what the store counts is lost.
+    """
+    return Database(settings, Keyring(security.key), tallies or Tallies())
 
 
 def _configured() -> Database:
@@ -158,7 +166,8 @@ class LazyDatabase(peewee.DatabaseProxy):
         self._guard = threading.Lock()
         if self._handle is not None:
             self._inherited.append((self._handle, self.obj))
-            self._open = partial(Database, self._handle.settings, self._handle.keyring)
+            old = self._handle
+            self._open = partial(Database, old.settings, old.keyring, old.tallies)
             self._handle = None
             self.initialize(None)
 

@@ -271,6 +271,21 @@ def add_work_to_do(tables: Tables) -> None:
         created="{moment} NOT NULL",
     )
     tables.add_indexes("notificationidentity", "created")
+    tables.create(
+        "notificationstatistic",
+        "PRIMARY KEY (name, slot)",
+        name="VARCHAR(64) NOT NULL",
+        slot="INTEGER NOT NULL",
+        value="{counter} NOT NULL",
+    )
+    tables.create(
+        "notificationworker",
+        uuid="{uuid} NOT NULL PRIMARY KEY",
+        name="VARCHAR(255) NOT NULL",
+        process="INTEGER NOT NULL",
+        started="{moment} NOT NULL",
+        renewed="{moment} NOT NULL",
+    )
 
 
 def _widen(tables: Tables) -> None:

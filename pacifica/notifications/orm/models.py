@@ -269,6 +269,39 @@ class FirstEvent(BaseModel):
     created = peewee.DateTimeField(default=utcnow, index=True)
 
 
+class Statistic(BaseModel):
+    """A part of a total that processes count together (see `metrics`).
+
+    Each process adds to the rows of one `slot`, so that few wait for each other. The total is the
+    sum over all slots.
+    """
+
+    class Meta:
+        """Name the table for the service, whose database others may share."""
+
+        table_name = "notificationstatistic"
+        primary_key = peewee.CompositeKey("name", "slot")
+
+    name = peewee.CharField(64)
+    slot = peewee.IntegerField()
+    value = peewee.BigIntegerField()
+
+
+class WorkerProcess(BaseModel):
+    """A worker process that lives: `name` is its worker's, `renewed` when it last said so."""
+
+    class Meta:
+        """Name the table for the service, whose database others may share."""
+
+        table_name = "notificationworker"
+
+    uuid = peewee.UUIDField(primary_key=True, default=uuid4)
+    name = peewee.CharField(255)
+    process = peewee.IntegerField()
+    started = peewee.DateTimeField()
+    renewed = peewee.DateTimeField()
+
+
 def insert_rows(
     model: type[BaseModel], rows: Sequence[dict[str, Any]], *, unless_stored: bool = False
 ) -> None:

@@ -126,7 +126,7 @@ def _run(
     while True:
         committing = False
         try:
-            with transaction():
+            with database.tallies.transaction(), transaction():
                 result = call()
                 committing = not repeats_commit
             return result

@@ -174,6 +174,7 @@ def _store_all(app: App, events: Sequence[Event], multithread: bool) -> list[UUI
 
 
 def _nudge(app: App, uuids: Sequence[UUID], multithread: bool) -> None:
+    app.reporter.keep_reporting(threaded=multithread)
     if not multithread:
         app.publisher.nudge_dispatch(uuids)
         return

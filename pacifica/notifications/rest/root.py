@@ -14,6 +14,8 @@ from pacifica.notifications.rest.context import Context
 from pacifica.notifications.rest.errorlog import write_to_error_log
 from pacifica.notifications.rest.errors import error_page_default
 from pacifica.notifications.rest.eventmatch import EventMatch
+from pacifica.notifications.rest.health import Livez, Readyz
+from pacifica.notifications.rest.metrics import Metrics
 from pacifica.notifications.rest.openapi import OpenApi
 from pacifica.notifications.rest.receive import ReceiveEvent, ReceiveFastPath
 from pacifica.notifications.rest.request import Request
@@ -55,6 +57,9 @@ class Root:
         self.eventmatch = EventMatch(self.context)
         self.receive = ReceiveEvent(self.context)
         self.openapi_json = OpenApi(self.context)
+        self.livez = Livez()
+        self.readyz = Readyz(self.context)
+        self.metrics = Metrics(self.context)
 
 
 def application(app: App, cherrypy_file: str) -> cherrypy.Application:

@@ -100,6 +100,12 @@ class WebSettings:
         "yet, together; past them the connection that has sent or taken least for its time is "
         "closed.",
     )
+    metrics_addresses: tuple[Network, ...] = setting(
+        NETWORKS,
+        "",
+        "The addresses that may read /metrics, unless a proxy passed the request on. Empty: those "
+        "of this machine (loopback) that are not in trusted_proxies.",
+    )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from itertools import chain
 from uuid import UUID
@@ -22,7 +23,8 @@ from pacifica.notifications.delivery import (
 )
 from pacifica.notifications.errors import EventUnsendable
 from pacifica.notifications.events import Event
-from pacifica.notifications.flow import Delivery
+from pacifica.notifications.flow import Delivery, Outcome
+from pacifica.notifications.metrics import RECEIVE_TO_TARGET, Tallies
 from pacifica.notifications.settings import DeliverySettings, RecoverySettings
 from pacifica.notifications.stages.inflight import InFlightLimit, UnderWay
 from pacifica.notifications.stages.record import Recorder
@@ -56,11 +58,13 @@ class Deliverer:
         recovery: RecoverySettings,
         lease: float,
         transport: Transport,
+        tallies: Tallies,
     ) -> None:
         self._settings = settings
         self._recovery = recovery
         self._lease = lease
         self._transport = transport
+        self._tallies = tallies
         self._recorder = Recorder()
         self._in_flight = InFlightLimit(settings.unfinished, settings.unfinished_bytes)
         self._max_seconds = settings.connect_timeout + settings.timeout
@@ -139,10 +143,16 @@ class Deliverer:
             self._in_flight.release(under_way)
             raise
         self._gate.enter(subscription, future)
-        future.add_done_callback(partial(self._ended, delivery, under_way))
+        future.add_done_callback(partial(self._ended, delivery, under_way, event.received))
         return [future]
 
-    def _ended(self, delivery: Delivery, under_way: UnderWay, future: Future[SendResult]) -> None:
+    def _ended(
+        self,
+        delivery: Delivery,
+        under_way: UnderWay,
+        received: datetime | None,
+        future: Future[SendResult],
+    ) -> None:
         """Have a result recorded; runs in the transport's thread, before it starts others."""
         try:
             self._deadlines.cancel_expired()
@@ -153,11 +163,14 @@ class Deliverer:
                 self._recorder.put(postponed(delivery, until))
             else:
                 waited = under_way.seconds - result.seconds
-                self._settle(without_wait(delivery, waited), result)
+                ruled = self._settle(without_wait(delivery, waited), result)
+                if ruled.delivered and received is not None:
+                    seconds = (utcnow() - received).total_seconds()
+                    self._tallies.observe(RECEIVE_TO_TARGET, seconds)
         finally:
             self._in_flight.release(under_way)
 
-    def _settle(self, delivery: Delivery, result: SendResult) -> None:
+    def _settle(self, delivery: Delivery, result: SendResult) -> Outcome:
         ruled = outcome(delivery, result, utcnow(), self._settings, self._recovery)
         if ruled.not_before is not None:
             self._gate.close_until(delivery.subscription, ruled.not_before)
@@ -173,6 +186,7 @@ class Deliverer:
             ruled.status or ruled.body,
         )
         self._recorder.put(ruled)
+        return ruled
 
 
 def _users_in_turn(deliveries: Sequence[Delivery]) -> Iterator[Delivery]:

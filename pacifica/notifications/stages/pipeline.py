@@ -5,6 +5,7 @@ from contextlib import suppress
 from uuid import UUID
 
 from pacifica.notifications.errors import NotificationsError
+from pacifica.notifications.metrics import Tallies
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.authorise import Authoriser
 from pacifica.notifications.stages.deferred import DeferredMatcher
@@ -23,6 +24,7 @@ class Pipeline:
         to_policy: Transport,
         to_targets: Transport,
         nudge_dispatch: Callable[[Sequence[UUID]], None],
+        tallies: Tallies,
     ) -> None:
         max_length = settings.eventmatch.jsonpath_max_length
         budget = settings.matching.budget
@@ -39,7 +41,7 @@ class Pipeline:
             to_policy,
         )
         self.deliverer = Deliverer(
-            settings.delivery, settings.recovery, settings.celery.lease, to_targets
+            settings.delivery, settings.recovery, settings.celery.lease, to_targets, tallies
         )
 
     def dispatch(self, alone: UUID | None = None) -> list[UUID]:

@@ -11,9 +11,10 @@ import peewee
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Deferral, State
+from pacifica.notifications.metrics import DELIVERIES_FINISHED
 from pacifica.notifications.orm import (
+    DB,
     DeferredMatch,
-    EventLog,
     EventLogMatch,
     insert_rows,
     reading,
@@ -21,6 +22,7 @@ from pacifica.notifications.orm import (
 )
 from pacifica.notifications.store.claims import claim
 from pacifica.notifications.store.deliveries import matched_row
+from pacifica.notifications.store.events import events_by_uuid
 from pacifica.notifications.store.revisions import as_matched
 
 # Of one user, so many events may wait for an owner; beyond, the oldest are forgotten.
@@ -98,12 +100,9 @@ def claim_deferred(user: str, lease: float) -> ClaimedDeferral | None:
     return None
 
 
-@reading
 def event_of(deferral: ClaimedDeferral) -> Event | None:
     """Return the event; None if it was purged."""
-    columns = (EventLog.uuid, EventLog.jsondata, EventLog.hops, EventLog.specversion)
-    rows: Any = EventLog.select(*columns).where(EventLog.uuid == deferral.event).tuples()
-    return next((Event(*row) for row in rows), None)
+    return events_by_uuid([deferral.event]).get(deferral.event)
 
 
 @writing
@@ -124,6 +123,7 @@ def record_deferred(deferral: ClaimedDeferral, result: DeferredResult) -> None:
         for each, reason in result.given_up
     ]
     insert_rows(EventLogMatch, rows)
+    DB.handle().tallies.add(DELIVERIES_FINISHED, len(result.given_up), "failed")
     waiting = []
     if result.remaining:
         waiting.append(_row(deferral.event, user.user, result.remaining, now, deferral.since))

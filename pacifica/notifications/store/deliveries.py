@@ -11,8 +11,10 @@ import peewee
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery, Outcome, Ruling, State
-from pacifica.notifications.orm import EventLog, EventLogMatch, reading, writing
+from pacifica.notifications.metrics import DELIVERIES_FINISHED, LEASES_EXPIRED
+from pacifica.notifications.orm import DB, EventLogMatch, reading, writing
 from pacifica.notifications.store.claims import claim
+from pacifica.notifications.store.events import events_by_uuid
 from pacifica.notifications.store.holding import (
     UNDER_WAY,
     disable,
@@ -133,13 +135,9 @@ def due_allowed(limit: int) -> list[UUID]:
     return [row.uuid for row in rows.order_by(EventLogMatch.due).limit(limit)]
 
 
-@reading
 def events_of(deliveries: Iterable[Delivery]) -> dict[UUID, Event]:
     """Return the events of deliveries by their ids, without those that were purged meanwhile."""
-    uuids = {delivery.event for delivery in deliveries}
-    columns = (EventLog.uuid, EventLog.jsondata, EventLog.hops, EventLog.specversion)
-    rows: Any = EventLog.select(*columns).where(EventLog.uuid.in_(uuids)).tuples()
-    return {uuid: Event(uuid, *others) for uuid, *others in rows}
+    return events_by_uuid({delivery.event for delivery in deliveries})
 
 
 def record_rulings(rulings: Sequence[Ruling]) -> None:
@@ -234,19 +232,25 @@ def _schedule_retry(ruling: Ruling, now: datetime) -> None:
 def _record_verdict(ruling: Ruling, now: datetime) -> None:
     # After a release, a worker may still be sending what is allowed: its lease stays on record.
     lease: dict[str, Any] = {"leased": None} if ruling.state is State.DENIED else {}
-    EventLogMatch.update(
-        **lease,
-        state=ruling.state,
-        due=ruling.due,
-        attempts=0,
-        failing=None,
-        policy_status_code=ruling.status,
-        policy_resp_body=ruling.body,
-        updated=now,
-    ).where(
-        EventLogMatch.uuid.in_([delivery.uuid for delivery in ruling.deliveries]),
-        EventLogMatch.state == State.MATCHED,
-    ).execute()
+    changed = (
+        EventLogMatch.update(
+            **lease,
+            state=ruling.state,
+            due=ruling.due,
+            attempts=0,
+            failing=None,
+            policy_status_code=ruling.status,
+            policy_resp_body=ruling.body,
+            updated=now,
+        )
+        .where(
+            EventLogMatch.uuid.in_([delivery.uuid for delivery in ruling.deliveries]),
+            EventLogMatch.state == State.MATCHED,
+        )
+        .execute()
+    )
+    if ruling.state is State.DENIED:
+        DB.handle().tallies.add(DELIVERIES_FINISHED, changed, "denied")
 
 
 @writing
@@ -263,14 +267,19 @@ def _record_answers(outcomes: Iterable[Outcome]) -> None:
         _record_failures(alike, now)
     for (status, body), uuids in delivered.items():
         # This is true whoever else has claimed the deliveries since, and whatever became of them.
-        EventLogMatch.update(
-            state=State.DELIVERED,
-            due=None,
-            leased=None,
-            target_status_code=status,
-            target_resp_body=body,
-            updated=now,
-        ).where(EventLogMatch.uuid.in_(uuids)).execute()
+        changed = (
+            EventLogMatch.update(
+                state=State.DELIVERED,
+                due=None,
+                leased=None,
+                target_status_code=status,
+                target_resp_body=body,
+                updated=now,
+            )
+            .where(EventLogMatch.uuid.in_(uuids))
+            .execute()
+        )
+        DB.handle().tallies.add(DELIVERIES_FINISHED, changed, "delivered")
 
 
 def _failure(outcome: Outcome) -> Hashable:
@@ -290,16 +299,22 @@ def _record_failures(outcomes: Sequence[Outcome], now: datetime) -> None:
         EventLogMatch.leased == delivery.leased,
     )
     ended: dict[str, Any] = {"state": State.FAILED} if outcome.given_up else {}
-    EventLogMatch.update(
-        **ended,
-        due=max(filter(None, (each.due for each in outcomes)), default=None),
-        leased=None,
-        attempts=delivery.attempts if outcome.tried else delivery.attempts - 1,
-        failing=(delivery.failing or now) if outcome.tried else delivery.failing,
-        target_status_code=outcome.status,
-        target_resp_body=outcome.body,
-        updated=now,
-    ).where(*this_claim, EventLogMatch.state == State.ALLOWED).execute()
+    changed = (
+        EventLogMatch.update(
+            **ended,
+            due=max(filter(None, (each.due for each in outcomes)), default=None),
+            leased=None,
+            attempts=delivery.attempts if outcome.tried else delivery.attempts - 1,
+            failing=(delivery.failing or now) if outcome.tried else delivery.failing,
+            target_status_code=outcome.status,
+            target_resp_body=outcome.body,
+            updated=now,
+        )
+        .where(*this_claim, EventLogMatch.state == State.ALLOWED)
+        .execute()
+    )
+    if outcome.given_up:
+        DB.handle().tallies.add(DELIVERIES_FINISHED, changed, "failed")
     EventLogMatch.update(leased=None).where(
         *this_claim, EventLogMatch.state == State.HELD
     ).execute()
@@ -324,6 +339,7 @@ def _claim(
             EventLogMatch.event_match,
             EventLogMatch.attempts,
             EventLogMatch.failing,
+            EventLogMatch.leased,
         ),
         now=now,
         lease=lease,
@@ -333,8 +349,11 @@ def _claim(
     )
     claimed = [
         ClaimedRow(uuid, event, subscription, attempts + 1, failing)
-        for uuid, event, subscription, attempts, failing in rows
+        for uuid, event, subscription, attempts, failing, _leased in rows
     ]
+    if state is State.ALLOWED:
+        expired = sum(before is not None for *_, before in rows)
+        DB.handle().tallies.add(LEASES_EXPIRED, expired, "delivery")
     return claimed, leased
 
 
@@ -348,6 +367,9 @@ def _end_leases(uuids: Collection[UUID], leased: datetime) -> None:
 
 @writing
 def _drop(uuid: UUID) -> None:
-    EventLogMatch.update(state=State.DROPPED, due=None, leased=None, updated=utcnow()).where(
-        EventLogMatch.uuid == uuid, EventLogMatch.state.in_(UNDER_WAY)
-    ).execute()
+    dropped = (
+        EventLogMatch.update(state=State.DROPPED, due=None, leased=None, updated=utcnow())
+        .where(EventLogMatch.uuid == uuid, EventLogMatch.state.in_(UNDER_WAY))
+        .execute()
+    )
+    DB.handle().tallies.add(DELIVERIES_FINISHED, dropped, "dropped")

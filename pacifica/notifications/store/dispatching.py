@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.flow import Deferral, Delivery, Matched, Ruling, State
+from pacifica.notifications.metrics import DELIVERIES_FINISHED
 from pacifica.notifications.orm import DB, EventLog, EventLogMatch, insert_rows, writing
 from pacifica.notifications.store.deferred import insert_deferred, release_if_enabled
 from pacifica.notifications.store.deliveries import (
@@ -134,6 +135,8 @@ def _record(
         matched_row(uuid4(), event, uuid, now) for event, uuid in plan.disabled if event in ended
     ]
     insert_rows(EventLogMatch, rows)
+    denied = sum(row["state"] is State.DENIED for row in rows)
+    DB.handle().tallies.add(DELIVERIES_FINISHED, denied, "denied")
     insert_deferred([each for each in plan.deferred if each[0] in ended], now)
     return Dispatched(claimed, unclaimed, ended)
 

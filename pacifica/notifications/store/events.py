@@ -1,6 +1,6 @@
 """The log of events: recording, claiming for dispatch, showing and purging."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -12,6 +12,7 @@ import peewee
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Deferral
+from pacifica.notifications.metrics import EVENTS_RECEIVED, LEASES_EXPIRED
 from pacifica.notifications.orm import (
     DB,
     DeferredMatch,
@@ -39,7 +40,7 @@ _CLAIM_IN_ONE_STATEMENT = """
     )
     UPDATE eventlog SET due = %s, attempts = attempts + 1 FROM fitting
     WHERE eventlog.uuid = fitting.uuid AND (place = 1 OR total <= %s)
-    RETURNING place, eventlog.uuid, jsondata, hops, specversion
+    RETURNING place, attempts, eventlog.uuid, jsondata, hops, specversion, created
 """
 # One unfinished attempt says nothing of an event: any worker may be stopped or killed.
 _SUSPECT_ATTEMPTS = 2
@@ -62,6 +63,7 @@ def record_all(events: Sequence[Event]) -> None:
         for event in events
     ]
     insert_rows(EventLog, rows, unless_stored=True)
+    DB.handle().tallies.add(EVENTS_RECEIVED, len(events))
 
 
 @writing
@@ -114,7 +116,8 @@ def _claim_in_one_statement(limit: int, max_bytes: int, lease: float) -> list[Ev
     leased = now + timedelta(seconds=lease)
     values = (now, _SUSPECT_ATTEMPTS, limit, leased, max_bytes)
     rows = sorted(DB.execute_sql(_CLAIM_IN_ONE_STATEMENT, values).fetchall())
-    return [Event(*columns) for _place, *columns in rows]
+    _count_expired(attempts - 1 for _place, attempts, *_ in rows)
+    return [Event(*columns) for _place, _attempts, *columns in rows]
 
 
 @writing
@@ -145,7 +148,7 @@ def _claim(
     rows = claim(
         EventLog,
         condition,
-        columns=(EventLog.uuid, _size(EventLog.jsondata)),
+        columns=(EventLog.uuid, EventLog.attempts, _size(EventLog.jsondata)),
         now=utcnow(),
         lease=lease,
         order=EventLog.due,
@@ -153,11 +156,29 @@ def _claim(
         also={EventLog.attempts: EventLog.attempts + 1},
         count_fitting=count_fitting,
     )
-    uuids = [uuid for uuid, _size in rows]
-    columns = (EventLog.uuid, EventLog.jsondata, EventLog.hops, EventLog.specversion)
-    found: Any = EventLog.select(*columns).where(EventLog.uuid.in_(uuids)).tuples()
-    events = {uuid: Event(uuid, *others) for uuid, *others in found}
+    _count_expired(attempts for _uuid, attempts, _size in rows)
+    uuids = [uuid for uuid, *_ in rows]
+    events = events_by_uuid(uuids)
     return [events[uuid] for uuid in uuids]
+
+
+@reading
+def events_by_uuid(uuids: Collection[UUID]) -> dict[UUID, Event]:
+    """Return those of the events that are on record, by their ids."""
+    columns = (
+        EventLog.uuid,
+        EventLog.jsondata,
+        EventLog.hops,
+        EventLog.specversion,
+        EventLog.created,
+    )
+    rows: Any = EventLog.select(*columns).where(EventLog.uuid.in_(uuids)).tuples()
+    return {uuid: Event(uuid, *others) for uuid, *others in rows}
+
+
+def _count_expired(earlier_attempts: Iterable[int]) -> None:
+    """Count the events whose dispatch was begun before and not ended."""
+    DB.handle().tallies.add(LEASES_EXPIRED, sum(map(bool, earlier_attempts)), "event")
 
 
 def _size(column: Any) -> Any:

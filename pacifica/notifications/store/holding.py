@@ -16,6 +16,7 @@ import peewee
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.delivery import next_probe, single_line
 from pacifica.notifications.flow import Delivery, State
+from pacifica.notifications.metrics import DELIVERIES_FINISHED
 from pacifica.notifications.orm import DB, EventLogMatch, EventMatch, HeldAction, reading, writing
 from pacifica.notifications.settings import RecoverySettings
 from pacifica.notifications.store.revisions import advance_revision
@@ -108,10 +109,15 @@ def hold_for_disabled(uuids: Collection[UUID]) -> None:
 
 def drop_all(subscription: UUID, now: datetime) -> None:
     """Drop what a deleted subscription has under way or held; part of its deletion."""
-    EventLogMatch.update(state=State.DROPPED, due=None, leased=None, updated=now).where(
-        EventLogMatch.event_match == subscription,
-        EventLogMatch.state.in_((*UNDER_WAY, State.HELD)),
-    ).execute()
+    dropped = (
+        EventLogMatch.update(state=State.DROPPED, due=None, leased=None, updated=now)
+        .where(
+            EventLogMatch.event_match == subscription,
+            EventLogMatch.state.in_((*UNDER_WAY, State.HELD)),
+        )
+        .execute()
+    )
+    DB.handle().tallies.add(DELIVERIES_FINISHED, dropped, "dropped")
 
 
 def select_for_update(condition: Any) -> EventMatch | None:
@@ -316,13 +322,15 @@ def _oldest_held(subscription: UUID, limit: int) -> list[UUID]:
 
 @writing
 def _expire(uuids: Sequence[UUID]) -> int:
-    return (
+    if not uuids:
+        return 0
+    expired = (
         EventLogMatch.update(state=State.EXPIRED, due=None, leased=None, updated=utcnow())
         .where(EventLogMatch.uuid.in_(uuids), EventLogMatch.state == State.HELD)
         .execute()
-        if uuids
-        else 0
     )
+    DB.handle().tallies.add(DELIVERIES_FINISHED, expired, "expired")
+    return expired
 
 
 def _hold(subscriptions: Collection[UUID], now: datetime) -> None:

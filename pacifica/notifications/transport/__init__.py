@@ -24,10 +24,12 @@ from pacifica.notifications.transport.messages import (
     address_of,
     is_within_share,
 )
+from pacifica.notifications.transport.observed import ObservedTransport
 
 __all__ = [
     "FlowKey",
     "Limits",
+    "ObservedTransport",
     "Request",
     "Resolver",
     "Response",
