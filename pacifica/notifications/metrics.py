@@ -27,7 +27,7 @@ class Total:
 
     def key(self, value: str = "") -> str:
         """Return the key under which a number is stored; raises ValueError for another value."""
-        return f"{self.name}:{self.values[self.values.index(value)]}"
+        return f"{self.name}:{_one_of(self.values, value)}"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Durations:
 
     def key(self, value: str, part: object) -> str:
         """Return the key of the durations past one limit and up to the next, or of the sum."""
-        return f"{self.name}:{self.values[self.values.index(value)]}:{part}"
+        return f"{self.name}:{_one_of(self.values, value)}:{part}"
 
     def buckets(self, counts: Mapping[str, int], value: str) -> tuple[list[tuple[str, int]], float]:
         """Return the cumulative count up to each limit, the last being `+Inf`, and the sum."""
@@ -51,6 +51,12 @@ class Durations:
             total += counts.get(self.key(value, number), 0)
             buckets.append((limit, total))
         return buckets, counts.get(self.key(value, _SUM), 0) / _MICROSECONDS
+
+
+def _one_of(values: tuple[str, ...], value: str) -> str:
+    if value not in values:
+        raise ValueError(f"{value!r} is not a value of this label: {', '.join(values)}")
+    return value
 
 
 _REQUEST_LIMITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

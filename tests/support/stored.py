@@ -12,7 +12,9 @@ import pytest
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Ruling, State
+from pacifica.notifications.metrics import Tallies
 from pacifica.notifications.orm import (
+    DB,
     DeferredMatch,
     EventLog,
     EventLogMatch,
@@ -125,6 +127,11 @@ def deliveries_of(event: UUID) -> list[UUID]:
     """Return the deliveries of an event."""
     query = EventLogMatch.select().where(EventLogMatch.event_log == event)
     return [found.uuid for found in query.order_by(EventLogMatch.uuid)]
+
+
+def tallies() -> Tallies:
+    """Return where the functions of the store count what they do."""
+    return DB.handle().tallies
 
 
 def uuids_of(found: Sequence[Any]) -> set[UUID]:
