@@ -20,6 +20,7 @@ from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.group_commit import GroupCommit
 from pacifica.notifications.stages.pipeline import Pipeline
 from pacifica.notifications.stages.report import Reporter
+from pacifica.notifications.stages.retention import Retention
 from pacifica.notifications.store import events
 from pacifica.notifications.subscriptions import delivery_rules
 from pacifica.notifications.transport import (
@@ -76,6 +77,7 @@ class App:
             self.publisher.nudge_dispatch,
             self.tallies,
         )
+        self.retention = Retention(settings.retention)
         DB.bind(open_database(settings.database, settings.security, self.tallies))
 
     @classmethod

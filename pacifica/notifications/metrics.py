@@ -75,6 +75,7 @@ LEASES_EXPIRED: Final = Total(
     "work",
     ("event", "delivery"),
 )
+EVENTS_PURGED: Final = Total("events_purged", "Finished events that were deleted.")
 SWEEPS: Final = Total("sweeps", "Searches for work that is due.")
 BROKER_FAILURES: Final = Total("broker_failures", "Messages that could not be sent to the broker.")
 ATTEMPTS: Final = Durations(
@@ -96,7 +97,14 @@ RECEIVE_TO_TARGET: Final = Durations(
     "From storing an event to the response of a target that has taken it.",
     _WAY_LIMITS,
 )
-TOTALS: Final = (EVENTS_RECEIVED, DELIVERIES_FINISHED, LEASES_EXPIRED, SWEEPS, BROKER_FAILURES)
+TOTALS: Final = (
+    EVENTS_RECEIVED,
+    EVENTS_PURGED,
+    DELIVERIES_FINISHED,
+    LEASES_EXPIRED,
+    SWEEPS,
+    BROKER_FAILURES,
+)
 DURATIONS: Final = (ATTEMPTS, POLICY_QUESTIONS, RECEIVE_TO_TARGET)
 
 

@@ -174,6 +174,7 @@ def sweep() -> None:
         publisher.nudge_dispatch_alone(event)
     publisher.nudge_policy(due_matched(limit))
     publisher.nudge_delivery(due_allowed(limit))
+    service.retention.purge_some()  # last, because nobody waits for it
 
 
 def disable_eventmatch(eventmatch_uuid: UUID | str, error: str) -> None:

@@ -10,6 +10,7 @@ from tests.support.scraping import scrape
 from tests.support.servers import RecordingServer, eventually
 
 PROCESSES = 2
+QUICK = {"CELERY_SWEEP_INTERVAL": "0.1"}
 
 
 @pytest.mark.parametrize("deployment", deployments("sqlite-filesystem", "postgresql-redis"))
@@ -19,7 +20,7 @@ def test_metrics_tell_of_workers_and_of_what_they_did(
     with (
         RecordingServer() as policy,
         RecordingServer() as target,
-        prepared(deployment, tmp_path, POLICY_URL=policy.url) as service,
+        prepared(deployment, tmp_path, POLICY_URL=policy.url, **QUICK) as service,
         service.web_server(),
         service.worker(processes=PROCESSES) as worker,
     ):

@@ -269,6 +269,105 @@ def test_eventpurge_deletes_events_when_they_are_older_than_date() -> None:
     assert left() == set(events[:2])
 
 
+@SQLITE
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize("state", ["matched", "allowed", "held"])
+def test_eventpurge_keeps_events_with_something_left_to_do(
+    capsys: pytest.CaptureFixture[str], state: str
+) -> None:
+    kept, gone = log_event(timedelta(days=3)), log_event(timedelta(days=3))
+    log_match(gone)
+    EventLogMatch.update(state=state).where(EventLogMatch.uuid == log_match(kept)).execute()
+    for arguments in ([], ["--older-than", "2d"], [str(kept)]):
+        assert cmd("eventpurge", *arguments) == 0
+        assert left() == {kept}
+        assert "1 events kept" in capsys.readouterr().out
+    assert cmd("eventpurge", "--force", str(kept)) == 0
+    assert left() == set()
+    assert capsys.readouterr().out == "1 events deleted\n"
+
+
+@SQLITE
+@pytest.mark.usefixtures("database")
+def test_eventpurge_only_counts_when_it_is_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
+    events = {log_event(timedelta(days=days)) for days in (0, 3, 5)}
+    assert cmd("eventpurge", "--dry-run") == 0
+    assert capsys.readouterr().out == "2 events would be deleted\n"
+    assert cmd("eventpurge", "--dry-run", "--older-than", "4d") == 0
+    assert capsys.readouterr().out == "1 events would be deleted\n"
+    assert left() == events
+
+
+@SQLITE
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize(
+    ("age", "kept"), [("30d", 4), ("4w", 3), ("49h", 2), ("3600m", 2), ("90000s", 1), ("0s", 0)]
+)
+def test_eventpurge_deletes_events_when_they_are_older_than_an_age(age: str, kept: int) -> None:
+    events = [log_event(timedelta(days=days, minutes=1)) for days in (0, 2, 10, 29)]
+    assert cmd("eventpurge", "--older-than", age) == 0
+    assert left() == set(events[:kept])
+
+
+# eventget --json.
+
+
+@SQLITE
+@pytest.mark.usefixtures("database")
+def test_eventget_prints_one_json_array(capsys: pytest.CaptureFixture[str]) -> None:
+    event = log_event(text='{"eventID": "n\\u00e9", "data": [1]}')
+    answers = {"policy_status_code": "200", "target_status_code": "404"}
+    match = log_match(event, **answers, target_resp_body="no such\nhook")
+    cut = log_event(timedelta(hours=1), text='{"data": [1, 2')
+    assert cmd("eventget", "--json") == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert first["uuid"] == str(event)
+    assert first["event"] == {"eventID": "né", "data": [1]}
+    assert (first["dispatched"], first["deferred"]) == (True, [])
+    assert datetime.fromisoformat(first["received"]).tzinfo is not None
+    (found,) = first["matches"]
+    assert (found["uuid"], found["state"], found["user"]) == (str(match), "delivered", "alice")
+    assert found["policy"] == {"status": "200", "body": ""}
+    assert found["target"] == {"status": "404", "body": "no such\nhook"}
+    assert (second["uuid"], second["event"]) == (str(cut), '{"data": [1, 2')
+
+    assert cmd("eventget", "--json", UNKNOWN) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == []
+    assert UNKNOWN in captured.err
+
+
+# A database that is absent, and one that `serve` keeps.
+
+
+def test_command_creates_no_database_when_there_is_none(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = (["eventget"], ["eventpurge"], ["eventretry", UNKNOWN], ["eventpurge", "--dry-run"])
+    for arguments in commands:
+        assert cmd(*arguments) == 1
+        assert mistake(capsys).endswith("there is no database yet; run dbsync")
+    assert cmd("dbchk") == 255
+    assert capsys.readouterr() == ("", "")
+    assert not Path(url.removeprefix("sqlite:///")).exists()
+
+
+def test_command_uses_what_serve_keeps_in_a_folder(
+    tmp_path: Path, run: Callable[..., Any], migrated: Path
+) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "db.sqlite3").write_bytes(migrated.read_bytes())
+    folder = ["--folder", str(tmp_path / "kept")]
+    environment = {"NOTIFICATIONS_CONFIG": str(tmp_path / "absent.ini")}
+    assert run(environment, COMMAND, "dbchk", "--equal", *folder).returncode == 0
+    done = run(environment, COMMAND, "eventget", "--json", *folder)
+    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+    done = run(environment, COMMAND, "eventget", "--folder", str(tmp_path / "absent"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no such folder" in done.stderr
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["kept"]
+
+
 # eventretry.
 
 
@@ -321,6 +420,13 @@ def test_eventretry_makes_known_events_due_and_exits_1_when_one_is_unknown(
         ["eventget", "--start-date", "0001-01-01 +1400", "--date-format", "%Y-%m-%d %z"],
         ["eventpurge", "no uuid"],
         ["eventpurge", "--older-than-date", "tomorrow"],
+        ["eventpurge", "--older-than", "30"],
+        ["eventpurge", "--older-than", "d"],
+        ["eventpurge", "--older-than", "-1d"],
+        ["eventpurge", "--older-than", f"{'9' * 30}d"],
+        ["eventpurge", "--older-than", "1d", "--older-than-date", "2020-01-01 00:00:00"],
+        ["eventpurge", "--force"],
+        ["eventpurge", "--force", "--dry-run", UNKNOWN],
         ["eventretry"],
         ["eventretry", "no uuid"],
     ],

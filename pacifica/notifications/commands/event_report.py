@@ -1,6 +1,7 @@
-"""Formats an event and its matches as text."""
+"""Formats an event and its matches as text and as JSON."""
 
 import json
+from typing import Any
 
 from pacifica.notifications.delivery import single_line
 from pacifica.notifications.flow import Deferral
@@ -18,6 +19,29 @@ def event_report(event: LoggedEvent) -> str:
     return "\n".join(lines)
 
 
+def event_document(event: LoggedEvent) -> dict[str, Any]:
+    """Return an event and its matches as a JSON object; an event that is cut short is a string."""
+    try:
+        document = json.loads(event.text)
+    except (ValueError, RecursionError):
+        document = event.text
+    return {
+        "uuid": str(event.uuid),
+        "received": f"{event.created.isoformat(timespec='microseconds')}Z",
+        "dispatched": event.dispatched,
+        "event": document,
+        "matches": [_match_document(match) for match in event.matches],
+        "deferred": [
+            {
+                "user": each.user,
+                "subscriptions": [str(uuid) for uuid in each.subscriptions],
+                "waits_for": "owner" if each.parked else "turn",
+            }
+            for each in event.deferrals
+        ],
+    }
+
+
 def printable(text: str, encoding: str | None) -> str:
     """Return a text with escapes for characters that an encoding cannot represent.
 
@@ -33,6 +57,18 @@ def _document(text: str) -> str:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         return text
+
+
+def _match_document(match: LoggedMatch) -> dict[str, Any]:
+    return {
+        "uuid": str(match.uuid),
+        "state": match.state,
+        "subscription": str(match.subscription),
+        "name": match.name,
+        "user": match.user,
+        "policy": {"status": match.policy_status, "body": match.policy_body},
+        "target": {"status": match.target_status, "body": match.target_body},
+    }
 
 
 def _match_lines(match: LoggedMatch) -> str:

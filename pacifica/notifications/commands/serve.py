@@ -13,8 +13,9 @@ from pacifica.notifications import parent_watch
 from pacifica.notifications.app import App
 from pacifica.notifications.broker.settings import embedded_url
 from pacifica.notifications.children import WINDOWS, Child
+from pacifica.notifications.commands.progress import Progress
 from pacifica.notifications.commands.stand_ins import allowing_policy
-from pacifica.notifications.errors import NotificationsError
+from pacifica.notifications.errors import ConfigError, NotificationsError
 from pacifica.notifications.orm import OrmSync
 from pacifica.notifications.store.url_credentials import move_url_credentials
 
@@ -49,8 +50,7 @@ def serve(args: Namespace) -> int:
     embedded ones.
     """
     args.folder.mkdir(_PRIVATE, parents=True, exist_ok=True)
-    for name, value in embedded_environment(args.folder).items():
-        os.environ.setdefault(name, value)
+    use_folder(args.folder)
     with _policy(args.allow_all), _stopping():
         prepare_database()
         with web_and_worker(args.address, args.port, _say, START_TIMEOUT) as children:
@@ -62,11 +62,26 @@ def serve(args: Namespace) -> int:
     return 0
 
 
-def prepare_database() -> None:
-    """Create the database, or migrate it to this program's schema, and say what was changed."""
-    with closing(App.configured()):
+def use_folder(folder: Path) -> None:
+    """Use the database and broker in a folder, unless the configuration names others.
+
+    Raises ConfigError if there is no such folder.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: there is no such folder")
+    for name, value in embedded_environment(folder).items():
+        os.environ.setdefault(name, value)
+
+
+def prepare_database(app: App | None = None) -> None:
+    """Create the database, or migrate it to this program's schema, and say what was changed.
+
+    `app` is the App that is configured already, if one is.
+    """
+    with nullcontext() if app else closing(App.configured()):
         OrmSync.dbconn_blocking()
-        OrmSync.update_tables()
+        with Progress("preparing the database", "steps") as progress:
+            OrmSync.update_tables(progress.reached)
         if moved := move_url_credentials():
             _say(f"credentials in the target_url of {moved} subscriptions are in their auth now")
 

@@ -17,7 +17,7 @@ import peewee
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.metrics import Tallies
-from pacifica.notifications.orm.engines import close_connections, peewee_database
+from pacifica.notifications.orm.engines import close_connections, is_absent, peewee_database
 from pacifica.notifications.orm.secrets import Keyring
 from pacifica.notifications.outages import Outage
 from pacifica.notifications.settings import DatabaseSettings, SecuritySettings
@@ -155,6 +155,10 @@ class LazyDatabase(peewee.DatabaseProxy):
         if self.obj is None:
             self.handle()
         return self.obj
+
+    def is_absent(self) -> bool:
+        """Return whether the database is an SQLite file that does not exist; create none."""
+        return is_absent(self.bound())
 
     def start_afresh(self) -> None:
         """Make a forked child open the same database on its own connections.

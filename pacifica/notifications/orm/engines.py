@@ -6,6 +6,7 @@ import random
 import sqlite3
 import time
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -102,6 +103,13 @@ def peewee_database(
     # connects to a hanging server, or closes its connection.
     database._lock = nullcontext()
     return database
+
+
+def is_absent(database: peewee.Database) -> bool:
+    """Return whether the database is an SQLite file that does not exist; it is not opened."""
+    if not isinstance(database, FairSqlite) or database.database == ":memory:":
+        return False
+    return not Path(database.database).exists()
 
 
 def close_connections(database: peewee.Database) -> None:

@@ -41,7 +41,15 @@ class _Stored(BaseModel):
     auth = LongTextField(null=True)
 
 
-def encrypt_plain() -> Rewritten:
+#: Is told how much is done, of how much in all, and what.
+Report = Callable[[int, int, str], None]
+
+
+def ignored(_done: int, _total: int, _what: str) -> None:
+    """Be a Report that nobody reads."""
+
+
+def encrypt_plain(report: Report = ignored) -> Rewritten:
     """Encrypt auth that is stored in plain text, if there is a key.
 
     Raises StoreUnavailable.
@@ -49,23 +57,23 @@ def encrypt_plain() -> Rewritten:
     keyring = DB.handle().keyring
     if keyring.first is None:
         return Rewritten(0, 0, ())
-    return _rewrite(_begins(MARK) | _holds_nothing(), keyring.encrypted)
+    return _rewrite(_begins(MARK) | _holds_nothing(), keyring.encrypted, report)
 
 
-def encrypt_all() -> Rewritten:
+def encrypt_all(report: Report = ignored) -> Rewritten:
     """Encrypt all auth by the first key, which must exist. Raises StoreUnavailable."""
     keyring = DB.handle().keyring
     require_keys()
     done = _begins(keyring.prefix or "") | _holds_nothing()
-    return _rewrite(done, lambda stored: keyring.encrypted(keyring.decrypted(stored)))
+    return _rewrite(done, lambda stored: keyring.encrypted(keyring.decrypted(stored)), report)
 
 
-def decrypt_all() -> Rewritten:
+def decrypt_all(report: Report = ignored) -> Rewritten:
     """Store all auth in plain text. Raises StoreUnavailable."""
     require_keys()
     # A comparison with null is null, and so is its negation, so nulls are tested separately.
     plain = ~_begins(MARK) | _Stored.auth.is_null()
-    return _rewrite(plain, DB.handle().keyring.decrypted)
+    return _rewrite(plain, DB.handle().keyring.decrypted, report)
 
 
 @checking
@@ -81,21 +89,28 @@ def require_keys() -> None:
     DB.handle().keyring.require({name for name in names if name})
 
 
-def _rewrite(done: Any, rewritten: Callable[[str], str]) -> Rewritten:
+def _rewrite(done: Any, rewritten: Callable[[str], str], report: Report) -> Rewritten:
     """Rewrite the rows that are not `done`, without changing other columns.
 
     The subscription itself does not change, so its revision and date do not either.
     """
     rows, missed, corrupt = 0, 0, []
+    total = _count(done)
     last: UUID | None = None
     while found := _rewrite_batch(last, done, rewritten):
         last = found[-1][0]
         rows += sum(changed is True for _, changed in found)
         missed += sum(changed is False for _, changed in found)
         corrupt += [uuid for uuid, changed in found if changed is None]
+        report(rows + missed + len(corrupt), total, "rewriting auth")
     if rows:
         _truncate_log()
     return Rewritten(rows, missed, tuple(corrupt))
+
+
+@reading
+def _count(done: Any) -> int:
+    return int(_Stored.select().where(~done).count())
 
 
 @writing

@@ -16,7 +16,12 @@ from pacifica.notifications.orm.database import DB
 from pacifica.notifications.orm.engines import close_connections, peewee_database
 from pacifica.notifications.orm.migrations import Tables
 from pacifica.notifications.orm.models import BaseModel
-from pacifica.notifications.orm.reencryption import encrypt_plain, require_keys
+from pacifica.notifications.orm.reencryption import (
+    Report,
+    encrypt_plain,
+    ignored,
+    require_keys,
+)
 from pacifica.notifications.orm.transaction import checking, translated, writing
 from pacifica.notifications.settings.keys import without_credentials
 
@@ -109,18 +114,19 @@ class OrmSync:
             time.sleep(settings.connect_wait)
 
     @classmethod
-    def update_tables(cls) -> bool:
+    def update_tables(cls, report: Report = ignored) -> bool:
         """Create the tables or migrate them to this code's version; return True.
 
         If several callers in any processes do this at once, one migrates and the others wait. If
         there is a key, secrets that are stored in plain text are encrypted. Raises SchemaMismatch
-        if the database is newer than this code, and StoreUnavailable.
+        if the database is newer than this code, and StoreUnavailable. `report` is told how far it
+        is.
         """
         with translated("the database was not migrated"):
             if cls._steps_from(NotificationSystem.get_version()):
-                cls._migrate()
+                cls._migrate(report)
         with translated("not all auth was encrypted"):
-            encrypt_plain()
+            encrypt_plain(report)
         return True
 
     @classmethod
@@ -144,9 +150,11 @@ class OrmSync:
         _take_step(migrations.add_work_to_do)
 
     @classmethod
-    def _migrate(cls) -> None:
+    def _migrate(cls, report: Report) -> None:
         with migration_session():
-            for found, wanted in cls._steps_from(_recorded_version()):
+            steps = cls._steps_from(_recorded_version())
+            for number, (found, wanted) in enumerate(steps):
+                report(number, len(steps), "migrating from {}.{} to {}.{}".format(*found, *wanted))
                 _LOG.info("migrating the database from %d.%d to %d.%d", *found, *wanted)
                 getattr(cls, "update_{}_{}_to_{}_{}".format(*found, *wanted))()
                 record_version(wanted)

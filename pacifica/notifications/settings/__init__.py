@@ -12,6 +12,7 @@ from pacifica.notifications.settings.deliveries import (
     MatchingSettings,
     PolicySettings,
     RecoverySettings,
+    RetentionSettings,
 )
 from pacifica.notifications.settings.keys import Key, Network
 from pacifica.notifications.settings.requests import (
@@ -44,6 +45,7 @@ __all__ = [
     "PolicySettings",
     "ReceiveSettings",
     "RecoverySettings",
+    "RetentionSettings",
     "SecuritySettings",
     "Settings",
     "WebSettings",
@@ -68,6 +70,7 @@ class Settings:
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     recovery: RecoverySettings = field(default_factory=RecoverySettings)
     holding: HoldingSettings = field(default_factory=HoldingSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
 
     @property
     def max_wait(self) -> float:

@@ -221,3 +221,15 @@ class HoldingSettings:
     release_batch: int = 500
     #: Seconds between two checks of the limits on holding.
     check_interval: float = 60.0
+
+
+@dataclass(frozen=True)
+class RetentionSettings:
+    """`[retention]`: how long finished events are kept."""
+
+    max_age: float = setting(
+        SECONDS,
+        400 * 86400,
+        "How long events are kept with their deliveries (seconds). After that they are deleted, a "
+        "few at a time, but none that has something left to do. 0: they are kept for ever.",
+    )
