@@ -1,0 +1,115 @@
+"""A scrape reads indexes, and never a whole table of events or deliveries."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from pacifica.notifications.clock import utcnow
+from pacifica.notifications.flow import State
+from pacifica.notifications.orm import DB, EventLog, EventLogMatch, insert_rows, reading, writing
+from pacifica.notifications.settings import HoldingSettings
+from pacifica.notifications.store.deliveries import matched_row
+from pacifica.notifications.store.monitoring import snapshot
+from pacifica.notifications.store.purging import purge_batch
+from pacifica.notifications.store.statistics import note_bounds
+from tests.support import stored
+
+EVENTS, DELIVERIES_EACH = 1500, 8
+
+
+@writing
+def fill() -> None:
+    """Store enough rows that engines choose plans as for millions: few of them wait."""
+    subscription = stored.subscribe()
+    moments = [utcnow() - timedelta(minutes=number) for number in range(EVENTS)]
+    event = {"jsondata": '{"data": 1}', "due": None, "attempts": 1, "hops": 0, "specversion": ""}
+    events = [{"uuid": uuid4(), "created": moment, **event} for moment in moments]
+    insert_rows(EventLog, events)
+    rows = []
+    for number in range(EVENTS * DELIVERIES_EACH):
+        of = events[number // DELIVERIES_EACH]
+        row = matched_row(uuid4(), of["uuid"], subscription, of["created"])
+        held = number % 50 == 0
+        rows.append({**row, "state": State.HELD if held else State.DELIVERED, "due": None})
+    insert_rows(EventLogMatch, rows)
+
+
+@reading
+def analyze(url: str) -> None:
+    if url.startswith("postgresql"):
+        DB.execute_sql("ANALYZE")
+    elif url.startswith("mysql"):
+        DB.execute_sql("ANALYZE TABLE eventlog, eventlogmatch").fetchall()
+
+
+def statements_of(call: Callable[[], object], patch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """Return the statements that a call executes, with their values."""
+    engine = DB.bound()
+    execute, seen = engine.execute_sql, []
+
+    def noting(sql: str, params: Any = None) -> Any:
+        seen.append((sql, params))
+        return execute(sql, params)
+
+    with patch.context() as patched:
+        patched.setattr(engine, "execute_sql", noting)
+        call()
+    return [(sql, params) for sql, params in seen if sql.lstrip("( ").startswith("SELECT")]
+
+
+@reading
+def tables_read_whole(url: str, sql: str, params: Any) -> list[str]:
+    """Return which tables a statement reads from end to end, by the plan of the engine."""
+    if url.startswith("postgresql"):
+        plan = DB.execute_sql(f"EXPLAIN (FORMAT JSON) {sql}", params).fetchone()[0]
+        return [
+            node["Relation Name"]
+            for node in nodes(plan if isinstance(plan, list) else json.loads(plan))
+            if node.get("Node Type") == "Seq Scan"
+        ]
+    if url.startswith("mysql"):
+        cursor = DB.execute_sql(f"EXPLAIN {sql}", params)
+        names = [column[0] for column in cursor.description]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        return [str(row["table"]) for row in rows if row["type"] == "ALL"]
+    plan = DB.execute_sql(f"EXPLAIN QUERY PLAN {sql}", params).fetchall()
+    return [text.split()[1] for *_, text in plan if text.startswith("SCAN") and "INDEX" not in text]
+
+
+def nodes(plan: Any) -> list[dict[str, Any]]:
+    """Return every node of a plan of PostgreSQL."""
+    found = [plan] if isinstance(plan, dict) else []
+    for child in plan.values() if isinstance(plan, dict) else plan:
+        if isinstance(child, dict | list):
+            found += nodes(child)
+    return found
+
+
+def test_no_table_of_events_or_deliveries_is_read_whole(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill()
+    analyze(database)
+    calls: dict[Callable[[], object], int] = {
+        snapshot: 9,
+        lambda: note_bounds(HoldingSettings()): 1,
+        lambda: purge_batch(utcnow() - timedelta(days=1), None, dry_run=True): 1,
+    }
+    for call, least in calls.items():
+        statements = statements_of(call, monkeypatch)
+        assert len(statements) >= least
+        for sql, params in statements:
+            whole = tables_read_whole(database, sql, params)
+            # Some engines name a table by its alias.
+            assert not ("eventlog" in sql and whole), (sql, whole)
+
+
+def test_a_table_that_is_read_whole_is_noticed(database: str) -> None:
+    fill()
+    analyze(database)
+    sql = "SELECT COUNT(attempts) FROM eventlogmatch WHERE attempts > 0"
+    assert "eventlogmatch" in tables_read_whole(database, sql, ())
