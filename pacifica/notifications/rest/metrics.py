@@ -70,14 +70,19 @@ class ServiceCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Give all metrics; without the database only those that need none."""
-        yield _build_info()
         try:
             found = snapshot()
         except StoreUnavailable as error:
             cherrypy.log(f"metrics without the database: {error}", traceback=False)
-            yield _gauge("database_up", "Whether the database answers (0 or 1).", 0)
-            return
-        yield _gauge("database_up", "Whether the database answers (0 or 1).", 1)
+            found = None
+        yield from metrics_of(found)
+
+
+def metrics_of(found: Snapshot | None) -> Iterator[Metric]:
+    """Give the metrics of a state of the service; None: the database does not answer."""
+    yield _build_info()
+    yield _gauge("database_up", "Whether the database answers (0 or 1).", int(found is not None))
+    if found is not None:
         yield from _gauges(found)
         yield from _totals(found.totals)
         yield from _durations(found.totals)

@@ -1,7 +1,7 @@
 """What a scrape of metrics reads: bounded parts of indexes, and totals that are stored."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,9 +41,9 @@ SUBSCRIPTION_STATES = ("enabled", "owner", *_DISABLED_STATES)
 class Workers:
     """How many workers and worker processes live, and for how long the newest process (seconds)."""
 
-    workers: int
-    processes: int
-    newest: float
+    workers: int = 0
+    processes: int = 0
+    newest: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,19 @@ class Snapshot:
     `events_deferred` are those that wait for their user's turn, and for an owner.
     """
 
-    events_waiting: int
-    events_failing: int
-    oldest_event: float
-    oldest_delivery: float
-    events_deferred: tuple[int, int]
-    deliveries_waiting: Mapping[str, int]
-    subscriptions: Mapping[str, int]
-    workers: Workers
-    totals: Mapping[str, int]
+    events_waiting: int = 0
+    events_failing: int = 0
+    oldest_event: float = 0.0
+    oldest_delivery: float = 0.0
+    events_deferred: tuple[int, int] = (0, 0)
+    deliveries_waiting: Mapping[str, int] = field(
+        default_factory=lambda: dict.fromkeys(WAITING_STATES, 0)
+    )
+    subscriptions: Mapping[str, int] = field(
+        default_factory=lambda: dict.fromkeys(SUBSCRIPTION_STATES, 0)
+    )
+    workers: Workers = Workers()
+    totals: Mapping[str, int] = field(default_factory=dict)
 
 
 @reading

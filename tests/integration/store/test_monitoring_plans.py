@@ -105,7 +105,8 @@ def test_no_table_of_events_or_deliveries_is_read_whole(
         for sql, params in statements:
             whole = tables_read_whole(database, sql, params)
             # Some engines name a table by its alias.
-            assert not ("eventlog" in sql and whole), (sql, whole)
+            names = {"eventlog", "eventlogmatch", "t1"} if "eventlog" in sql else set()
+            assert not names & set(whole), (sql, whole)
 
 
 def test_a_table_that_is_read_whole_is_noticed(database: str) -> None:

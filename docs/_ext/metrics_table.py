@@ -1,0 +1,63 @@
+"""The directive `metrics`: the table of all metrics, from the code that shows them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from pacifica.notifications.rest.metrics import PREFIX, metrics_of
+from pacifica.notifications.store.monitoring import Snapshot
+
+_HEAD = ("Metric", "Type", "Labels", "Meaning")
+_WIDTHS = "34 10 16 40"
+_NO_LABELS = {"le"}  # the limit of a bucket
+
+
+def table() -> list[str]:
+    """Return the table as lines of reStructuredText."""
+    head = [".. list-table::", "   :header-rows: 1", f"   :widths: {_WIDTHS}", ""]
+    return head + [line for row in (_HEAD, *_rows()) for line in _lines(row)]
+
+
+class MetricsTable(SphinxDirective):
+    """`.. metrics::` gives the table."""
+
+    def run(self) -> list[nodes.Node]:
+        """Parse the table where the directive stands."""
+        container = nodes.container()
+        self.state.nested_parse(StringList(table(), "metrics.py"), 0, container)
+        return container.children
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Add the directive."""
+    app.add_directive("metrics", MetricsTable)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _rows() -> Iterator[tuple[str, ...]]:
+    for metric in metrics_of(Snapshot()):
+        suffix = "_total" if metric.type == "counter" else ""
+        values: dict[str, list[str]] = {}
+        for sample in metric.samples:
+            for label in sample.labels.keys() - _NO_LABELS:
+                seen = values.setdefault(label, [])
+                if sample.labels[label] not in seen:
+                    seen.append(sample.labels[label])
+        labels = "; ".join(_label(metric.name, *each) for each in values.items())
+        name = f"``{metric.name.removeprefix(PREFIX)}{suffix}``"
+        yield name, metric.type, labels, metric.documentation
+
+
+def _label(metric: str, label: str, values: list[str]) -> str:
+    # Versions differ from one machine to the next.
+    shown = "" if metric.endswith("build_info") else ": " + ", ".join(values)
+    return f"``{label}``{shown}"
+
+
+def _lines(cells: tuple[str, ...]) -> Iterator[str]:
+    for number, cell in enumerate(cells):
+        yield f"   {'*' if number == 0 else ' '} - {cell}"
