@@ -10,7 +10,13 @@ project = "pacifica-notifications"
 author = "Pacifica"
 release = version = installed_version("pacifica-notifications")
 
-extensions = ["sphinx.ext.autodoc", "settings_table", "openapi_description", "manual_pages"]
+extensions = [
+    "sphinx.ext.autodoc",
+    "manual_pages",
+    "metrics_table",
+    "openapi_description",
+    "settings_table",
+]
 exclude_patterns = ["_build"]
 default_role = "literal"  # the docstrings mark code by single backticks
 nitpicky = True
