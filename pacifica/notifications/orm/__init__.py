@@ -29,6 +29,7 @@ from pacifica.notifications.orm.schema import (
     NotificationSystem,
     OrmSync,
     check_safe,
+    check_version,
 )
 from pacifica.notifications.orm.transaction import reading, single_statement, writing
 
@@ -51,6 +52,7 @@ __all__ = [
     "Statistic",
     "WorkerProcess",
     "check_safe",
+    "check_version",
     "decrypt_all",
     "encrypt_all",
     "insert_rows",

@@ -69,16 +69,21 @@ class NotificationSystem(BaseModel):
         return cls.get_version()[0] == SCHEMA_MAJOR
 
 
-def check_safe() -> None:
-    """Raise SchemaMismatch, with a remedy, unless this code can use the database.
-
-    Raises StoreUnavailable if the database has secrets whose key is not configured.
-    """
+def check_version() -> None:
+    """Raise SchemaMismatch, with a remedy, unless this code can use the schema."""
     found = NotificationSystem.get_version()
     if found[0] != SCHEMA_MAJOR:
         is_newer = found > (SCHEMA_MAJOR, SCHEMA_MINOR)
         remedy = "upgrade the program" if is_newer else "run `pacifica-notifications-cmd dbsync`"
         raise SchemaMismatch(_mismatch(found, remedy))
+
+
+def check_safe() -> None:
+    """Raise SchemaMismatch, with a remedy, unless this code can use the database.
+
+    Raises StoreUnavailable if the database has secrets whose key is not configured.
+    """
+    check_version()
     require_keys()
 
 

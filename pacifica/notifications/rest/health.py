@@ -7,7 +7,7 @@ from typing import Any
 import cherrypy
 
 from pacifica.notifications.errors import SchemaMismatch, StoreUnavailable
-from pacifica.notifications.orm import check_safe
+from pacifica.notifications.orm import check_version
 from pacifica.notifications.rest.context import KEY, Context, context
 from pacifica.notifications.rest.errors import ApiError, encode_text
 from pacifica.notifications.rest.request import require_known
@@ -69,7 +69,7 @@ class Readyz:
 def _database() -> dict[str, str]:
     """Return the states of the database and its schema; the schema is unknown without it."""
     try:
-        check_safe()
+        check_version()
     except SchemaMismatch as error:
         return {"database": _OK, "schema": str(error)}
     except StoreUnavailable as error:
