@@ -1,6 +1,5 @@
 """The one object that owns what a process of the service has: settings, database, broker, HTTP."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Self
 
@@ -26,14 +25,13 @@ from pacifica.notifications.subscriptions import delivery_rules
 from pacifica.notifications.transport import (
     Limits,
     ObservedTransport,
+    Observer,
     Request,
     Response,
     SendFailure,
     SendResult,
     Transport,
 )
-
-Observer = Callable[[Request, SendResult], None]
 
 # Policy is one host, which may have a quarter of them: more than one batch ever asks.
 _POLICY_QUEUE = 40_000

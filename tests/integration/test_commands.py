@@ -9,9 +9,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from cryptography.fernet import Fernet
 
 from pacifica.notifications.__main__ import cmd, main
 from pacifica.notifications.clock import utcnow
+from pacifica.notifications.commands.progress import Progress
 from pacifica.notifications.orm import DB, EventLog, EventLogMatch, EventMatch, OrmSync
 from tests.support import databases
 
@@ -123,6 +125,30 @@ def test_command_fails_in_one_line_when_there_are_no_tables(
     for arguments in (["eventget"], ["eventpurge"], ["eventget", UNKNOWN]):
         assert cmd(*arguments) == 1
         assert "dbsync" in mistake(capsys)
+
+
+@SQLITE
+@pytest.mark.usefixtures("empty_database")
+def test_commands_that_may_take_long_tell_how_far_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reached: list[tuple[object, ...]] = []
+    monkeypatch.setattr(Progress, "reached", lambda _self, *values: reached.append(values))
+    assert cmd("dbsync") == 0
+    assert reached[0] == (0, 4, "migrating from 0.0 to 1.0")
+    assert reached[-1] == (3, 4, "migrating from 3.0 to 4.0")
+
+    EventMatch.create(name="n", jsonpath="$", user="u", target_url="http://h", auth='{"a": 1}')
+    monkeypatch.setenv("SECURITY_KEY", Fernet.generate_key().decode())
+    for command in (["dbsync"], ["reencrypt", "--plain"], ["reencrypt"]):
+        reached.clear()
+        assert cmd(*command) == 0
+        assert reached == [(1, 1, "rewriting auth")]
+
+    log_event(timedelta(days=2))
+    reached.clear()
+    assert cmd("eventpurge") == 0
+    assert reached == [(1,)]
 
 
 # -c.

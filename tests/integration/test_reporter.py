@@ -69,6 +69,17 @@ def test_counts_wait_while_the_database_is_away(
     assert sweeps() == 1
 
 
+def test_a_request_goes_on_when_its_report_fails(
+    tallies: Tallies, reporter: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("pacifica.notifications.stages.report.report", fail)
+    tallies.add(SWEEPS)
+    reporter.keep_reporting(threaded=False)
+
+
 def test_process_ends_when_the_database_is_away(
     tallies: Tallies, reporter: Reporter, database: str
 ) -> None:

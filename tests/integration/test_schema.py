@@ -7,6 +7,7 @@ from pacifica.notifications.errors import SchemaMismatch, StoreUnavailable
 from pacifica.notifications.orm import (
     DB,
     Counter,
+    DeferredMatch,
     EventLog,
     EventLogMatch,
     EventMatch,
@@ -14,6 +15,8 @@ from pacifica.notifications.orm import (
     Lock,
     NotificationSystem,
     OrmSync,
+    Statistic,
+    WorkerProcess,
     schema,
 )
 from pacifica.notifications.orm.migrations import Tables
@@ -22,7 +25,18 @@ from tests.support import databases
 from tests.support.children import children, release
 from tests.support.layouts import OLD_VERSIONS, columns_and_keys, contents, install
 
-MODELS = [EventMatch, EventLog, EventLogMatch, Counter, Lock, FirstEvent, NotificationSystem]
+MODELS = [
+    EventMatch,
+    EventLog,
+    EventLogMatch,
+    DeferredMatch,
+    Counter,
+    Lock,
+    FirstEvent,
+    Statistic,
+    WorkerProcess,
+    NotificationSystem,
+]
 HOLD_THE_LOCK = "with migration_session(): proceed()"
 MIGRATE = "proceed(); OrmSync.dbconn_blocking(); OrmSync.update_tables()"
 

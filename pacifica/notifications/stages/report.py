@@ -70,10 +70,7 @@ class Reporter:
 
     def _run(self) -> None:
         while True:
-            try:
-                self._report()
-            except Exception:  # noqa: BLE001 the edge of a thread that must outlive one failure
-                _LOG.exception("the counts of this process were not reported")
+            self._report()
             if self._ending.wait(self._interval):
                 return
 
@@ -87,3 +84,5 @@ class Reporter:
         except NotificationsError as error:
             _LOG.debug("counts wait for the next report: %s", error)
             self._tallies.put_back(counts)
+        except Exception:  # noqa: BLE001 an edge: neither a thread nor a request may fail for it
+            _LOG.exception("the counts of this process were not reported")

@@ -24,12 +24,13 @@ from pacifica.notifications.transport.messages import (
     address_of,
     is_within_share,
 )
-from pacifica.notifications.transport.observed import ObservedTransport
+from pacifica.notifications.transport.observed import ObservedTransport, Observer
 
 __all__ = [
     "FlowKey",
     "Limits",
     "ObservedTransport",
+    "Observer",
     "Request",
     "Resolver",
     "Response",
