@@ -78,9 +78,10 @@ def main() -> int:
     """Record all outages."""
     options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     options.add_argument("--save", type=Path, required=True, metavar="FOLDER")
+    options.add_argument("--outage", nargs="+", choices=OUTAGES, default=list(OUTAGES))
     args = options.parse_args()
     with services.measuring(), ProcessPoolExecutor(len(OUTAGES)) as pool:
-        recorded = {name: pool.submit(record, name) for name in OUTAGES}
+        recorded = {name: pool.submit(record, name) for name in args.outage}
         for name, scrapes in recorded.items():
             text = json.dumps(scrapes.result(), indent=1) + "\n"
             (args.save / f"{name}.json").write_text(text)

@@ -6,8 +6,6 @@ import time
 from types import TracebackType
 from typing import Self, TextIO
 
-from tqdm import tqdm
-
 # Seconds after which a command takes long, and between two lines or two drawings of the bar.
 _LONG, _LINE_EVERY, _DRAW_EVERY = 2.0, 10.0, 0.2
 
@@ -57,6 +55,9 @@ class Progress:
             self._print_lines()
 
     def _draw_bar(self) -> None:
+        # Imported here, because it reads the environment when it is imported.
+        from tqdm import tqdm
+
         with tqdm(file=self._stream, unit=f" {self._unit}", leave=False) as bar:
             bar.start_t -= _LONG
             while True:

@@ -89,7 +89,7 @@ def require_keys() -> None:
     DB.handle().keyring.require({name for name in names if name})
 
 
-def _rewrite(done: Any, rewritten: Callable[[str], str], report: Report) -> Rewritten:
+def _rewrite(done: Any, rewritten: Callable[[str], str], report: Report = ignored) -> Rewritten:
     """Rewrite the rows that are not `done`, without changing other columns.
 
     The subscription itself does not change, so its revision and date do not either.
