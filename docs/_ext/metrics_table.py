@@ -8,12 +8,11 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from pacifica.notifications.rest.metrics import PREFIX, metrics_of
+from pacifica.notifications.rest.metrics import Family, metrics_of
 from pacifica.notifications.store.monitoring import Snapshot
 
 _HEAD = ("Metric", "Type", "Labels", "Meaning")
 _WIDTHS = "34 10 16 40"
-_NO_LABELS = {"le"}  # the limit of a bucket
 
 
 def table() -> list[str]:
@@ -39,23 +38,16 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def _rows() -> Iterator[tuple[str, ...]]:
-    for metric in metrics_of(Snapshot()):
-        suffix = "_total" if metric.type == "counter" else ""
-        values: dict[str, list[str]] = {}
-        for sample in metric.samples:
-            for label in sample.labels.keys() - _NO_LABELS:
-                seen = values.setdefault(label, [])
-                if sample.labels[label] not in seen:
-                    seen.append(sample.labels[label])
-        labels = "; ".join(_label(metric.name, *each) for each in values.items())
-        name = f"``{metric.name.removeprefix(PREFIX)}{suffix}``"
-        yield name, metric.type, labels, metric.documentation
+    for family in metrics_of(Snapshot()):
+        suffix = "_total" if family.kind == "counter" else ""
+        labels = "; ".join(_label(family, number) for number in range(len(family.labels)))
+        yield f"``{family.name}{suffix}``", family.kind, labels, family.meaning
 
 
-def _label(metric: str, label: str, values: list[str]) -> str:
+def _label(family: Family, number: int) -> str:
     # Versions differ from one machine to the next.
-    shown = "" if metric.endswith("build_info") else ": " + ", ".join(values)
-    return f"``{label}``{shown}"
+    values = [] if family.name == "build_info" else [each[number] for each in family.samples]
+    return f"``{family.labels[number]}``" + (": " if values else "") + ", ".join(values)
 
 
 def _lines(cells: tuple[str, ...]) -> Iterator[str]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from pacifica.notifications.rest.metrics import PREFIX, metrics_of
+from pacifica.notifications.rest.metrics import PREFIX, metrics_of, text_of
 from pacifica.notifications.store.monitoring import Snapshot
 from tests.benchmarks.outages import OUTAGES, SCRAPE_EVERY
 
@@ -75,7 +76,9 @@ def promtool() -> str:
 
 def sample_names() -> set[str]:
     """Return the names of all series of a scrape."""
-    return {sample.name for metric in metrics_of(Snapshot()) for sample in metric.samples}
+    text = text_of(metrics_of(Snapshot())).decode()
+    families = text_string_to_metric_families(text)
+    return {sample.name for family in families for sample in family.samples}
 
 
 def expressions(node: Any) -> Iterator[str]:
@@ -94,7 +97,7 @@ def test_every_metric_of_dashboard_and_rules_is_in_a_scrape() -> None:
         named = set(re.findall(rf"{PREFIX}\w+", text))
         assert named <= sample_names(), text
     shown = " ".join(dashboard)
-    of_metrics = {metric.name for metric in metrics_of(Snapshot())}
+    of_metrics = {PREFIX + family.name for family in metrics_of(Snapshot())}
     assert [name for name in sorted(of_metrics) if name not in shown] == []
 
 

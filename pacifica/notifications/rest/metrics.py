@@ -5,21 +5,14 @@ It is read from the database, so that every web server tells the same.
 
 import platform
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from ipaddress import ip_network
+from types import SimpleNamespace
 from typing import Any
 
 import cherrypy
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.registry import Collector
 
 from pacifica.notifications.errors import StoreUnavailable
 from pacifica.notifications.metrics import DURATIONS, TOTALS
@@ -34,9 +27,24 @@ from pacifica.notifications.store.statistics import NEAR_BOUND
 
 #: The beginning of every metric's name.
 PREFIX = "pacifica_notifications_"
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 # A proxy adds one of these: then the address of the connection is not that of the client.
 _FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Real-Ip")
+
+
+@dataclass(frozen=True)
+class Family:
+    """One metric: `kind` is gauge, counter or histogram.
+
+    `samples` are by the values of the labels: numbers, and for a histogram its buckets and sum.
+    """
+
+    name: str
+    kind: str
+    meaning: str
+    samples: Mapping[tuple[str, ...], Any]
+    labels: tuple[str, ...] = ()
 
 
 class Metrics:
@@ -50,35 +58,26 @@ class Metrics:
             "hooks.before_handler": partial(require_known, {1: ("GET", "HEAD")}),
             "tools.response_headers.on": False,  # they would replace the content type
         }
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(ServiceCollector())
 
     def GET(self) -> bytes:  # noqa: N802 CherryPy dispatches on it
         """Return the metrics; an outage of the database is one of them."""
         _require_address()
         context().app.reporter.keep_reporting(threaded=cherrypy.request.multithread)
-        cherrypy.response.headers["Content-Type"] = CONTENT_TYPE_PLAIN_0_0_4
-        return generate_latest(self._registry)
+        cherrypy.response.headers["Content-Type"] = _CONTENT_TYPE
+        return scrape()
 
 
-class ServiceCollector(Collector):
-    """Reads the metrics from the database at each scrape."""
-
-    def describe(self) -> Iterable[Metric]:
-        """Return nothing: names are checked at each scrape."""
-        return ()
-
-    def collect(self) -> Iterator[Metric]:
-        """Give all metrics; without the database only those that need none."""
-        try:
-            found = snapshot()
-        except StoreUnavailable as error:
-            cherrypy.log(f"metrics without the database: {error}", traceback=False)
-            found = None
-        yield from metrics_of(found)
+def scrape() -> bytes:
+    """Return the metrics of this moment as text; without the database, those that need none."""
+    try:
+        found = snapshot()
+    except StoreUnavailable as error:
+        cherrypy.log(f"metrics without the database: {error}", traceback=False)
+        found = None
+    return text_of(metrics_of(found))
 
 
-def metrics_of(found: Snapshot | None) -> Iterator[Metric]:
+def metrics_of(found: Snapshot | None) -> Iterator[Family]:
     """Give the metrics of a state of the service; None: the database does not answer."""
     yield _build_info()
     yield _gauge("database_up", "Whether the database answers (0 or 1).", int(found is not None))
@@ -86,6 +85,26 @@ def metrics_of(found: Snapshot | None) -> Iterator[Metric]:
         yield from _gauges(found)
         yield from _totals(found.totals)
         yield from _durations(found.totals)
+
+
+def text_of(families: Iterable[Family]) -> bytes:
+    """Return metrics in Prometheus' text format."""
+    # Imported here, because this package reads the whole environment when it is imported.
+    from prometheus_client import core, generate_latest
+
+    kinds: dict[str, Any] = {
+        "gauge": core.GaugeMetricFamily,
+        "counter": core.CounterMetricFamily,
+        "histogram": core.HistogramMetricFamily,
+    }
+    written = []
+    for family in families:
+        metric = kinds[family.kind](PREFIX + family.name, family.meaning, labels=family.labels)
+        for values, sample in family.samples.items():
+            metric.add_metric(values, *(sample if family.kind == "histogram" else (sample,)))
+        written.append(metric)
+    collector: Any = SimpleNamespace(collect=lambda: written)
+    return generate_latest(collector)
 
 
 def _require_address() -> None:
@@ -107,31 +126,25 @@ def _is_forwarded(caller: NotificationsSettings, headers: Mapping[str, str]) -> 
     return any(headers.get(name) is not None for name in (*_FORWARDED, *own))
 
 
-def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(PREFIX + name, meaning, value=value)
+def _gauge(name: str, meaning: str, value: float) -> Family:
+    return Family(name, "gauge", meaning, {(): value})
 
 
-def _labelled(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
-    gauge = GaugeMetricFamily(PREFIX + name, meaning, labels=[label])
-    for value, number in values.items():
-        gauge.add_metric([value], number)
-    return gauge
+def _labelled(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Family:
+    return Family(name, "gauge", meaning, {(each,): values[each] for each in values}, (label,))
 
 
-def _build_info() -> Metric:
+def _build_info() -> Family:
     labels = {
         "version": version("pacifica-notifications"),
         "schema": f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}",
         "python": platform.python_version(),
     }
-    info = GaugeMetricFamily(
-        f"{PREFIX}build_info", "The versions of this web server; always 1.", labels=list(labels)
-    )
-    info.add_metric(list(labels.values()), 1)
-    return info
+    meaning = "The versions of this web server; always 1."
+    return Family("build_info", "gauge", meaning, {tuple(labels.values()): 1}, tuple(labels))
 
 
-def _gauges(found: Snapshot) -> Iterator[Metric]:
+def _gauges(found: Snapshot) -> Iterator[Family]:
     yield _gauge("events_waiting", "Events that wait to be dispatched.", found.events_waiting)
     yield _gauge(
         "events_failing",
@@ -182,20 +195,19 @@ def _gauges(found: Snapshot) -> Iterator[Metric]:
     )
 
 
-def _totals(stored: Mapping[str, int]) -> Iterator[Metric]:
+def _totals(stored: Mapping[str, int]) -> Iterator[Family]:
     for total in TOTALS:
-        labels = [total.label] if total.label else []
-        counter = CounterMetricFamily(PREFIX + total.name, total.meaning, labels=labels)
-        for value in total.values:
-            counter.add_metric([value] if labels else [], stored.get(total.key(value), 0))
-        yield counter
+        labels = (total.label,) if total.label else ()
+        samples: dict[tuple[str, ...], Any] = {
+            (value,) if labels else (): stored.get(total.key(value), 0) for value in total.values
+        }
+        yield Family(total.name, "counter", total.meaning, samples, labels)
 
 
-def _durations(stored: Mapping[str, int]) -> Iterator[Metric]:
+def _durations(stored: Mapping[str, int]) -> Iterator[Family]:
     for each in DURATIONS:
-        labels = [each.label] if each.label else []
-        histogram: Any = HistogramMetricFamily(PREFIX + each.name, each.meaning, labels=labels)
-        for value in each.values:
-            buckets, seconds = each.buckets(stored, value)
-            histogram.add_metric([value] if labels else [], buckets, seconds)
-        yield histogram
+        labels = (each.label,) if each.label else ()
+        samples: dict[tuple[str, ...], Any] = {
+            (value,) if labels else (): each.buckets(stored, value) for value in each.values
+        }
+        yield Family(each.name, "histogram", each.meaning, samples, labels)
