@@ -159,10 +159,6 @@ def sweep() -> None:
         recalled = recall(settings.max_wait)
         if recalled:
             _LOG.warning("%d events and deliveries are due: the clock was put back", recalled)
-        dead = forget_dead_workers()
-        if dead:
-            _LOG.warning("%d worker processes no longer say that they live", dead)
-        note_bounds(settings.holding)
     if settings.receive.deduplicate:
         deduplication.forget(settings.receive.deduplicate, limit)
     for subscription in holding.due_held(limit):
@@ -174,7 +170,13 @@ def sweep() -> None:
         publisher.nudge_dispatch_alone(event)
     publisher.nudge_policy(due_matched(limit))
     publisher.nudge_delivery(due_allowed(limit))
-    service.retention.purge_some()  # last, because nobody waits for it
+    # Last, because nobody waits for it.
+    service.retention.purge_some()
+    if take_lock("note bounds", settings.holding.check_interval):
+        dead = forget_dead_workers()
+        if dead:
+            _LOG.warning("%d worker processes no longer say that they live", dead)
+        note_bounds(settings.holding)
 
 
 def disable_eventmatch(eventmatch_uuid: UUID | str, error: str) -> None:

@@ -5,19 +5,23 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from pacifica.notifications import tasks
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.orm import (
     DeferredMatch,
     EventLog,
     EventLogMatch,
+    WorkerProcess,
     insert_rows,
     reading,
     writing,
 )
 from pacifica.notifications.settings import RetentionSettings
 from pacifica.notifications.stages.retention import Retention
-from pacifica.notifications.store import deliveries, holding, purging
+from pacifica.notifications.store import deliveries, holding, purging, statistics
+from pacifica.notifications.store.monitoring import snapshot
 from pacifica.notifications.store.purging import Purged, purge_batch, purge_finished
+from pacifica.notifications.store.statistics import Worker
 from tests.support import stored
 from tests.support.children import children, release
 
@@ -173,3 +177,19 @@ def test_very_many_events_go_in_short_transactions() -> None:
     rows = [{"uuid": uuid4(), "specversion": "", **row} for _ in range(1000)]
     writing(lambda: insert_rows(EventLog, rows))()
     assert purge_finished([], utcnow()) == Purged(1000, 0)
+
+
+def test_sweep_deletes_old_events_and_dead_workers_and_is_counted() -> None:
+    finished()
+    dead = Worker(uuid4(), "celery@gone", utcnow())
+    statistics.report({}, dead)
+    stored.write(WorkerProcess, [dead.uuid], renewed=utcnow() - DAYS)
+    try:
+        tasks.sweep()
+        assert left() == set()
+        counts = tasks.CELERY_APP.service.tallies.take()
+        assert (counts["sweeps:"], counts["events_purged:"]) == (1, 1)
+    finally:
+        tasks.CELERY_APP.close_service()
+    assert statistics.forget_dead_workers() == 0
+    assert statistics.NEAR_BOUND in snapshot().totals
