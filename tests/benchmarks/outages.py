@@ -83,13 +83,13 @@ def main() -> int:
     with services.measuring(), ProcessPoolExecutor(len(OUTAGES)) as pool:
         recorded = {name: pool.submit(record, name) for name in args.outage}
         for name, scrapes in recorded.items():
-            text = json.dumps(scrapes.result(), indent=1) + "\n"
-            (args.save / f"{name}.json").write_text(text)
+            lines = (f" {json.dumps(each)}: {values}" for each, values in scrapes.result().items())
+            (args.save / f"{name}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
     return 0
 
 
-def record(outage: str) -> dict[str, list[float | None]]:
-    """Return the samples of each scrape, by their names; None where there was none."""
+def record(outage: str) -> dict[str, str]:
+    """Return the samples of each scrape by their names, as JSON; null where there was none."""
     begin, end = OUTAGES[outage]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
@@ -117,7 +117,11 @@ def record(outage: str) -> dict[str, list[float | None]]:
         end(site)
         watch(linked, scrapes, _AFTER)
         names = sorted({name for each in scrapes for name in each})
-        return {name: [each.get(name) for each in scrapes] for name in names}
+        return {name: json.dumps([rounded(each.get(name)) for each in scrapes]) for name in names}
+
+
+def rounded(sample: float | None) -> float | None:
+    return None if sample is None else round(sample, 1)
 
 
 def watch(service: Service, scrapes: list[dict[str, float]], seconds: float) -> None:
