@@ -28,6 +28,7 @@ from tests.support.processes import BIN, Program, clean_environment
 from tests.support.proxies import nginx_in_front, nginx_path
 from tests.support.pythons import python
 from tests.support.servers import RecordingServer, free_port
+from tests.support.sharing import made_once
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "deploying"
@@ -55,7 +56,15 @@ class Image:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    root, base = tmp_path_factory.mktemp("image"), tmp_path_factory.mktemp("base")
+    folder = made_once(tmp_path_factory, "image", build)
+    return Image(folder / "root", *json.loads((folder / "image.json").read_text()))
+
+
+def build(folder: Path) -> None:
+    """Do what the image file says, below the folder `root`; write down what an image remembers."""
+    root, base = folder / "root", folder / "base"
+    root.mkdir()
+    base.mkdir()
     (base / "python").symlink_to(python("3.13"))
     path, workdir, command = os.environ["PATH"], root, [""]
     environment = {"PATH": f"{base}:{path}"}
@@ -88,7 +97,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
             command = json.loads(arguments)
         else:
             assert (instruction, arguments) in (("USER", "10001:10001"), ("EXPOSE", "8070"))
-    return Image(root, {"PYTHONPATH": "", **environment}, command)
+    remembered = {"PYTHONPATH": "", **environment}, command
+    (folder / "image.json").write_text(json.dumps(remembered))
 
 
 def instructions() -> list[tuple[str, str]]:

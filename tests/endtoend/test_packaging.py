@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import clean_environment
+from tests.support.sharing import made_once
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 240
@@ -28,16 +29,20 @@ class Published:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
-    folder = tmp_path_factory.mktemp("published")
+    folder = made_once(tmp_path_factory, "published", publish)
+    (sdist,) = folder.glob("*.tar.gz")
+    (again,) = (folder / "again").glob("*.tar.gz")
+    (wheel,) = (folder / "again").glob("*.whl")
+    return Published(sdist, again, wheel)
+
+
+def publish(folder: Path) -> None:
     python("-m", "build", "--sdist", "--outdir", str(folder), str(ROOT))
     (sdist,) = folder.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     source = folder / sdist.name.removesuffix(".tar.gz")
     python("-m", "build", "--outdir", str(folder / "again"), str(source))
-    (again,) = (folder / "again").glob("*.tar.gz")
-    (wheel,) = (folder / "again").glob("*.whl")
-    return Published(sdist, again, wheel)
 
 
 def python(*arguments: str) -> str:
