@@ -335,7 +335,7 @@ def start(status, headers, exc_info=None):
 body = b"".join(application(environ, start)).decode()
 print(*started, body, sep="\\n")
 """
-    ended = child(program, tmp_path)
+    ended = child(program, tmp_path, DEFAULT_USER="")  # a default user is warned of
     status, kind, body = ended.stdout.splitlines()[-3:]
     assert (status, kind) == ("404 Not Found", "application/json")
     assert json.loads(body)["status"] == "404 Not Found"
