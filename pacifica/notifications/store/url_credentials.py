@@ -1,11 +1,13 @@
 """Moves credentials from target URLs, where 0.5.2 let them be stored, to `auth`."""
 
 import json
+from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from pacifica.notifications.jsontext import write_json
-from pacifica.notifications.orm import EventMatch, writing
+from pacifica.notifications.orm import EventMatch, reading, writing
+from pacifica.notifications.store.holding import select_for_update
 from pacifica.notifications.store.revisions import advance_revision
 
 _ROWS_PER_TRANSACTION = 200
@@ -19,32 +21,48 @@ def move_url_credentials() -> int:
     """
     changed = 0
     last: UUID | None = None
-    while batch := _move_batch(last):
-        last = batch[-1][0]
-        changed += sum(moved for _, moved in batch)
+    while found := _next(last):
+        last = found[-1][0]
+        uuids = [uuid for uuid, url in found if _credentials(url) is not None]
+        if uuids:
+            changed += _move_all(uuids)
     return changed
 
 
-@writing
-def _move_batch(last: UUID | None) -> list[tuple[UUID, bool]]:
-    """Change the next rows that may need it; return whether each was changed."""
+@reading
+def _next(last: UUID | None) -> list[tuple[UUID, str]]:
+    """Return id and target of the next subscriptions that may have credentials there."""
     later = () if last is None else (EventMatch.uuid > last,)
-    query = EventMatch.select().where(EventMatch.target_url.contains("@"), *later)
-    rows = list(query.order_by(EventMatch.uuid).limit(_ROWS_PER_TRANSACTION))
-    moved = [row for row in rows if _move(row)]
-    revision = advance_revision() if moved else 0
-    for row in moved:
-        row.revision = revision
-        row.save()
-    return [(row.uuid, row in moved) for row in rows]
+    rows = EventMatch.select(EventMatch.uuid, EventMatch.target_url)
+    rows = rows.where(EventMatch.target_url.contains("@"), *later).order_by(EventMatch.uuid)
+    return [(row.uuid, row.target_url) for row in rows.limit(_ROWS_PER_TRANSACTION)]
+
+
+@writing
+def _move_all(uuids: Sequence[UUID]) -> int:
+    revision = advance_revision()  # first, as whoever else changes a subscription does
+    changed = 0
+    for uuid in uuids:
+        row = select_for_update(EventMatch.uuid == uuid)
+        if row is not None and _move(row):
+            row.revision = revision
+            row.save()
+            changed += 1
+    return changed
+
+
+def _credentials(url: str) -> str | None:
+    """Return what stands before the host of a URL; None if nothing does."""
+    try:
+        given, at, _ = urlsplit(url).netloc.rpartition("@")
+    except ValueError:
+        return None
+    return given if at else None
 
 
 def _move(row: EventMatch) -> bool:
-    try:
-        given, at, _ = urlsplit(row.target_url).netloc.rpartition("@")
-    except ValueError:
-        return False
-    if not at:
+    given = _credentials(row.target_url)
+    if given is None:
         return False
     row.target_url = row.target_url.replace(f"{given}@", "", 1)
     user, colon, password = given.partition(":")
