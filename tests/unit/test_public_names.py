@@ -164,7 +164,7 @@ def test_match_without_a_state_is_no_work_to_do() -> None:
     event = orm.EventLog.create(jsondata="{}")
     logged = orm.EventLogMatch.create(event_log=event, event_match=match)
     read = orm.EventLogMatch.get_by_id(logged.uuid)
-    assert (read.state, read.due) == ("failed", None)
+    assert (logged.state, read.state, read.due) == ("failed", "failed", None)
 
 
 def test_orm_sync_has_a_step_between_each_two_versions() -> None:
