@@ -114,7 +114,7 @@ def test_absent_broker_is_one_line_with_its_cause(
     settings = changed(
         load_settings(), celery_broker_url=url.format(port=free_port()), celery_publish_pause=0.0
     )
-    publisher = Publisher(settings.celery, 50)
+    publisher = Publisher(settings.celery, 50, lambda: None)
     for _ in range(5):
         publisher.nudge_sweep()
     assert caplog.messages == [f"the broker fails: {cause}"]
@@ -127,7 +127,7 @@ def test_broker_that_is_back_is_one_line(tmp_path: Path, caplog: pytest.LogCaptu
         celery_broker_url=f"filesystem://localhost{tmp_path}",
         celery_publish_pause=0.0,
     )
-    publisher = Publisher(settings.celery, 50)
+    publisher = Publisher(settings.celery, 50, lambda: None)
     publisher.nudge_sweep()
     folder.rename(tmp_path / "moved")
     folder.write_text("no folder")

@@ -146,10 +146,10 @@ class Model:
             self._release_deferred()
         return claimed, unclaimed
 
-    def hold_dispatched(self, held: list[Delivery], disabled: list[UUID]) -> None:
+    def hold_dispatched(self, held: list[Delivery], disabled: list[UUID], probed: Due) -> None:
         """Hold what Policy gave no verdict on, and what is of disabled subscriptions."""
         for delivery in held:
-            self._hold_for_policy(delivery)
+            self._hold_for_policy(delivery, probed)
         for subscription in disabled:
             if self.subscribers[subscription].disabled:
                 self._hold(subscription)
@@ -244,7 +244,7 @@ class Model:
         match = self.matches[delivery.uuid]
         subscriber = self.subscribers[match.subscription]
         if verdict == "hold":
-            self._hold_for_policy(delivery)
+            self._hold_for_policy(delivery, Due.LATER)
         elif match.state is State.MATCHED:
             if verdict == "allow":
                 match.go(State.ALLOWED, Due.NOW)
@@ -332,10 +332,10 @@ class Model:
         self.matches = {u: match for u, match in self.matches.items() if match.event != event}
         self.deferred = [pair for pair in self.deferred if pair[0] != event]
 
-    def _hold_for_policy(self, delivery: Delivery) -> None:
+    def _hold_for_policy(self, delivery: Delivery, probed: Due) -> None:
         subscriber = self.subscribers[delivery.subscription.uuid]
         if not (subscriber.disabled or subscriber.deleted or subscriber.probes):
-            subscriber.probe, subscriber.probes, subscriber.held_due = None, 1, Due.LATER
+            subscriber.probe, subscriber.probes, subscriber.held_due = None, 1, probed
         match = self.matches.get(delivery.uuid)
         if match is not None and match.state is State.MATCHED:
             match.go(State.HELD)

@@ -77,7 +77,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.model = Model(RELEASED)
         self.cache = SubscriptionCache(1)
         self.dispatching: list[tuple[UUID, DispatchPlan]] = []
-        self.holding: list[tuple[Dispatched, DispatchPlan, list[Ruling]]] = []
+        self.holding: list[tuple[Dispatched, DispatchPlan, list[Ruling], int]] = []
+        self.times_passed = 0
         self.asking: list[Delivery] = []
         self.sending: list[tuple[Delivery, int, int]] = []
         self.settings = changed(
@@ -196,19 +197,20 @@ class StoreMachine(RuleBasedStateMachine):
         for delivery in dispatched.claimed:
             changes = self.model.subscribers[delivery.subscription.uuid].changes
             self.sending.append((delivery, 1, changes))
-        self.holding.append((dispatched, plan, rulings))
+        self.holding.append((dispatched, plan, rulings, self.times_passed))
         if finishes:
             self.hold_dispatched(-1)
 
     @precondition(lambda self: self.holding)
     @rule(which=ANY)
     def hold_dispatched(self, which: int) -> None:
-        dispatched, plan, rulings = take(self.holding, which)
+        dispatched, plan, rulings, before = take(self.holding, which)
         hold_dispatched(dispatched, plan, rulings)
         held = [each for each in rulings if each.state is State.HELD]
         self.model.hold_dispatched(
             [each.deliveries[0] for each in held if dispatched.events],
             [uuid for _event, uuid in plan.disabled if dispatched.events],
+            Due.LATER if before == self.times_passed else Due.NOW,
         )
 
     @where(lambda model: model.in_state(State.MATCHED))
@@ -303,6 +305,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def let_time_pass(self) -> None:
         Later.by += 2 * WAIT
+        self.times_passed += 1
         self.model.let_time_pass()
 
     @where(lambda model: any(s.held_due is Due.NOW for s in model.subscribers.values()))
