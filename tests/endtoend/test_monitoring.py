@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import databases
 from tests.support.deployments import Deployment, deployments, prepared
 from tests.support.scraping import scrape
 from tests.support.servers import RecordingServer, eventually
 
 PROCESSES = 2
-QUICK = {"CELERY_SWEEP_INTERVAL": "0.1"}
+SWEPT = "SELECT 1 FROM notificationlease WHERE name = 'sweep'"
 
 
 @pytest.mark.parametrize("deployment", deployments("sqlite-filesystem", "postgresql-redis"))
@@ -20,7 +21,7 @@ def test_metrics_tell_of_workers_and_of_what_they_did(
     with (
         RecordingServer() as policy,
         RecordingServer() as target,
-        prepared(deployment, tmp_path, POLICY_URL=policy.url, **QUICK) as service,
+        prepared(deployment, tmp_path, POLICY_URL=policy.url) as service,
         service.web_server(),
         service.worker(processes=PROCESSES) as worker,
     ):
@@ -31,6 +32,7 @@ def test_metrics_tell_of_workers_and_of_what_they_did(
         service.subscribe(target.url)
         event = service.receive()
         eventually(lambda: service.is_delivered(event), 20)
+        eventually(lambda: bool(databases.execute(service.database, SWEPT)), 20)
 
         worker.signal(signal.SIGTERM)
         worker.wait()
