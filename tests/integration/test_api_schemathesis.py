@@ -14,6 +14,7 @@ OPERATIONS = [
     *(("PUT", "/eventmatch/{uuid}"), ("DELETE", "/eventmatch/{uuid}")),
     *(("GET", "/eventmatch/{uuid}/delivery"), ("HEAD", "/eventmatch/{uuid}/delivery")),
     *(("PUT", "/eventmatch/{uuid}/delivery"), ("POST", "/receive")),
+    ("POST", "/expressions/test"),
     *(("GET", "/openapi.json"), ("HEAD", "/openapi.json")),
 ]
 

@@ -12,6 +12,8 @@ An expression takes this way, and the modules follow it:
 6. `index` holds all subscriptions. For each event, `candidates` picks the hash indexes and
    functions that could match it.
 
+`trace` explains a single JSONPath on a single event, with `hints` for its author.
+
 What a JSONPath means is what jsonpath2 says, in all of them.
 """
 
@@ -24,15 +26,27 @@ from pacifica.notifications.matching.evaluation import (
 )
 from pacifica.notifications.matching.index import MatchFailure, MatchResult, SubscriptionIndex
 from pacifica.notifications.matching.parser import MAX_LENGTH
+from pacifica.notifications.matching.trace import (
+    Found,
+    Trace,
+    TraceResult,
+    is_indexed,
+    trace_jsonpath,
+)
 
 __all__ = [
     "DEFAULT_BUDGET",
     "MAX_LENGTH",
     "Condition",
+    "Found",
     "MatchFailure",
     "MatchResult",
     "SubscriptionIndex",
+    "Trace",
+    "TraceResult",
     "budget_for",
     "compile_jsonpath",
     "has_match",
+    "is_indexed",
+    "trace_jsonpath",
 ]

@@ -26,6 +26,7 @@ class Context:
         self.rates: RateLimiter
         self.targets: TargetChecks
         self.large_bodies: BoundedLock
+        self.traces: BoundedLock
         if app is not None:
             self._use(app)
 
@@ -49,7 +50,9 @@ class Context:
         self.rates = RateLimiter(limits.rate, limits.burst, limits.rate_users)
         self.targets = TargetChecks(app.settings.delivery, app.to_targets)
         receive = app.settings.receive
-        self.large_bodies = BoundedLock(receive.parse_waiting, receive.parse_wait)
+        waiting, wait = receive.parse_waiting, receive.parse_wait
+        self.large_bodies = BoundedLock("large bodies are being read", waiting, wait)
+        self.traces = BoundedLock("JSONPaths are being tried", waiting, wait)
         self._app = app
 
 

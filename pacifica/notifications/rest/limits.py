@@ -68,10 +68,12 @@ class RateLimiter:
 class BoundedLock:
     """A lock for which only a few threads wait, each for a bounded time.
 
-    Others are refused at once (503), so that threads are always free for other requests.
+    Others are refused at once (503), so that threads are always free for other requests. `what`
+    tells them what many others are doing.
     """
 
-    def __init__(self, max_waiting: int, max_wait: float) -> None:
+    def __init__(self, what: str, max_waiting: int, max_wait: float) -> None:
+        self._what = what
         self._max_wait = max_wait
         self._lock = threading.Lock()
         self._waiting = threading.BoundedSemaphore(max_waiting)
@@ -88,17 +90,16 @@ class BoundedLock:
 
     def _wait(self) -> None:
         if not self._waiting.acquire(blocking=False):
-            raise _busy()
+            raise self._busy()
         try:
             if not self._lock.acquire(timeout=self._max_wait):
-                raise _busy()
+                raise self._busy()
         finally:
             self._waiting.release()
 
-
-def _busy() -> ApiError:
-    return ApiError(
-        503,
-        "many large bodies are being read; try again later",
-        headers={"Retry-After": str(_RETRY_AFTER)},
-    )
+    def _busy(self) -> ApiError:
+        return ApiError(
+            503,
+            f"many {self._what}; try again later",
+            headers={"Retry-After": str(_RETRY_AFTER)},
+        )

@@ -14,6 +14,7 @@ from pacifica.notifications.rest.context import Context
 from pacifica.notifications.rest.errorlog import write_to_error_log
 from pacifica.notifications.rest.errors import error_page_default
 from pacifica.notifications.rest.eventmatch import EventMatch
+from pacifica.notifications.rest.expressions import Expressions
 from pacifica.notifications.rest.health import Livez, Readyz
 from pacifica.notifications.rest.metrics import Metrics
 from pacifica.notifications.rest.openapi import OpenApi
@@ -55,6 +56,7 @@ class Root:
     def __init__(self, app: App | None = None) -> None:
         self.context = Context(app)
         self.eventmatch = EventMatch(self.context)
+        self.expressions = Expressions(self.context)
         self.receive = ReceiveEvent(self.context)
         self.openapi_json = OpenApi(self.context)
         self.livez = Livez()

@@ -104,7 +104,7 @@ def test_who_waits_as_told_is_let_through(
 
 
 def test_lock_sends_threads_away_when_enough_wait_and_when_they_waited_long_enough() -> None:
-    lock = BoundedLock(max_waiting=2, max_wait=0.5)
+    lock = BoundedLock("", max_waiting=2, max_wait=0.5)
 
     def refusal() -> str | None:
         try:
@@ -123,7 +123,7 @@ def test_lock_sends_threads_away_when_enough_wait_and_when_they_waited_long_enou
 
 
 def test_lock_is_passed_on_when_its_holder_ends_or_fails() -> None:
-    lock = BoundedLock(max_waiting=8, max_wait=10)
+    lock = BoundedLock("", max_waiting=8, max_wait=10)
     held: list[int] = []
 
     def hold(number: int) -> None:
