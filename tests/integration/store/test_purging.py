@@ -180,6 +180,7 @@ def test_very_many_events_go_in_short_transactions() -> None:
 
 
 def test_sweep_deletes_old_events_and_dead_workers_and_is_counted() -> None:
+    tasks.CELERY_APP.close_service()  # one that another test has left
     finished()
     dead = Worker(uuid4(), "celery@gone", utcnow())
     statistics.report({}, dead)
