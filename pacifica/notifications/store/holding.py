@@ -101,16 +101,17 @@ def hold_for_disabled(uuids: Collection[UUID]) -> None:
     now = utcnow()
     for row in rows:
         if row.deleted is not None:
-            drop_all(row.uuid, now)
+            drop_all(row.uuid)
     disabled = [row.uuid for row in rows if row.deleted is None]
     if disabled:
         _hold(disabled, now)
 
 
-def drop_all(subscription: UUID, now: datetime) -> None:
-    """Drop what a deleted subscription has under way or held; part of its deletion."""
+@writing
+def drop_all(subscription: UUID) -> None:
+    """Drop what a deleted subscription has under way or held."""
     dropped = (
-        EventLogMatch.update(state=State.DROPPED, due=None, leased=None, updated=now)
+        EventLogMatch.update(state=State.DROPPED, due=None, leased=None, updated=utcnow())
         .where(
             EventLogMatch.event_match == subscription,
             EventLogMatch.state.in_((*UNDER_WAY, State.HELD)),
@@ -118,6 +119,14 @@ def drop_all(subscription: UUID, now: datetime) -> None:
         .execute()
     )
     DB.handle().tallies.add(DELIVERIES_FINISHED, dropped, "dropped")
+
+
+@writing
+def nothing_held(subscription: UUID) -> None:
+    """Take note that nothing is held for a deleted subscription any more."""
+    EventMatch.update(held_due=None).where(
+        EventMatch.uuid == subscription, EventMatch.deleted.is_null(False)
+    ).execute()
 
 
 def select_for_update(condition: Any) -> EventMatch | None:
@@ -141,6 +150,7 @@ def release_or_probe(subscription: UUID, batch: int, recovery: RecoverySettings)
     if row is None or row.held_due is None or row.held_due > now:
         return
     if row.deleted is not None:
+        drop_all(subscription)
         row.held_due = None
     elif row.held_action is HeldAction.RELEASE:
         released = _release(subscription, batch, now)

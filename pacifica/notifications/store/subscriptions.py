@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,11 +11,11 @@ from uuid import UUID
 import peewee
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.errors import TooManySubscriptions
+from pacifica.notifications.errors import StoreUnavailable, TooManySubscriptions
 from pacifica.notifications.jsontext import write_json
 from pacifica.notifications.orm import DB, EventMatch, reading, writing
 from pacifica.notifications.store.deferred import release_parked
-from pacifica.notifications.store.holding import drop_all, select_for_update
+from pacifica.notifications.store.holding import drop_all, nothing_held, select_for_update
 from pacifica.notifications.store.revisions import advance_revision, current_revision
 from pacifica.notifications.subscriptions import check_extensions
 
@@ -85,8 +86,16 @@ def update(
 
 
 def delete(user: str, uuid: UUID) -> bool:
-    """Mark a user's subscription deleted and forget its auth; tell whether there was one."""
-    return _is_owned(user, uuid) and _delete(user, uuid)
+    """Mark a user's subscription deleted and forget its auth; tell whether there was one.
+
+    Then its deliveries are dropped. That may take long, and nobody else's change waits for it.
+    """
+    if not (_is_owned(user, uuid) and _delete(user, uuid)):
+        return False
+    with suppress(StoreUnavailable):  # the next sweep drops what is left
+        drop_all(uuid)
+        nothing_held(uuid)
+    return True
 
 
 @reading
@@ -169,9 +178,8 @@ def _delete(user: str, uuid: UUID) -> bool:
     if row is None:
         return False
     row.deleted = row.updated = utcnow()
-    row.revision, row.held_due, row.auth = revision, None, "{}"
+    row.revision, row.held_due, row.auth = revision, row.updated, "{}"
     row.save()
-    drop_all(uuid, row.updated)
     return True
 
 

@@ -8,12 +8,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from pacifica.notifications.errors import TooManySubscriptions
-from pacifica.notifications.orm import DB, EventMatch
+from pacifica.notifications.errors import StoreUnavailable, TooManySubscriptions
+from pacifica.notifications.flow import State
+from pacifica.notifications.orm import DB, EventLogMatch, EventMatch, reading
+from pacifica.notifications.settings import RecoverySettings
 from pacifica.notifications.store import holding, subscriptions
 from pacifica.notifications.store.revisions import current_revision
 from pacifica.notifications.subscriptions import new_subscription
-from tests.support.stored import row, subscribe
+from tests.support.servers import eventually
+from tests.support.stored import allowed, row, subscribe
 
 CALLS: dict[str, Callable[[UUID], Any]] = {
     "GET": lambda uuid: subscriptions.one_of_user("alice", uuid),
@@ -72,6 +75,41 @@ def test_nobody_waits_for_a_row_of_another_user_that_is_locked(
         assert holding.select_for_update(EventMatch.uuid == theirs)
         assert not other.submit(call, theirs).result(timeout=2)
     assert row(EventMatch, theirs).name == "n"
+
+
+def test_nobody_waits_while_the_deliveries_of_a_deleted_subscription_are_dropped(
+    database: str,
+) -> None:
+    if database.startswith("sqlite"):
+        pytest.skip("SQLite locks no rows")
+    uuid = subscribe("alice")
+    _event, (delivery,) = allowed(uuid)
+    with ThreadPoolExecutor(1) as other:
+        with DB.atomic():
+            locked = EventLogMatch.select().where(EventLogMatch.uuid == delivery).for_update()
+            assert list(locked)
+            deleting = other.submit(subscriptions.delete, "alice", uuid)
+            eventually(lambda: reading(EventMatch.get_by_id)(uuid).deleted, timeout=5)
+            create("bob", 10)
+            assert not deleting.done()
+        assert deleting.result(timeout=5)
+    assert row(EventLogMatch, delivery).state == State.DROPPED
+
+
+def test_sweep_drops_what_a_deletion_has_not_come_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    uuid = subscribe("alice")
+    _event, (delivery,) = allowed(uuid)
+
+    def interrupt(_subscription: UUID) -> None:
+        raise StoreUnavailable("the connection was lost")
+
+    monkeypatch.setattr(subscriptions, "drop_all", interrupt)
+    assert subscriptions.delete("alice", uuid)
+    assert row(EventLogMatch, delivery).state == State.ALLOWED
+    assert holding.due_held(10) == [uuid]
+    holding.release_or_probe(uuid, 100, RecoverySettings())
+    assert row(EventLogMatch, delivery).state == State.DROPPED
+    assert holding.due_held(10) == []
 
 
 def test_values_of_statements_are_not_logged(
