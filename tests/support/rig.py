@@ -156,7 +156,7 @@ def running(deployment: Deployment, folder: Path) -> Iterator[Rig]:
     with ExitStack() as stack:
         plain = stack.enter_context(prepared(deployment, folder, **_SETTINGS))
         target = stack.enter_context(CountingTarget())
-        policy = stack.enter_context(RecordingServer(lambda _: (200, {}, b"[]")))
+        policy = stack.enter_context(RecordingServer(lambda _: (200, {}, b'[{"_id": 10}]')))
         to_target = stack.enter_context(Link("127.0.0.1", target.port))
         to_policy = stack.enter_context(Link("127.0.0.1", policy.port))
         to_database = stack.enter_context(link_to(plain.database))
