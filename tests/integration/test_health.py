@@ -47,7 +47,8 @@ def test_readyz_names_what_is_wrong(
         assert "3.0" in checks["schema"]
 
         databases.drop(database)
-        answer = service.call("GET", "/readyz")
+        for _ in range(3):
+            answer = service.call("GET", "/readyz")
         assert_error(answer, 503, "database")
         assert answer.json()["checks"]["database"] == "not reachable"
         assert service.call("GET", "/livez").status_code == 200
@@ -55,6 +56,9 @@ def test_readyz_names_what_is_wrong(
         found = samples(service.call("GET", "/metrics"))
         assert found["database_up"] == 0
         assert "events_waiting" not in found
+        told = [line for line in service.program.lines if "the database" in line]
+        assert len(told) == 1, told
+        assert "the database fails: " in told[0]
 
 
 def test_metrics_count_an_event_that_was_received(prepared: dict[str, str], tmp_path: Path) -> None:

@@ -1,10 +1,7 @@
 """Targets and Policy whose certificates a private authority has signed."""
 
 import shutil
-import socket
-import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,8 +12,7 @@ from pacifica.notifications.app import App
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.settings import KEYS
 from pacifica.notifications.transport import Request, Response, SendFailure
-from tests.support import servers
-from tests.support.certificates import own_certificate
+from tests.support.certificates import encrypting_server, own_certificate
 from tests.support.servers import RawServer
 
 TIMEOUT = 10
@@ -39,16 +35,7 @@ def folder(certificate: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def server(certificate: Path) -> Iterator[RawServer]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-
-    def encrypted(connection: socket.socket, over: threading.Event) -> None:
-        del over
-        with context.wrap_socket(connection, server_side=True) as stream:
-            while servers.read_request(stream):
-                stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-
-    with RawServer(encrypted) as server:
+    with encrypting_server(certificate) as server:
         yield server
 
 

@@ -1,5 +1,10 @@
 """A certificate for this machine, as servers of tests have it."""
 
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -8,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pacifica.notifications.clock import utcnow
+from tests.support.servers import RawServer, read_request
 
 
 def own_certificate(folder: Path) -> Path:
@@ -32,3 +38,19 @@ def own_certificate(folder: Path) -> Path:
         + built.public_bytes(serialization.Encoding.PEM)
     )
     return file
+
+
+@contextmanager
+def encrypting_server(certificate: Path) -> Iterator[RawServer]:
+    """Run a server that answers every request with 200, in TLS; its URL begins with `http:`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def encrypted(connection: socket.socket, over: threading.Event) -> None:
+        del over
+        with context.wrap_socket(connection, server_side=True) as stream:
+            while read_request(stream):
+                stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with RawServer(encrypted) as server:
+        yield server

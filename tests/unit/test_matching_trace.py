@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from jsonpath2.path import Path as JsonPath
 
 from pacifica.notifications.errors import ExpressionError
-from pacifica.notifications.matching import compile_jsonpath, has_match
+from pacifica.notifications.matching import compile_jsonpath, has_match, hints
 from pacifica.notifications.matching.trace import Trace, TraceResult, trace_jsonpath
 from tests.support.jsonpaths import CAPTURES, CORPUS, events, jsonpaths, no_deadline
 
@@ -126,6 +126,51 @@ def test_trace_hints_at_the_usual_mistakes(text: str) -> None:
 def test_hint_at_an_array_that_contains_the_constant() -> None:
     (hint,) = hints_of(trace_jsonpath('$[?(@.tags = "red")]', {"tags": ["blue", "red"]}))
     assert hint == 'the value is an array that contains "red"; write [*] after it'
+
+
+class Watched(list[int]):
+    """An array that counts how often somebody looks into it."""
+
+    looks = 0
+
+    def __getitem__(self, place: Any) -> Any:
+        Watched.looks += 1
+        return super().__getitem__(place)
+
+
+def test_hint_looks_at_a_few_of_very_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watched, "looks", 0)
+    repeated = ",".join("*" * 150)
+    trace = trace_jsonpath(f"$.data[{repeated}].zzz", {"data": [Watched([0] * 9)] * 100})
+    assert trace.steps[-1].entered == 15_000
+    assert trace.steps[-1].hint == 'the value is an array, which has no key "zzz"'
+    assert Watched.looks <= 200
+
+
+def test_hint_compares_no_long_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+
+    def match(word: str, possible: list[str], _count: int) -> list[str]:
+        compared.extend([word, *possible])
+        return []
+
+    monkeypatch.setattr(hints, "get_close_matches", match)
+    long = "x" * 4000
+    event = {"data": [{"a": "y" * 4000, "b": "z", long: 1}]}
+    for text in (
+        f'$.data[*][?(@.a = "{long}")]',
+        '$.data[*][?(@.a = "y")]',
+        f'$.data[0]["{long}y"]',
+    ):
+        assert hints_of(trace_jsonpath(text, event, max_length=9000))
+    assert compared
+    assert max(map(len, compared)) <= 64
+
+
+def test_hint_takes_numbers_of_any_size() -> None:
+    event = {"data": [{"a": 10**400}, {"a": -1.5}]}
+    (hint,) = hints_of(trace_jsonpath("$.data[*][?(@.a = 1.5)]", event))
+    assert hint == "the nearest value is the number -1.5"
 
 
 def test_trace_that_takes_too_long_says_so_and_keeps_what_it_counted() -> None:

@@ -1,8 +1,10 @@
 """Say in a sentence why a step or a condition of a JSONPath let nothing through."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from jsonpath2.expression import Expression
@@ -28,12 +30,14 @@ from pacifica.notifications.matching.syntax_tree import path_nodes, single_step
 
 # Steps that one hint may take.
 _BUDGET = 20_000
-# How many keys or values are compared, and how long a value may be in a sentence.
-_MAX_COMPARED, _MAX_SHOWN = 200, 60
+# How many values and keys are looked at, and how long a text may be that is compared or shown.
+# More would take long, whatever the budget of the trace.
+_MAX_COMPARED, _MAX_TEXT, _MAX_SHOWN = 200, 64, 60
 
 
 def step_hint(node: Node, values: Sequence[Any]) -> str | None:
     """Return why a step selected nothing from values; None if that cannot be told."""
+    values = values[:_MAX_COMPARED]
     step = single_step(node)
     if step is not None:
         return _missing(step, values)
@@ -127,15 +131,15 @@ def _unequal_hint(found: Sequence[Any], constant: Any) -> str:
                 f"the value is {_described(value)}, and the filter compares it with "
                 f"{_described(constant)}"
             )
-        if isinstance(value, list) and constant in value:
+        if isinstance(value, list) and constant in value[:_MAX_COMPARED]:
             return f"the value is an array that contains {_shown(constant)}; write [*] after it"
     if not any(_type(value) == _type(constant) for value in found):
         return (
             f"the value is {_described(found[0])}, and the filter compares it with "
             f"{_described(constant)}"
         )
-    texts = [value for value in found if isinstance(value, str)]
-    if isinstance(constant, str):
+    texts = [value for value in found if isinstance(value, str) and len(value) <= _MAX_TEXT]
+    if isinstance(constant, str) and len(constant) <= _MAX_TEXT:
         folded = constant.strip().casefold()
         for text in texts:
             if text.strip().casefold() == folded:
@@ -144,7 +148,7 @@ def _unequal_hint(found: Sequence[Any], constant: Any) -> str:
             return f"the nearest value is {_described(close[0])}"
     alike = [value for value in found if _type(value) == _type(constant)]
     if _is_number(constant):
-        nearest = min(alike, key=lambda number: abs(number - constant))
+        nearest = min(alike, key=lambda number: _distance(number, constant))
         return f"the nearest value is {_described(nearest)}"
     return f"a value that it met is {_described(alike[0])}"
 
@@ -166,7 +170,7 @@ def _order_hint(found: Sequence[Any], constant: Any) -> str:
 
 def _path_hint(path: Node, refused: Sequence[Any], root: Any) -> str | None:
     """Return which step of a path selects nothing."""
-    values = [root] if isinstance(path, RootNode) else list(refused)
+    values = [root] if isinstance(path, RootNode) else list(refused[:_MAX_COMPARED])
     for node in path_nodes(path):
         step = single_step(node)
         if step is None:
@@ -196,7 +200,7 @@ def _missing(step: int | str, values: Sequence[Any]) -> str | None:
         return f"{_described(values[0])} has no keys, and so no {key}"
     if close := [each for each in keys if each.casefold() == step.casefold()]:
         return f"there is no key {key}, but {json.dumps(close[0])}: capitals count"
-    if close := get_close_matches(step, keys, 1):
+    if close := get_close_matches(step[:_MAX_TEXT], keys, 1):
         return f"there is no key {key}; the nearest is {json.dumps(close[0])}"
     return f"there is no key {key}; the keys are {_listed(keys)}"
 
@@ -205,10 +209,10 @@ def _keys(values: Iterable[Any]) -> list[str]:
     keys: dict[str, None] = {}
     for value in values:
         if isinstance(value, dict):
-            keys.update(dict.fromkeys(value))
+            keys.update(dict.fromkeys(islice(value, _MAX_COMPARED)))
         if len(keys) >= _MAX_COMPARED:
             break
-    return list(keys)
+    return [key for key in keys if len(key) <= _MAX_TEXT]
 
 
 def _listed(keys: Sequence[str]) -> str:
@@ -220,9 +224,16 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def _distance(number: int | float, other: int | float) -> int | float:
+    try:
+        return abs(number - other)
+    except OverflowError:  # a whole number that no float can hold
+        return math.inf
+
+
 def _is_text_of(text: Any, value: Any) -> bool:
     """Return whether a text reads like a value that is no text."""
-    if not isinstance(text, str) or isinstance(value, (str, list, dict)):
+    if not isinstance(text, str) or isinstance(value, (str, list, dict)) or len(text) > _MAX_TEXT:
         return False
     return text.strip().casefold() in (json.dumps(value), str(value).casefold())
 
@@ -244,6 +255,7 @@ def _type(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
+    value = value[:_MAX_SHOWN] if isinstance(value, str) else value
     return _cut(json.dumps(value, ensure_ascii=False))
 
 

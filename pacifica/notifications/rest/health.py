@@ -4,10 +4,8 @@ import time
 from functools import partial
 from typing import Any
 
-import cherrypy
-
 from pacifica.notifications.errors import SchemaMismatch, StoreUnavailable
-from pacifica.notifications.orm import check_version
+from pacifica.notifications.orm import check_version, reading
 from pacifica.notifications.rest.context import KEY, Context, context
 from pacifica.notifications.rest.errors import ApiError, encode_text
 from pacifica.notifications.rest.request import require_known
@@ -69,10 +67,9 @@ class Readyz:
 def _database() -> dict[str, str]:
     """Return the states of the database and its schema; the schema is unknown without it."""
     try:
-        check_version()
+        reading(check_version)()  # which tells of an outage, as a check alone does not
     except SchemaMismatch as error:
         return {"database": _OK, "schema": str(error)}
-    except StoreUnavailable as error:
-        cherrypy.log(f"not ready: {error}", traceback=False)
+    except StoreUnavailable:
         return {"database": "not reachable", "schema": "unknown"}
     return {"database": _OK, "schema": _OK}

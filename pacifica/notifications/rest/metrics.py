@@ -71,8 +71,7 @@ def scrape() -> bytes:
     """Return the metrics of this moment as text; without the database, those that need none."""
     try:
         found = snapshot()
-    except StoreUnavailable as error:
-        cherrypy.log(f"metrics without the database: {error}", traceback=False)
+    except StoreUnavailable:
         found = None
     return text_of(metrics_of(found))
 

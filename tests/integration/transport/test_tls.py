@@ -1,31 +1,19 @@
 """TLS: which certificates a transport trusts."""
 
-import socket
-import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pacifica.notifications.transport import Transport
-from tests.support import servers
+from tests.support.certificates import encrypting_server
 from tests.support.servers import RawServer, RecordingServer
 from tests.support.transports import answer, no_answer, post
 
 
 @pytest.fixture
 def tls_server(certificate: Path) -> Iterator[RawServer]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-
-    def encrypted(connection: socket.socket, over: threading.Event) -> None:
-        del over
-        with context.wrap_socket(connection, server_side=True) as stream:
-            while servers.read_request(stream):
-                stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-
-    with RawServer(encrypted) as server:
+    with encrypting_server(certificate) as server:
         yield server
 
 
