@@ -56,6 +56,7 @@ EXTRAS["test"] = [
     "schemathesis>=4,<5",
     "standardwebhooks",
     "twine",
+    "types-cachetools",
 ]
 
 setup(

@@ -20,6 +20,7 @@ from pacifica.notifications.stages.group_commit import GroupCommit
 from pacifica.notifications.stages.pipeline import Pipeline
 from pacifica.notifications.stages.report import Reporter
 from pacifica.notifications.stages.retention import Retention
+from pacifica.notifications.stages.visibility import Visibility
 from pacifica.notifications.store import events
 from pacifica.notifications.subscriptions import delivery_rules
 from pacifica.notifications.transport import (
@@ -74,6 +75,9 @@ class App:
             self.to_targets,
             self.publisher.nudge_dispatch,
             self.tallies,
+        )
+        self.visibility = Visibility(
+            settings.notifications.policy_url, settings.policy, self.to_policy
         )
         self.retention = Retention(settings.retention)
         DB.bind(open_database(settings.database, settings.security, self.tallies))

@@ -45,6 +45,10 @@ class BudgetExceeded(ExpressionError):
     """A JSONPath needed more steps on one event than its budget allows."""
 
 
+class PolicyUnavailable(NotificationsError):
+    """Policy gave no verdict; a later question may get one."""
+
+
 class StoreUnavailable(NotificationsError):
     """The database cannot be reached or did not respond; a later attempt may succeed."""
 

@@ -22,6 +22,45 @@ class State(StrEnum):
     FAILED = "failed"  # was given up: the event, not the subscription, is the reason
 
 
+class Cause(StrEnum):
+    """Why a delivery is attempted."""
+
+    AUTOMATIC = "automatic"
+    PROBE = "probe"  # to find out whether others would be delivered
+    RESEND = "resend"  # its owner asked for it
+    REPLAY = "replay"  # it is part of a replay
+    TEST = "test"  # its owner tries the target; it is no delivery
+
+
+class AttemptOutcome(StrEnum):
+    """What became of an attempt."""
+
+    DELIVERED = "delivered"
+    RETRYING = "retrying"  # another attempt follows
+    DISABLED = "disabled"  # it disabled the subscription, or the probe failed
+    GIVEN_UP = "given_up"  # the event is the reason that it cannot be delivered
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One request to a target, for the record; headers with secrets are masked.
+
+    `started` is naive UTC, and `request` and `response` are headers as JSON. `address` is the one
+    that was connected to; empty: none was. `body` is the beginning of what was answered, or the
+    reason why nothing was.
+    """
+
+    started: datetime
+    milliseconds: int
+    url: str
+    address: str
+    request: str
+    status: int | None
+    response: str
+    body: str
+    truncated: bool
+
+
 @dataclass(frozen=True)
 class Deferral:
     """Subscriptions of one user that an event is matched with later.
@@ -51,7 +90,8 @@ class Delivery:
     `attempts` counts the attempts in its present state, including this one, and `failing` is the
     time of the first that failed. `leased` is the end of the lease of a delivery that may be sent;
     until then nobody else sends it, and its value tells this claim from others. A `probe` is tried
-    although its subscription is disabled, to find out whether others would be delivered.
+    although its subscription is disabled, to find out whether others would be delivered. `tries`
+    counts the attempts on record before this one, in all states.
     """
 
     uuid: UUID
@@ -61,6 +101,8 @@ class Delivery:
     failing: datetime | None = None
     leased: datetime | None = None
     probe: bool = False
+    tries: int = 0
+    cause: Cause = Cause.AUTOMATIC
 
 
 @dataclass(frozen=True)
@@ -87,7 +129,8 @@ class Outcome:
     subscription is probed, or None if its owner must act. `tried` is false if the target had no
     chance to respond, which does not count as an attempt. `not_before` is until when the target
     asks for no other request. `given_up` is true if the event is the reason that it cannot be
-    delivered: it is not tried again, and the subscription stays as it is.
+    delivered: it is not tried again, and the subscription stays as it is. `attempt` is the request,
+    if one was made.
     """
 
     delivery: Delivery
@@ -100,3 +143,4 @@ class Outcome:
     tried: bool = True
     not_before: datetime | None = None
     given_up: bool = False
+    attempt: Attempt | None = None

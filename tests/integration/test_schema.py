@@ -6,26 +6,34 @@ import pytest
 from pacifica.notifications.errors import SchemaMismatch, StoreUnavailable
 from pacifica.notifications.orm import (
     DB,
+    Attempt,
+    AuditEntry,
     Counter,
     DeferredMatch,
     EventLog,
     EventLogMatch,
     EventMatch,
     FirstEvent,
+    Job,
     Lock,
     NotificationSystem,
     OrmSync,
+    Revision,
     Statistic,
     WorkerProcess,
     schema,
 )
-from pacifica.notifications.orm.migrations import Tables
 from pacifica.notifications.orm.schema import record_version
+from pacifica.notifications.orm.tables import Tables
 from tests.support import databases
 from tests.support.children import children, release
 from tests.support.layouts import OLD_VERSIONS, columns_and_keys, contents, install
 
 MODELS = [
+    Attempt,
+    AuditEntry,
+    Job,
+    Revision,
     EventMatch,
     EventLog,
     EventLogMatch,

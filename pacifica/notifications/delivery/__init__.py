@@ -3,9 +3,10 @@
 `request` builds the request from an event and a subscription, with authorization or a signature.
 `outcome` decides from the response, with the waits in `retries`, what becomes of the delivery and
 its subscription. `redaction` judges whether the response may be kept. `handshake` asks a target,
-before it gets events, whether it agrees to them.
+before it gets events, whether it agrees to them. `attempt` is what is kept of one request.
 """
 
+from pacifica.notifications.delivery.attempt import MASK, attempt, without_secrets
 from pacifica.notifications.delivery.handshake import objection, origin, permission_request
 from pacifica.notifications.delivery.outcome import (
     OWN_DELIVERY,
@@ -28,7 +29,9 @@ from pacifica.notifications.delivery.retries import jittered_wait, next_probe
 __all__ = [
     "ATTEMPT_HEADER",
     "DELIVERY_HEADER",
+    "MASK",
     "OWN_DELIVERY",
+    "attempt",
     "authorization",
     "delivery_request",
     "given_up",
@@ -42,5 +45,6 @@ __all__ = [
     "recorded_response",
     "single_line",
     "unsendable",
+    "without_secrets",
     "without_wait",
 ]

@@ -34,6 +34,7 @@ from pacifica.notifications.events.schemas import (
     EVENT_SCHEMA_0_3,
     EVENT_SCHEMA_1_0,
 )
+from pacifica.notifications.events.summary import EventSummary, summary
 
 __all__ = [
     "BATCH_MEDIA_TYPE",
@@ -49,6 +50,7 @@ __all__ = [
     "STRUCTURED",
     "VERSIONS",
     "Event",
+    "EventSummary",
     "Message",
     "charset",
     "decode_base64",
@@ -60,4 +62,5 @@ __all__ = [
     "parse_binary",
     "parse_event",
     "printable_name",
+    "summary",
 ]

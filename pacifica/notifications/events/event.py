@@ -17,6 +17,7 @@ from pacifica.notifications.events.structured import (
     structured_event,
     structured_message,
 )
+from pacifica.notifications.events.summary import EventSummary, summary
 from pacifica.notifications.jsontext import read_json, write_json
 
 #: The request header that counts how many notification services an event came through.
@@ -32,7 +33,8 @@ class Event:
     """A received event: its id in this service, and its JSON text (ASCII).
 
     `hops` is the number of notification services that forwarded it, from its request. `version` is
-    its version of CloudEvents; empty if it names none. `received` is when it was stored.
+    its version of CloudEvents; empty if it names none. `received` is when it was stored. `summary`
+    is known of an event that was just received.
     """
 
     uuid: UUID
@@ -40,6 +42,7 @@ class Event:
     hops: int = 0
     version: str = ""
     received: datetime | None = field(default=None, compare=False)
+    summary: EventSummary = field(default=EventSummary(), compare=False)
 
     @cached_property
     def encoded(self) -> bytes:
@@ -132,4 +135,4 @@ def identity(event: Event) -> tuple[str, str] | None:
 
 
 def _event(document: dict[str, Any], version: str, hops: int) -> Event:
-    return Event(uuid4(), write_json(document), hops, version)
+    return Event(uuid4(), write_json(document), hops, version, summary=summary(document))

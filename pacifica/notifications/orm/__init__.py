@@ -2,12 +2,13 @@
 
 Other packages import everything from here. `database` holds `DB`, the one database that all tables
 are bound to. It uses `engines` (with `pool`, `mysql` and `postgresql`) and the keys in `secrets`.
-`models` defines the tables, and `transaction` runs the functions that use them. `schema` checks the
-version of a database, and migrates it by the steps in `migrations`. `reencryption` rewrites stored
-secrets.
+`models` and `history` define the tables, and `transaction` runs the functions that use them.
+`schema` checks the version of a database, and migrates it by the steps in `migrations`, with the
+changes in `tables`. `reencryption` rewrites stored secrets.
 """
 
 from pacifica.notifications.orm.database import DB, Database, open_database
+from pacifica.notifications.orm.history import Attempt, AuditEntry, Job, Revision
 from pacifica.notifications.orm.models import (
     BaseModel,
     Counter,
@@ -37,6 +38,8 @@ __all__ = [
     "DB",
     "SCHEMA_MAJOR",
     "SCHEMA_MINOR",
+    "Attempt",
+    "AuditEntry",
     "BaseModel",
     "Counter",
     "Database",
@@ -46,9 +49,11 @@ __all__ = [
     "EventMatch",
     "FirstEvent",
     "HeldAction",
+    "Job",
     "Lock",
     "NotificationSystem",
     "OrmSync",
+    "Revision",
     "Statistic",
     "WorkerProcess",
     "check_safe",

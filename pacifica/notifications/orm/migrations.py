@@ -1,168 +1,12 @@
 """The steps from each version of the schema to the next, in each engine's own SQL.
 
-The steps do not use the models, which describe the newest version only. MySQL and MariaDB commit
-each change of a table, so a step may continue the work of one that was killed half-way. Therefore
-each change does nothing if it is already done.
+The steps do not use the models, which describe the newest version only. Each may continue the work
+of one that was killed half-way.
 """
 
-import peewee
-
-# On MySQL and MariaDB, an index on 255 characters and case-sensitive user names need this; the
-# defaults differ from server to server.
-_MYSQL_TEXT = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
-
-_TYPES = {
-    "sqlite": {
-        "uuid": "TEXT",
-        "text": "TEXT",
-        "moment": "DATETIME",
-        "flag": "INTEGER",
-        "counter": "INTEGER",
-    },
-    "postgresql": {
-        "uuid": "UUID",
-        "text": "TEXT",
-        "moment": "TIMESTAMP",
-        "flag": "BOOLEAN",
-        "counter": "BIGINT",
-    },
-    "mysql": {
-        "uuid": "VARCHAR(40)",
-        "text": "LONGTEXT",
-        "moment": "DATETIME(6)",
-        "flag": "BOOL",
-        "counter": "BIGINT",
-    },
-}
+from pacifica.notifications.orm.tables import Tables
 
 _LONG_AGO = "1970-01-01 00:00:00"
-
-
-class Tables:
-    """The tables of one database.
-
-    Column definitions are SQL, with the types that differ among engines in braces: `{uuid}`,
-    `{text}` without a limit, `{moment}` with microseconds, `{flag}`, and `{counter}` of 64 bits.
-    """
-
-    def __init__(self, database: peewee.Database) -> None:
-        self._database = database
-        self.engine = "mysql"
-        if isinstance(database, peewee.SqliteDatabase):
-            self.engine = "sqlite"
-        elif isinstance(database, peewee.PostgresqlDatabase):
-            self.engine = "postgresql"
-
-    def execute(self, sql: str) -> None:
-        """Execute a statement that every engine understands."""
-        self._database.execute_sql(sql)
-
-    def exists(self, table: str) -> bool:
-        """Return whether the database has a table."""
-        return self._database.table_exists(table)
-
-    def create(self, table: str, *constraints: str, **columns: str) -> None:
-        """Create a table; `constraints` is SQL that follows the columns."""
-        if self.exists(table):
-            return
-        lines = [f"{self._name(name)} {self._typed(sql)}" for name, sql in columns.items()]
-        options = f" ENGINE=InnoDB {_MYSQL_TEXT}" if self.engine == "mysql" else ""
-        self.execute(f"CREATE TABLE {table} ({', '.join([*lines, *constraints])}){options}")
-
-    def add_columns(self, table: str, **columns: str) -> None:
-        """Add columns to a table."""
-        present = {column.name for column in self._database.get_columns(table)}
-        for name, sql in columns.items():
-            if name not in present:
-                self.execute(f"ALTER TABLE {table} ADD COLUMN {name} {self._typed(sql)}")
-
-    def add_indexes(self, table: str, *columns: str) -> None:
-        """Add an index on each of the columns, named for the table and the column."""
-        for column in columns:
-            self.add_index(table, column)
-
-    def add_index(self, table: str, *columns: str) -> None:
-        """Add one index on all columns together, named for the table and the columns."""
-        present = {index.name for index in self._database.get_indexes(table)}
-        index = "_".join([table, *columns])
-        if index not in present:
-            named = ", ".join(self._name(column) for column in columns)
-            self.execute(f"CREATE INDEX {index} ON {table} ({named})")
-
-    def drop_defaults(self, table: str, *columns: str) -> None:
-        """Drop defaults that served only old rows; SQLite cannot do this and keeps them."""
-        if self.engine != "sqlite":
-            drops = ", ".join(f"ALTER COLUMN {column} DROP DEFAULT" for column in columns)
-            self.execute(f"ALTER TABLE {table} {drops}")
-
-    def widen(self, table: str) -> None:
-        """On MySQL, convert TEXT to LONGTEXT, DATETIME to microseconds, text to utf8mb4.
-
-        No foreign key may be in the table or refer to it, because MySQL refuses to convert them.
-        """
-        columns = self._narrow_columns(table)
-        if columns:
-            changes = [
-                f"MODIFY `{name}` {self._typed(kind)} {'NULL' if nullable == 'YES' else 'NOT NULL'}"
-                for name, kind, nullable in columns
-                if kind
-            ]
-            convert = f"CONVERT TO {_MYSQL_TEXT}"
-            self.execute(f"ALTER TABLE {table} {', '.join([convert, *changes])}")
-
-    def is_narrow(self, table: str) -> bool:
-        """Return whether `widen` would change a table; False except on MySQL."""
-        return bool(self._narrow_columns(table))
-
-    def drop_foreign_keys(self, table: str) -> None:
-        """Drop all foreign keys of a table; their columns stay indexed."""
-        for key in self._foreign_keys(table).values():
-            self.execute(f"ALTER TABLE {table} DROP FOREIGN KEY {self._name(key)}")
-
-    def add_foreign_key(self, table: str, column: str, target: str, name: str) -> None:
-        """Add a foreign key to another table's `uuid`."""
-        if column not in self._foreign_keys(table):
-            self.execute(
-                f"ALTER TABLE {table} ADD CONSTRAINT {name} "
-                f"FOREIGN KEY ({column}) REFERENCES {target} (uuid)"
-            )
-
-    def _narrow_columns(self, table: str) -> list[tuple[str, str, str]]:
-        """Return name, new type (empty: only the collation) and nullability of columns."""
-        if self.engine != "mysql":
-            return []
-        return self._database.execute_sql(
-            """
-            SELECT column_name,
-                   CASE WHEN data_type IN ('text', 'mediumtext', 'longtext') THEN '{text}'
-                        WHEN data_type = 'datetime' THEN '{moment}' ELSE '' END,
-                   is_nullable
-            FROM information_schema.columns
-            WHERE table_schema = DATABASE() AND table_name = %s
-              AND (data_type IN ('text', 'mediumtext') OR datetime_precision < 6
-                   OR collation_name <> 'utf8mb4_bin')
-            ORDER BY ordinal_position
-            """,
-            (table,),
-        ).fetchall()
-
-    def _foreign_keys(self, table: str) -> dict[str, str]:
-        """Return the names of foreign keys by their columns; MySQL only."""
-        return dict(
-            self._database.execute_sql(
-                "SELECT column_name, constraint_name FROM information_schema.key_column_usage "
-                "WHERE table_schema = DATABASE() AND table_name = %s "
-                "AND referenced_table_name IS NOT NULL",
-                (table,),
-            ).fetchall()
-        )
-
-    def _name(self, name: str) -> str:
-        quote = self._database.quote
-        return f"{quote[0]}{name}{quote[1]}"
-
-    def _typed(self, sql: str) -> str:
-        return sql.format(**_TYPES[self.engine])
 
 
 def add_subscriptions(tables: Tables) -> None:
@@ -234,9 +78,19 @@ def add_work_to_do(tables: Tables) -> None:
         attempts="INTEGER NOT NULL DEFAULT 0",
         hops="INTEGER NOT NULL DEFAULT 0",
         specversion="VARCHAR(8) NOT NULL DEFAULT ''",  # 0.5.2 had only events of version 0.1
+        revision="{counter}",
+        # Empty: what old events say is read from their JSON.
+        event_type="VARCHAR(255) NOT NULL DEFAULT ''",
+        event_source="VARCHAR(255) NOT NULL DEFAULT ''",
+        event_id="VARCHAR(255) NOT NULL DEFAULT ''",
+        event_time="VARCHAR(64) NOT NULL DEFAULT ''",
+        transaction_id="{counter}",
     )
-    tables.drop_defaults("eventlog", "attempts", "hops", "specversion")
-    tables.add_indexes("eventlog", "due")
+    described = ("event_type", "event_source", "event_id", "event_time")
+    tables.drop_defaults("eventlog", "attempts", "hops", "specversion", *described)
+    tables.add_indexes("eventlog", "due", "event_id", "transaction_id")
+    tables.add_index("eventlog", "event_type", "created")
+    tables.add_index("eventlog", "event_source", "created")
     _add_states(tables)
     tables.create(
         "notificationcounter",
@@ -286,6 +140,88 @@ def add_work_to_do(tables: Tables) -> None:
         started="{moment} NOT NULL",
         renewed="{moment} NOT NULL",
     )
+    _add_history(tables)
+
+
+def _add_history(tables: Tables) -> None:
+    """Add attempts, what subscriptions were, who did what, and long jobs of users."""
+    tables.create(
+        "notificationattempt",
+        "PRIMARY KEY (delivery, started)",
+        delivery="{uuid} NOT NULL",
+        started="{moment} NOT NULL",
+        number="INTEGER NOT NULL",
+        milliseconds="INTEGER NOT NULL",
+        cause="VARCHAR(16) NOT NULL",
+        url="{text} NOT NULL",
+        address="VARCHAR(64) NOT NULL",
+        request="{text} NOT NULL",
+        status="INTEGER",
+        response="{text} NOT NULL",
+        body="{text} NOT NULL",
+        truncated="{flag} NOT NULL",
+        outcome="VARCHAR(16) NOT NULL",
+        next_attempt="{moment}",
+    )
+    tables.add_indexes("notificationattempt", "started")
+    tables.create(
+        "notificationrevision",
+        "PRIMARY KEY (subscription, revision)",
+        subscription="{uuid} NOT NULL",
+        revision="{counter} NOT NULL",
+        changed="{moment} NOT NULL",
+        actor="VARCHAR(255) NOT NULL",
+        action="VARCHAR(16) NOT NULL",
+        fields="VARCHAR(255) NOT NULL",
+        name="VARCHAR(255) NOT NULL",
+        jsonpath="{text} NOT NULL",
+        target_url="{text} NOT NULL",
+        extensions="{text} NOT NULL",
+        specversion="VARCHAR(8) NOT NULL",
+        mode="VARCHAR(16) NOT NULL",
+        disabled="{moment}",
+        error="{text}",
+        holding="{flag} NOT NULL",
+        unmatched="{flag} NOT NULL",
+        deleted="{moment}",
+    )
+    tables.add_indexes("notificationrevision", "changed")
+    tables.execute(
+        "INSERT INTO notificationrevision (subscription, revision, changed, actor, action, fields,"
+        " name, jsonpath, target_url, extensions, specversion, mode, disabled, error, holding,"
+        " unmatched, deleted) "
+        "SELECT uuid, revision, updated, '', 'migrated', '', name, jsonpath, target_url,"
+        " extensions, specversion, mode, disabled, error, holding, unmatched, deleted "
+        "FROM eventmatch "
+        "WHERE NOT EXISTS (SELECT 1 FROM notificationrevision WHERE subscription = uuid)"
+    )
+    tables.create(
+        "notificationaudit",
+        uuid="{uuid} NOT NULL PRIMARY KEY",
+        moment="{moment} NOT NULL",
+        actor="VARCHAR(255) NOT NULL",
+        action="VARCHAR(32) NOT NULL",
+        owner="VARCHAR(255) NOT NULL",
+        subscription="{uuid}",
+        details="{text} NOT NULL",
+    )
+    tables.add_indexes("notificationaudit", "moment")
+    tables.create(
+        "notificationjob",
+        uuid="{uuid} NOT NULL PRIMARY KEY",
+        kind="VARCHAR(16) NOT NULL",
+        user="VARCHAR(255) NOT NULL",
+        subscription="{uuid}",
+        state="VARCHAR(16) NOT NULL",
+        created="{moment} NOT NULL",
+        due="{moment}",
+        finished="{moment}",
+        idempotency="VARCHAR(64) NOT NULL",
+        request="{text} NOT NULL",
+        progress="{text} NOT NULL",
+    )
+    tables.add_indexes("notificationjob", "due", "created")
+    tables.add_index("notificationjob", "user", "kind", "created")
 
 
 def _widen(tables: Tables) -> None:
@@ -335,6 +271,8 @@ def _add_states(tables: Tables) -> None:
         attempts="INTEGER NOT NULL DEFAULT 0",
         failing="{moment}",
         updated=f"{{moment}} NOT NULL DEFAULT '{_LONG_AGO}'",
+        tries="INTEGER NOT NULL DEFAULT 0",
+        cause="VARCHAR(16) NOT NULL DEFAULT 'automatic'",
     )
     tables.execute(
         """
@@ -344,6 +282,6 @@ def _add_states(tables: Tables) -> None:
             ELSE 'failed' END
         """
     )
-    tables.drop_defaults("eventlogmatch", "state", "attempts", "updated")
+    tables.drop_defaults("eventlogmatch", "state", "attempts", "updated", "tries", "cause")
     tables.add_indexes("eventlogmatch", "due")
     tables.add_index("eventlogmatch", "state", "event_match_id", "created")

@@ -15,14 +15,14 @@ import peewee
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import ExpressionError
-from pacifica.notifications.flow import State
+from pacifica.notifications.flow import Cause, State
 from pacifica.notifications.jsonpath import parse
 from pacifica.notifications.orm.database import DB
 from pacifica.notifications.orm.secrets import CorruptToken
 from pacifica.notifications.subscriptions import SUBSCRIPTION_VERSION
 
 _VALUES_PER_STATEMENT = 5000
-_UNLESS_STORED = "ON CONFLICT ({key}) DO NOTHING"
+_UNLESS_STORED = "ON CONFLICT DO NOTHING"
 _UNLESS_STORED_MYSQL = "ON DUPLICATE KEY UPDATE {key} = {key}"
 
 
@@ -164,8 +164,18 @@ class EventLog(BaseModel):
     """A received event; `due` is when to dispatch it, and null afterwards.
 
     `attempts` counts how often workers claimed it. `hops` counts the notification services that
-    forwarded it. `specversion` is the version of CloudEvents that it names.
+    forwarded it. `specversion` is the version of CloudEvents that it names. `revision` is that of
+    the subscriptions that it was matched with. The columns that begin with `event_` are the
+    beginnings of its attributes, and `transaction_id` is the transaction that it reports.
     """
+
+    class Meta:
+        """Index the events of a type and of a source by time."""
+
+        indexes = (
+            (("event_type", "created"), False),
+            (("event_source", "created"), False),
+        )
 
     uuid = peewee.UUIDField(primary_key=True, default=uuid4)
     jsondata = LongTextField()
@@ -174,6 +184,12 @@ class EventLog(BaseModel):
     attempts = peewee.IntegerField(default=0)
     hops = peewee.IntegerField(default=0)
     specversion = peewee.CharField(8, default="")
+    revision = peewee.BigIntegerField(null=True)
+    event_type = peewee.CharField(255, default="")
+    event_source = peewee.CharField(255, default="")
+    event_id = peewee.CharField(255, default="", index=True)
+    event_time = peewee.CharField(64, default="")
+    transaction_id = peewee.BigIntegerField(null=True, index=True)
 
 
 class EventLogMatch(BaseModel):
@@ -182,7 +198,8 @@ class EventLogMatch(BaseModel):
     `state` is one of flow.State. `due` is when a worker may claim it: now, after the wait before a
     retry, or when the lease of its worker ends. It is null if there is nothing to do. `leased` is
     the time until which a worker may be sending it, even while it is held. `attempts` and `failing`
-    (the time of the first failure) belong to the current state.
+    (the time of the first failure) belong to the current state. `tries` counts all attempts on
+    record, and `cause` is why the next one is made (see flow.Cause).
     """
 
     class Meta:
@@ -207,6 +224,8 @@ class EventLogMatch(BaseModel):
     attempts = peewee.IntegerField(default=0)
     failing = peewee.DateTimeField(null=True)
     updated = peewee.DateTimeField(default=utcnow)
+    tries = peewee.IntegerField(default=0)
+    cause = peewee.CharField(16, default=Cause.AUTOMATIC)
 
 
 class DeferredMatch(BaseModel):
@@ -307,7 +326,8 @@ def insert_rows(
 ) -> None:
     """Insert rows with the same columns; defaults are not filled in.
 
-    With `unless_stored`, a row whose primary key is already stored is skipped.
+    With `unless_stored`, a row whose primary key is already stored is skipped. The first column
+    must be of that key.
     """
     # As SQL text: peewee builds an expression for each value, which is slower than the database.
     if not rows:
@@ -320,7 +340,7 @@ def insert_rows(
     if unless_stored:
         mysql = isinstance(database, peewee.MySQLDatabase)
         unless = _UNLESS_STORED_MYSQL if mysql else _UNLESS_STORED
-        unless = unless.format(key=meta.primary_key.column_name)
+        unless = unless.format(key=fields[0].column_name)
     placeholders = f"({', '.join([database.param] * len(fields))})"
     batch_size = max(_VALUES_PER_STATEMENT // len(fields), 1)
     for start in range(0, len(rows), batch_size):

@@ -14,7 +14,6 @@ from pacifica.notifications.orm import migrations
 from pacifica.notifications.orm.causes import reason
 from pacifica.notifications.orm.database import DB
 from pacifica.notifications.orm.engines import close_connections, peewee_database
-from pacifica.notifications.orm.migrations import Tables
 from pacifica.notifications.orm.models import BaseModel
 from pacifica.notifications.orm.reencryption import (
     Report,
@@ -22,6 +21,7 @@ from pacifica.notifications.orm.reencryption import (
     ignored,
     require_keys,
 )
+from pacifica.notifications.orm.tables import Tables
 from pacifica.notifications.orm.transaction import checking, translated, writing
 from pacifica.notifications.settings.keys import without_credentials
 

@@ -11,6 +11,7 @@ import cherrypy
 from pacifica.notifications.errors import (
     BatchTooLong,
     InvalidInput,
+    PolicyUnavailable,
     StoreUnavailable,
     TooLarge,
     TooManySubscriptions,
@@ -91,6 +92,12 @@ def api_error(error: Exception) -> ApiError | None:
         return ApiError(400, str(error), fields=fields)
     if isinstance(error, TooManySubscriptions):
         return ApiError(403, str(error))
+    if isinstance(error, PolicyUnavailable):
+        return ApiError(
+            503,
+            "Policy cannot say now whether you may see this; try again later",
+            headers={"Retry-After": str(_RETRY_AFTER)},
+        )
     if isinstance(error, StoreUnavailable):
         return ApiError(
             503,

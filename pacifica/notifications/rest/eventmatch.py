@@ -1,10 +1,8 @@
 """`/eventmatch`: a caller's own subscriptions, and the format of their events."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
-from uuid import UUID
 
 import cherrypy
 from cherrypy.lib.httputil import parse_query_string
@@ -14,9 +12,12 @@ from pacifica.notifications.rest import listing
 from pacifica.notifications.rest.admission import get_remote_user, require_proxy
 from pacifica.notifications.rest.body import read_body
 from pacifica.notifications.rest.context import KEY, Context, context
+from pacifica.notifications.rest.deliveries import Deliveries
 from pacifica.notifications.rest.errors import ApiError, answering_errors, encode_text
 from pacifica.notifications.rest.listing import shown
 from pacifica.notifications.rest.request import require_known
+from pacifica.notifications.rest.revisions import Revisions
+from pacifica.notifications.rest.segments import uuid_of
 from pacifica.notifications.store import subscriptions
 from pacifica.notifications.subscriptions import (
     SUBSCRIPTION_SCHEMA,
@@ -30,7 +31,6 @@ T = TypeVar("T")
 
 _METHODS = {1: ("GET", "HEAD", "POST"), 2: ("DELETE", "GET", "HEAD", "PUT")}
 _FORMAT_METHODS = {3: ("GET", "HEAD", "PUT")}
-_UUID = re.compile("(?i)[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")
 
 
 class EventMatch:
@@ -46,12 +46,13 @@ class EventMatch:
             "hooks.before_handler": partial(require_known, _METHODS, listing.PARAMETERS),
         }
 
-    def _cp_dispatch(self, vpath: list[str]) -> "DeliveryFormat | None":
+    def _cp_dispatch(self, vpath: list[str]) -> Any:
         """Return the resource below a subscription; CherryPy calls it."""
-        if len(vpath) == 2 and vpath[1] == "delivery":
-            uuid, _ = vpath.pop(0), vpath.pop(0)
-            return DeliveryFormat(uuid)
-        return None
+        resource = _RESOURCES.get(vpath[1]) if len(vpath) > 1 else None
+        if resource is None:
+            return None
+        uuid, _ = vpath.pop(0), vpath.pop(0)
+        return resource(uuid)
 
     @answering_errors
     def GET(self, event_uuid: str | None = None) -> bytes | Iterator[bytes]:  # noqa: N802
@@ -60,7 +61,7 @@ class EventMatch:
         if event_uuid is None:
             parameters = parse_query_string(cherrypy.request.query_string)
             return listing.page(user, parameters) if parameters else listing.complete(user)
-        return encode_text(shown(_found(subscriptions.one_of_user(user, _uuid(event_uuid)))))
+        return encode_text(shown(_found(subscriptions.one_of_user(user, uuid_of(event_uuid)))))
 
     @answering_errors
     def POST(self) -> bytes:  # noqa: N802
@@ -73,7 +74,7 @@ class EventMatch:
     @answering_errors
     def PUT(self, event_uuid: str) -> bytes:  # noqa: N802
         """Change the fields of a subscription that the body names, and return it."""
-        user, uuid = get_remote_user(), _uuid(event_uuid)
+        user, uuid = get_remote_user(), uuid_of(event_uuid)
         body = _body()
         changes = partial(_changes, body=body)
         if isinstance(body, dict) and "target_url" in body:
@@ -86,7 +87,7 @@ class EventMatch:
     @answering_errors
     def DELETE(self, event_uuid: str) -> bytes:  # noqa: N802
         """Mark a subscription as deleted and return an empty body."""
-        _found(subscriptions.delete(get_remote_user(), _uuid(event_uuid)) or None)
+        _found(subscriptions.delete(get_remote_user(), uuid_of(event_uuid)) or None)
         return b""
 
 
@@ -106,28 +107,27 @@ class DeliveryFormat:
     def GET(self) -> bytes:  # noqa: N802
         """Return the delivery format of a subscription."""
         user = get_remote_user()
-        return encode_text(_found(subscriptions.delivery_format(user, _uuid(self._event_uuid))))
+        return encode_text(_found(subscriptions.delivery_format(user, uuid_of(self._event_uuid))))
 
     @answering_errors
     def PUT(self) -> bytes:  # noqa: N802
         """Change the fields of the delivery format that the body names."""
-        user, uuid = get_remote_user(), _uuid(self._event_uuid)
+        user, uuid = get_remote_user(), uuid_of(self._event_uuid)
         changed = subscriptions.change_delivery_format(user, uuid, delivery_format_changes(_body()))
         return encode_text(_found(changed))
+
+
+_RESOURCES: dict[str, Callable[[str], Any]] = {
+    "deliveries": Deliveries,
+    "delivery": DeliveryFormat,
+    "revisions": Revisions,
+}
 
 
 def _body() -> Any:
     """Return the JSON value of the request's body; raises InvalidInput."""
     limits = context().settings.eventmatch
     return read_json(read_body(limits.max_body), limits.max_depth)
-
-
-def _uuid(segment: str) -> UUID:
-    """Return the UUID in a segment of the path; refuse any other segment (400)."""
-    # UUID() alone would accept underscores, blanks and braces.
-    if not _UUID.fullmatch(segment):
-        raise ApiError(400, "the last part of the path must be a UUID")
-    return UUID(segment)
 
 
 def _found(subscription: T | None) -> T:

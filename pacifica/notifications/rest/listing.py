@@ -3,29 +3,22 @@
 However many there are, only a few hundred are in memory at a time.
 """
 
-import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
 
 import cherrypy
 
-from pacifica.notifications.errors import InvalidInput
 from pacifica.notifications.rest.context import context
 from pacifica.notifications.rest.errors import encode_text
-from pacifica.notifications.store.subscriptions import Page, Position, page_of_user
+from pacifica.notifications.rest.paging import MAX_LIMIT, cursor, page_limit, position
+from pacifica.notifications.store.subscriptions import Page, page_of_user
 from pacifica.notifications.subscriptions import masked
 
 #: The query parameters that request a page.
 PARAMETERS = ("limit", "cursor")
-_MAX_LIMIT = 200
 # How many subscriptions are read at a time for a complete list.
 _PORTION = 200
-# The time in microseconds and the id of the last subscription of a page.
-_CURSOR = re.compile("[0-9]{1,16}-[0-9a-f]{32}")
-_EPOCH = datetime(1970, 1, 1)
 
 
 def complete(user: str) -> bytes | Iterator[bytes]:
@@ -42,11 +35,11 @@ def page(user: str, parameters: Mapping[str, Any]) -> bytes:
 
     Raises InvalidInput for an invalid limit or cursor.
     """
-    limit = _limit(parameters.get("limit", str(_MAX_LIMIT)))
-    after = _position(parameters["cursor"]) if "cursor" in parameters else None
+    limit = page_limit(parameters.get("limit", str(MAX_LIMIT)))
+    after = position(parameters["cursor"]) if "cursor" in parameters else None
     found = page_of_user(user, limit, after)
     if found.last is not None:
-        query = urlencode({"limit": limit, "cursor": _cursor(found.last)})
+        query = urlencode({"limit": limit, "cursor": cursor(found.last)})
         cherrypy.response.headers["Link"] = f'</eventmatch?{query}>; rel="next"'
     return _array(found)
 
@@ -70,22 +63,3 @@ def _portions(user: str, found: Page) -> Iterator[bytes]:
 
 def _array(found: Page) -> bytes:
     return encode_text([shown(each) for each in found.subscriptions])
-
-
-def _limit(text: Any) -> int:
-    if isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < 9:
-        limit = int(text)
-        if 1 <= limit <= _MAX_LIMIT:
-            return limit
-    raise InvalidInput(("limit", f"must be a whole number from 1 to {_MAX_LIMIT}, given once"))
-
-
-def _cursor(last: Position) -> str:
-    return f"{(last.created - _EPOCH) // timedelta(microseconds=1)}-{last.uuid.hex}"
-
-
-def _position(cursor: Any) -> Position:
-    if not (isinstance(cursor, str) and _CURSOR.fullmatch(cursor)):
-        raise InvalidInput(("cursor", "must be a cursor from this service, given once"))
-    microseconds, _, uuid = cursor.partition("-")
-    return Position(_EPOCH + timedelta(microseconds=int(microseconds)), UUID(uuid))

@@ -106,6 +106,10 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 def _fernet_keys(text: str) -> tuple[str, ...]:
     if not all(re.fullmatch("[A-Za-z0-9_-]{43}=", word) for word in text.split()):
         raise ValueError(text)
@@ -176,6 +180,7 @@ NETWORKS = Kind(
     "or nothing",
     _networks,
 )
+USERS = Kind("names of users with blanks between them, or nothing", _names)
 SECRET = Kind("any text, or nothing", str, _hidden)
 TOKENS = Kind("ASCII words with blanks between them, or nothing", _words, _hidden)
 FERNET_KEYS = Kind(

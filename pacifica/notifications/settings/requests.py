@@ -14,6 +14,7 @@ from pacifica.notifications.settings.keys import (
     SECRET,
     TEXT,
     TOKENS,
+    USERS,
     Network,
     setting,
 )
@@ -105,6 +106,13 @@ class WebSettings:
         "",
         "The addresses that may read /metrics, unless a proxy passed the request on. Empty: those "
         "of this machine (loopback) that are not in trusted_proxies.",
+    )
+    operators: tuple[str, ...] = setting(
+        USERS,
+        "",
+        "Users, as the user header names them, who see all subscriptions with their states, counts "
+        "and errors, and the audit log. They see the content of an event only where Policy allows "
+        "them to.",
     )
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.delivery import (
+    attempt,
     delivery_request,
     given_up,
     outcome,
@@ -31,6 +32,7 @@ from pacifica.notifications.stages.record import Recorder
 from pacifica.notifications.stages.retryafter import RetryAfterGate
 from pacifica.notifications.store.deliveries import claim_allowed, events_of
 from pacifica.notifications.transport import (
+    Request,
     SendFailure,
     SendResult,
     Transport,
@@ -143,7 +145,7 @@ class Deliverer:
             self._in_flight.release(under_way)
             raise
         self._gate.enter(subscription, future)
-        future.add_done_callback(partial(self._ended, delivery, under_way, event.received))
+        future.add_done_callback(partial(self._ended, delivery, under_way, event.received, request))
         return [future]
 
     def _ended(
@@ -151,6 +153,7 @@ class Deliverer:
         delivery: Delivery,
         under_way: UnderWay,
         received: datetime | None,
+        request: Request,
         future: Future[SendResult],
     ) -> None:
         """Have a result recorded; runs in the transport's thread, before it starts others."""
@@ -163,15 +166,21 @@ class Deliverer:
                 self._recorder.put(postponed(delivery, until))
             else:
                 waited = under_way.seconds - result.seconds
-                ruled = self._settle(without_wait(delivery, waited), result)
+                ruled = self._settle(without_wait(delivery, waited), result, request)
                 if ruled.delivered and received is not None:
                     seconds = (utcnow() - received).total_seconds()
                     self._tallies.observe(RECEIVE_TO_TARGET, seconds)
         finally:
             self._in_flight.release(under_way)
 
-    def _settle(self, delivery: Delivery, result: SendResult) -> Outcome:
-        ruled = outcome(delivery, result, utcnow(), self._settings, self._recovery)
+    def _settle(
+        self, delivery: Delivery, result: SendResult, request: Request | None = None
+    ) -> Outcome:
+        now = utcnow()
+        ruled = outcome(delivery, result, now, self._settings, self._recovery)
+        if request is not None and ruled.tried:
+            made = attempt(request, result, delivery.subscription, ruled.body, now)
+            ruled = replace(ruled, attempt=made)
         if ruled.not_before is not None:
             self._gate.close_until(delivery.subscription, ruled.not_before)
         # What arrived, or was not tried, is on record; a line for each would cost as much as

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.settings import RetentionSettings
-from pacifica.notifications.store.purging import Position, purge_batch
+from pacifica.notifications.store.position import Position
+from pacifica.notifications.store.purging import purge_batch
 
 # Seconds before the oldest events are looked at again, after all that are too old were.
 _PAUSE = 60.0

@@ -10,9 +10,10 @@ import peewee
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
-from pacifica.notifications.flow import Delivery, Outcome, Ruling, State
+from pacifica.notifications.flow import Cause, Delivery, Outcome, Ruling, State
 from pacifica.notifications.metrics import DELIVERIES_FINISHED, LEASES_EXPIRED
 from pacifica.notifications.orm import DB, EventLogMatch, reading, writing
+from pacifica.notifications.store.attempts import record_attempts
 from pacifica.notifications.store.claims import claim
 from pacifica.notifications.store.events import events_by_uuid
 from pacifica.notifications.store.holding import (
@@ -36,6 +37,8 @@ class ClaimedRow(NamedTuple):
     subscription: UUID
     attempts: int
     failing: datetime | None
+    tries: int = 0
+    cause: Cause = Cause.AUTOMATIC
 
 
 def claim_matched(events: Collection[UUID], lease: float, limit: int) -> list[Delivery]:
@@ -80,6 +83,8 @@ def deliverable(rows: Sequence[ClaimedRow], leased: datetime | None) -> list[Del
                     row.failing,
                     leased,
                     is_probe,
+                    row.tries,
+                    Cause.PROBE if is_probe else row.cause,
                 )
             )
     if disabled:
@@ -106,6 +111,8 @@ def matched_row(uuid: UUID, event: UUID, subscription: UUID, now: datetime) -> d
         "target_resp_body": "",
         "created": now,
         "updated": now,
+        "tries": 0,
+        "cause": Cause.AUTOMATIC,
     }
 
 
@@ -254,8 +261,9 @@ def _record_verdict(ruling: Ruling, now: datetime) -> None:
 
 
 @writing
-def _record_answers(outcomes: Iterable[Outcome]) -> None:
+def _record_answers(outcomes: Sequence[Outcome]) -> None:
     now = utcnow()
+    record_attempts(outcomes)
     delivered = defaultdict(list)
     failed = defaultdict(list)
     for outcome in outcomes:
@@ -275,6 +283,7 @@ def _record_answers(outcomes: Iterable[Outcome]) -> None:
                 target_status_code=status,
                 target_resp_body=body,
                 updated=now,
+                tries=EventLogMatch.tries + 1,
             )
             .where(EventLogMatch.uuid.in_(uuids))
             .execute()
@@ -287,7 +296,8 @@ def _failure(outcome: Outcome) -> Hashable:
     delivery = outcome.delivery
     claim = delivery.leased, delivery.attempts, delivery.failing
     due = outcome.due and outcome.due.replace(microsecond=0)
-    return claim, outcome.tried, outcome.given_up, due, outcome.status, outcome.body
+    made = outcome.attempt is not None
+    return claim, outcome.tried, made, outcome.given_up, due, outcome.status, outcome.body
 
 
 def _record_failures(outcomes: Sequence[Outcome], now: datetime) -> None:
@@ -309,6 +319,7 @@ def _record_failures(outcomes: Sequence[Outcome], now: datetime) -> None:
             target_status_code=outcome.status,
             target_resp_body=outcome.body,
             updated=now,
+            tries=EventLogMatch.tries + (outcome.attempt is not None),
         )
         .where(*this_claim, EventLogMatch.state == State.ALLOWED)
         .execute()
@@ -339,6 +350,8 @@ def _claim(
             EventLogMatch.event_match,
             EventLogMatch.attempts,
             EventLogMatch.failing,
+            EventLogMatch.tries,
+            EventLogMatch.cause,
             EventLogMatch.leased,
         ),
         now=now,
@@ -348,8 +361,8 @@ def _claim(
         also=also,
     )
     claimed = [
-        ClaimedRow(uuid, event, subscription, attempts + 1, failing)
-        for uuid, event, subscription, attempts, failing, _leased in rows
+        ClaimedRow(uuid, event, subscription, attempts + 1, failing, tries, Cause(cause))
+        for uuid, event, subscription, attempts, failing, tries, cause, _leased in rows
     ]
     if state is State.ALLOWED:
         expired = sum(before is not None for *_, before in rows)

@@ -115,7 +115,7 @@ def _record(
     lease: float,
     max_claimed: int,
 ) -> Dispatched:
-    ended = _end_dispatch(events)
+    ended = _end_dispatch(events, plan.revision)
     now = utcnow()
     leased = now + timedelta(seconds=lease)
     claimed: list[Delivery] = []
@@ -157,16 +157,20 @@ def _ruled_row(
     return row
 
 
-def _end_dispatch(events: Collection[UUID]) -> set[UUID]:
-    """End the dispatch of events; return those whose dispatch had not ended before."""
+def _end_dispatch(events: Collection[UUID], revision: int) -> set[UUID]:
+    """End the dispatch of events, which were matched with a revision of the subscriptions.
+
+    Returns those whose dispatch had not ended before.
+    """
     these = EventLog.uuid.in_(list(events)), EventLog.due.is_null(False)
     if DB.returning_clause:
-        ended: Any = EventLog.update(due=None).where(*these).returning(EventLog.uuid).tuples()
+        update = EventLog.update(due=None, revision=revision).where(*these)
+        ended: Any = update.returning(EventLog.uuid).tuples()
         return {uuid for (uuid,) in ended.execute()}
     query = EventLog.select(EventLog.uuid).where(*these)
     found = {row.uuid for row in (query.for_update() if DB.for_update else query)}
     if found:
-        EventLog.update(due=None).where(*these).execute()
+        EventLog.update(due=None, revision=revision).where(*these).execute()
     return found
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import peewee
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.events import Event
+from pacifica.notifications.events import Event, EventSummary
 from pacifica.notifications.flow import Deferral
 from pacifica.notifications.metrics import EVENTS_RECEIVED, LEASES_EXPIRED
 from pacifica.notifications.orm import (
@@ -50,20 +50,26 @@ _SUSPECT_ATTEMPTS = 2
 def record_all(events: Sequence[Event]) -> None:
     """Store events, due to be dispatched at once; all are on disk when this returns."""
     now = utcnow()
-    rows = [
-        {
-            "uuid": event.uuid,
-            "jsondata": event.text,
-            "created": now,
-            "due": now,
-            "attempts": 0,
-            "hops": event.hops,
-            "specversion": event.version,
-        }
-        for event in events
-    ]
+    rows = [_row(event, event.summary, now) for event in events]
     insert_rows(EventLog, rows, unless_stored=True)
     DB.handle().tallies.add(EVENTS_RECEIVED, len(events))
+
+
+def _row(event: Event, about: EventSummary, now: datetime) -> dict[str, Any]:
+    return {
+        "uuid": event.uuid,
+        "jsondata": event.text,
+        "created": now,
+        "due": now,
+        "attempts": 0,
+        "hops": event.hops,
+        "specversion": event.version,
+        "event_type": about.type,
+        "event_source": about.source,
+        "event_id": about.id,
+        "event_time": about.time,
+        "transaction_id": about.transaction,
+    }
 
 
 @writing
@@ -174,6 +180,13 @@ def events_by_uuid(uuids: Collection[UUID]) -> dict[UUID, Event]:
     )
     rows: Any = EventLog.select(*columns).where(EventLog.uuid.in_(uuids)).tuples()
     return {uuid: Event(uuid, *others) for uuid, *others in rows}
+
+
+@reading
+def sizes_of(uuids: Collection[UUID]) -> dict[UUID, int]:
+    """Return how many bytes those of the events have that are on record, by their ids."""
+    rows: Any = EventLog.select(EventLog.uuid, _size(EventLog.jsondata))
+    return dict(rows.where(EventLog.uuid.in_(uuids)).tuples())
 
 
 def _count_expired(earlier_attempts: Iterable[int]) -> None:

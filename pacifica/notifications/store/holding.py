@@ -19,6 +19,7 @@ from pacifica.notifications.flow import Delivery, State
 from pacifica.notifications.metrics import DELIVERIES_FINISHED
 from pacifica.notifications.orm import DB, EventLogMatch, EventMatch, HeldAction, reading, writing
 from pacifica.notifications.settings import RecoverySettings
+from pacifica.notifications.store.revisionlog import log_revision
 from pacifica.notifications.store.revisions import advance_revision
 
 _LOG = logging.getLogger(__name__)
@@ -74,16 +75,19 @@ def _disable(
         .execute()
     )
     if changed:
+        log_revision(uuid, "failed")
         _hold([uuid], now)
     elif unmatched:  # another error has disabled it before
-        EventMatch.update(
+        also = EventMatch.update(
             unmatched=True,
             error=_without_nul(error),
             held_due=None,
             probe=None,
             probes=0,
             revision=newest,
-        ).where(EventMatch.uuid == uuid, EventMatch.holding, *unchanged).execute()
+        ).where(EventMatch.uuid == uuid, EventMatch.holding, *unchanged)
+        if also.execute():
+            log_revision(uuid, "failed")
     return bool(changed)
 
 
@@ -185,6 +189,8 @@ def probe_arrived(probe: Delivery) -> None:
         _LOG.warning("subscription %s is enabled again: a delivery arrived", row.uuid)
     row.release_at(utcnow())
     row.save()
+    if row.revision == revision:
+        log_revision(row.uuid, "recovered")
 
 
 @writing

@@ -16,18 +16,11 @@ import peewee
 from pacifica.notifications.flow import State
 from pacifica.notifications.metrics import EVENTS_PURGED
 from pacifica.notifications.orm import DB, DeferredMatch, EventLog, EventLogMatch, reading, writing
+from pacifica.notifications.store.position import Position
 
 _WAITING = (State.MATCHED, State.ALLOWED, State.HELD)
 # How many events, and how many deliveries, one transaction looks at and deletes.
 _EVENTS, _DELIVERIES = 200, 2000
-
-
-@dataclass(frozen=True)
-class Position:
-    """A place in the order of events, which is that of their `created` and then their ids."""
-
-    created: datetime
-    uuid: UUID
 
 
 _START = Position(datetime(1, 1, 1), UUID(int=0))

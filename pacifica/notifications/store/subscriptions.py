@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +15,8 @@ from pacifica.notifications.jsontext import write_json
 from pacifica.notifications.orm import DB, EventMatch, reading, writing
 from pacifica.notifications.store.deferred import release_parked
 from pacifica.notifications.store.holding import drop_all, nothing_held, select_for_update
+from pacifica.notifications.store.position import Position
+from pacifica.notifications.store.revisionlog import log_revision
 from pacifica.notifications.store.revisions import advance_revision, current_revision
 from pacifica.notifications.subscriptions import check_extensions
 
@@ -34,14 +35,6 @@ def create(columns: dict[str, Any], max_per_user: int | None = None) -> dict[str
     if max_per_user is not None:
         safe_revision = _revision_far_from_limit(columns["user"], max_per_user)
     return _create(columns, max_per_user, safe_revision)
-
-
-@dataclass(frozen=True)
-class Position:
-    """The place of a subscription among those of its user, oldest first."""
-
-    created: datetime
-    uuid: UUID
 
 
 @dataclass(frozen=True)
@@ -72,6 +65,13 @@ def one_of_user(user: str, uuid: UUID) -> dict[str, Any] | None:
     """Return a user's subscription; None if the user has no such subscription."""
     row = _owned(user, uuid, EventMatch.get_or_none)
     return None if row is None else row.to_hash()
+
+
+@reading
+def one_of_anybody(uuid: UUID) -> dict[str, Any] | None:
+    """Return a subscription, without its credentials; None if there is none, or it was deleted."""
+    row = EventMatch.get_or_none((EventMatch.uuid == uuid) & EventMatch.deleted.is_null())
+    return None if row is None else {**row.to_hash(), "auth": {}}
 
 
 def update(
@@ -139,7 +139,9 @@ def _create(
     is_safe = safe_revision is not None and revision - safe_revision <= _SAFE_DISTANCE
     if max_per_user is not None and not is_safe and _has(columns["user"], max_per_user):
         raise TooManySubscriptions(max_per_user)
-    return EventMatch.create(**_as_stored(columns), revision=revision).to_hash()
+    row = EventMatch.create(**_as_stored(columns), revision=revision)
+    log_revision(row.uuid, "created", actor=row.user)
+    return row.to_hash()
 
 
 @writing
@@ -168,6 +170,7 @@ def _update(
             row.error = None
         _LOG.info("subscription %s is enabled again by its owner", row.uuid)
     row.save()
+    log_revision(row.uuid, _action(changes, was_disabled), actor=user, fields=changes)
     return row.to_hash()
 
 
@@ -180,6 +183,7 @@ def _delete(user: str, uuid: UUID) -> bool:
     row.deleted = row.updated = utcnow()
     row.revision, row.held_due, row.auth = revision, row.updated, "{}"
     row.save()
+    log_revision(row.uuid, "deleted", actor=user)
     return True
 
 
@@ -195,7 +199,15 @@ def _change_format(user: str, uuid: UUID, changes: Mapping[str, str]) -> dict[st
     row.mode = changes.get("mode", row.mode)
     row.updated, row.revision = utcnow(), revision
     row.save()
+    log_revision(row.uuid, "changed", actor=user, fields=changes)
     return _format(row)
+
+
+def _action(changes: Mapping[str, Any], was_disabled: bool) -> str:
+    """Return what a change of columns is called in the log."""
+    if "disabled" not in changes or (changes["disabled"] is not None) == was_disabled:
+        return "changed"
+    return "enabled" if was_disabled else "disabled"
 
 
 @reading

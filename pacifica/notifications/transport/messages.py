@@ -115,7 +115,8 @@ class Response:
     """A server's response; `truncated` if its body exceeds `Limits.response_bytes`.
 
     `retry_after` is the unparsed header. `allowed_origin` is WebHook-Allowed-Origin, which is read
-    from responses to OPTIONS only. `seconds` is how long the transfer took.
+    from responses to OPTIONS only. `seconds` is how long the transfer took. `headers` are the
+    beginning of the status line and the headers as they came, and `address` is the server's.
     """
 
     status: int
@@ -124,6 +125,8 @@ class Response:
     retry_after: str | None
     seconds: float
     allowed_origin: str | None = None
+    headers: bytes = field(default=b"", compare=False)
+    address: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,8 @@ class SendFailure:
     `seconds` is how long the failed lookup or transfer took, 0 if none began. `ours` means that the
     cause lies here (the transport was closed or failed): nothing is known about the server, not
     even whether it received the request. `refused` means that the rules do not permit the address;
-    `reason` is then the rule. A retry within `retry_in` seconds would hardly succeed.
+    `reason` is then the rule. A retry within `retry_in` seconds would hardly succeed. `address` is
+    the server's; empty: there was no connection.
     """
 
     reason: str
@@ -141,6 +145,7 @@ class SendFailure:
     ours: bool = False
     refused: bool = False
     retry_in: float = 0.0
+    address: str = field(default="", compare=False)
 
 
 SendResult: TypeAlias = Response | SendFailure

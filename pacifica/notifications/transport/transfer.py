@@ -26,6 +26,9 @@ _STATUS_LINE = re.compile(rb"HTTP/\d(?:\.\d)? [1-9]\d\d[ \r\n]")
 # The size limit for headers, including those of interim responses.
 _HEADER_BYTES = 65536
 
+# How much of the headers of a response is kept.
+_KEPT_HEADER_BYTES = 4096
+
 # The progress of a transfer: bytes of the request, of the response's headers and of its body.
 _PROGRESS = (pycurl.SIZE_UPLOAD_T, pycurl.HEADER_SIZE, pycurl.SIZE_DOWNLOAD_T)
 
@@ -90,6 +93,7 @@ class Transfer:
         """Set the handle up for a new request."""
         self._pending = pending
         self._header_bytes = 0
+        self._headers = b""
         self._is_http = True
         self._retry_after: str | None = None
         self._allowed_origin: str | None = None
@@ -131,7 +135,14 @@ class Transfer:
             status = self.curl.getinfo(pycurl.RESPONSE_CODE)
             body = b"".join(self._body)
             return self._pending, Response(
-                status, body, self._truncated, self._retry_after, seconds, self._allowed_origin
+                status,
+                body,
+                self._truncated,
+                self._retry_after,
+                seconds,
+                self._allowed_origin,
+                self._headers,
+                self._address(),
             )
         if (broken := self._opener.refusal) is not None:
             return self._pending, SendFailure(broken, seconds, refused=True)
@@ -147,7 +158,15 @@ class Transfer:
             reason = _NOT_HTTP
         else:
             reason = _REASONS.get(code, "transfer failed")
-        return self._pending, SendFailure(reason, seconds)
+        return self._pending, SendFailure(reason, seconds, address=self._address())
+
+    def _address(self) -> str:
+        """Return the address and port of the server; empty if no connection was made."""
+        ip = self.curl.getinfo(pycurl.PRIMARY_IP)
+        if not ip:
+            return ""
+        port = self.curl.getinfo(pycurl.PRIMARY_PORT)
+        return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
     def is_silent(self, now: float) -> bool:
         """Return whether no data has moved for too long since the connection opened."""
@@ -165,10 +184,12 @@ class Transfer:
             if not self._is_http:
                 return -1
             self._retry_after = self._allowed_origin = None
+            self._headers = b""
         elif line[:12].lower() == b"retry-after:":
             self._retry_after = line[12:].strip().decode("latin-1")
         elif self._asks_options and line[:23].lower() == b"webhook-allowed-origin:":
             self._allowed_origin = line[23:].strip().decode("latin-1")
+        self._headers += line[: _KEPT_HEADER_BYTES - len(self._headers)]
         return len(line)
 
     def _take_body(self, chunk: bytes) -> int:

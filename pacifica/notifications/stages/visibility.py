@@ -1,0 +1,109 @@
+"""Who may see which event now: Policy's verdicts, each of which is used for a minute.
+
+The verdict that dispatch stored is history. Whoever reads about an event later, or has it sent
+again, needs a new one.
+"""
+
+import threading
+import time
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, wait
+from itertools import chain
+from uuid import UUID
+
+from cachetools import TTLCache
+
+from pacifica.notifications.errors import PolicyUnavailable
+from pacifica.notifications.events import Event
+from pacifica.notifications.policy import Verdict, policy_body, verdict, verdict_request
+from pacifica.notifications.settings import POLICY_TURNS, PolicySettings
+from pacifica.notifications.store.events import events_by_uuid, sizes_of
+from pacifica.notifications.transport import (
+    Request,
+    Response,
+    SendFailure,
+    Transport,
+    TransportBusy,
+    TransportClosed,
+)
+
+# Seconds that a verdict is used, and how many verdicts are kept.
+_MAX_AGE = 60.0
+_MAX_KEPT = 50_000
+# Bytes of events that are read at a time to ask about them; one event alone may have more.
+_BYTES_AT_ONCE = 8 * 2**20
+_EVENTS_AT_ONCE = 50
+
+
+class Visibility:
+    """Tells which events a user may see, as Policy says now."""
+
+    def __init__(self, url: str, settings: PolicySettings, transport: Transport) -> None:
+        self._url = url
+        self._settings = settings
+        self._transport = transport
+        self._lock = threading.Lock()
+        self._kept: TTLCache[tuple[str, UUID], bool] = TTLCache(_MAX_KEPT, _MAX_AGE, time.monotonic)
+
+    def allowed(self, user: str, events: Collection[UUID]) -> set[UUID]:
+        """Return those of the events on record that a user may see.
+
+        Raises PolicyUnavailable if Policy gives no verdict on one of them, and StoreUnavailable.
+        """
+        with self._lock:
+            known = {uuid: self._kept[user, uuid] for uuid in events if (user, uuid) in self._kept}
+        unknown = [uuid for uuid in events if uuid not in known]
+        for some in _portions(unknown):
+            known |= self._asked(user, list(events_by_uuid(some).values()))
+        return {uuid for uuid, may_see in known.items() if may_see}
+
+    def allows(self, user: str, event: Event) -> bool:
+        """Return whether a user may see an event; raises PolicyUnavailable."""
+        with self._lock:
+            kept = self._kept.get((user, event.uuid))
+        return self._asked(user, [event])[event.uuid] if kept is None else kept
+
+    def _asked(self, user: str, events: Sequence[Event]) -> dict[UUID, bool]:
+        """Ask Policy about events, and keep what it answers."""
+        results = self._results(
+            [verdict_request(self._url, user, policy_body(each)) for each in events]
+        )
+        verdicts = [verdict(each) for each in results]
+        answered = {
+            event.uuid: each is Verdict.ALLOW
+            for event, each in zip(events, verdicts, strict=True)
+            if each is not Verdict.UNKNOWN
+        }
+        with self._lock:
+            self._kept.update({(user, uuid): may_see for uuid, may_see in answered.items()})
+        if len(answered) < len(events):
+            raise PolicyUnavailable
+        return answered
+
+    def _results(self, requests: Sequence[Request]) -> list[Response | SendFailure]:
+        futures: list[Future[Response | SendFailure]] = []
+        try:
+            futures += (self._transport.submit(each) for each in requests)
+        except (TransportBusy, TransportClosed) as error:
+            raise PolicyUnavailable from error
+        wait(futures, timeout=POLICY_TURNS * self._settings.timeout)
+        if any(future.cancel() for future in futures):
+            raise PolicyUnavailable
+        return [future.result() for future in futures]
+
+
+def _portions(uuids: Sequence[UUID]) -> Iterator[list[UUID]]:
+    """Divide events into portions that fit into memory together."""
+    portion: list[UUID] = []
+    size = 0
+    for uuid, length in chain.from_iterable(
+        sizes_of(uuids[start : start + _EVENTS_AT_ONCE]).items()
+        for start in range(0, len(uuids), _EVENTS_AT_ONCE)
+    ):
+        if portion and (size + length > _BYTES_AT_ONCE or len(portion) == _EVENTS_AT_ONCE):
+            yield portion
+            portion, size = [], 0
+        portion.append(uuid)
+        size += length
+    if portion:
+        yield portion
