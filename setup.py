@@ -101,7 +101,7 @@ setup(
         "pacifica.notifications": ["py.typed"],
         AUTHOR: ["py.typed"],
         "pacifica.notifications.consumer": ["author/requirements.txt", "scaffold/*.txt"],
-        "pacifica.notifications.rest": ["openapi.json"],
+        "pacifica.notifications.rest": ["openapi.json", "testevent.json"],
     },
     install_requires=requirements("requirements.txt"),
     extras_require=EXTRAS,

@@ -18,9 +18,11 @@ from pacifica.notifications.delivery.outcome import (
     unsendable,
     without_wait,
 )
+from pacifica.notifications.delivery.redaction import may_repeat_credentials
 from pacifica.notifications.delivery.request import (
     ATTEMPT_HEADER,
     DELIVERY_HEADER,
+    TRIGGER_HEADER,
     authorization,
     delivery_request,
 )
@@ -31,11 +33,13 @@ __all__ = [
     "DELIVERY_HEADER",
     "MASK",
     "OWN_DELIVERY",
+    "TRIGGER_HEADER",
     "attempt",
     "authorization",
     "delivery_request",
     "given_up",
     "jittered_wait",
+    "may_repeat_credentials",
     "next_probe",
     "objection",
     "origin",

@@ -12,13 +12,18 @@ from uuid import UUID
 
 from pacifica.notifications.delivery.handshake import origin_headers
 from pacifica.notifications.events import HOPS_HEADER, Event, decode_base64
-from pacifica.notifications.flow import Delivery
+from pacifica.notifications.flow import Cause, Delivery
 from pacifica.notifications.settings import DeliverySettings
 from pacifica.notifications.transport import FlowKey, Request
 
 #: By these headers a target recognizes a delivery that it got before, and counts its attempts.
 DELIVERY_HEADER: Final = "Pacifica-Notifications-Delivery"
 ATTEMPT_HEADER: Final = "Pacifica-Notifications-Attempt"
+#: By this header a target tells what somebody asked for from what comes by itself.
+TRIGGER_HEADER: Final = "Pacifica-Notifications-Trigger"
+_TRIGGERS = {
+    cause: ((TRIGGER_HEADER, str(cause)),) for cause in (Cause.RESEND, Cause.REPLAY, Cause.TEST)
+}
 
 # Signing secrets (Standard Webhooks 1.0.0): a prefix, and the Base64 of so many bytes.
 _SECRET_PREFIX = "whsec_"  # noqa: S105
@@ -41,6 +46,7 @@ def delivery_request(
         (DELIVERY_HEADER, str(delivery.uuid)),
         (ATTEMPT_HEADER, str(delivery.attempts)),
         (HOPS_HEADER, str(event.hops + 1)),
+        *_TRIGGERS.get(delivery.cause, ()),
         *origin_headers(settings),
         *authorization(subscription.auth),
         *_signature(delivery, message.body, now),

@@ -18,6 +18,7 @@ from pacifica.notifications.rest.listing import shown
 from pacifica.notifications.rest.request import require_known
 from pacifica.notifications.rest.revisions import Revisions
 from pacifica.notifications.rest.segments import uuid_of
+from pacifica.notifications.rest.testdelivery import TestDelivery
 from pacifica.notifications.store import subscriptions
 from pacifica.notifications.subscriptions import (
     SUBSCRIPTION_SCHEMA,
@@ -121,6 +122,7 @@ _RESOURCES: dict[str, Callable[[str], Any]] = {
     "deliveries": Deliveries,
     "delivery": DeliveryFormat,
     "revisions": Revisions,
+    "test": TestDelivery,
 }
 
 

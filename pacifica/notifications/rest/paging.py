@@ -20,7 +20,6 @@ _DEFAULT_LIMIT = 50
 # The time in microseconds and the id of the last row of a page.
 _CURSOR = re.compile("[0-9]{1,16}-[0-9a-f]{32}")
 _EPOCH = datetime(1970, 1, 1)
-_LATEST = (datetime(9999, 1, 1) - _EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,7 @@ def position(text: Any) -> Position:
     """Return the row that a cursor stands for; raises InvalidInput."""
     if isinstance(text, str) and _CURSOR.fullmatch(text):
         microseconds, _, uuid = text.partition("-")
-        if int(microseconds) <= _LATEST:
-            return Position(_EPOCH + timedelta(microseconds=int(microseconds)), UUID(uuid))
+        return Position(_EPOCH + timedelta(microseconds=int(microseconds)), UUID(uuid))
     raise InvalidInput(("cursor", "must be a cursor from this service, given once"))
 
 

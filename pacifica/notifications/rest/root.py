@@ -10,6 +10,7 @@ from pacifica.notifications.app import App
 from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.jsonlog import use_json
 from pacifica.notifications.rest.accesslog import AccessLog
+from pacifica.notifications.rest.audit import Audit
 from pacifica.notifications.rest.context import Context
 from pacifica.notifications.rest.errorlog import write_to_error_log
 from pacifica.notifications.rest.errors import error_page_default
@@ -55,6 +56,7 @@ class Root:
 
     def __init__(self, app: App | None = None) -> None:
         self.context = Context(app)
+        self.audit = Audit(self.context)
         self.eventmatch = EventMatch(self.context)
         self.expressions = Expressions(self.context)
         self.receive = ReceiveEvent(self.context)

@@ -1,4 +1,4 @@
-"""Checks the target of a subscription: its address, and whether it consents."""
+"""Talks to targets while their owners wait: to ask for consent, and to try them."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,14 @@ from pacifica.notifications.errors import InvalidInput
 from pacifica.notifications.rest.errors import ApiError
 from pacifica.notifications.settings import DeliverySettings
 from pacifica.notifications.subscriptions import delivery_rules, literal_address
-from pacifica.notifications.transport import Resolver, Transport, TransportBusy, TransportClosed
+from pacifica.notifications.transport import (
+    Request,
+    Resolver,
+    SendResult,
+    Transport,
+    TransportBusy,
+    TransportClosed,
+)
 
 # How many threads of a process may wait for targets to agree, and for lookups of names.
 MAX_WAITING = 3
@@ -46,6 +53,18 @@ class TargetChecks:
         if self._settings.handshake:
             self._require_agreed(url, auth, user)
 
+    def send(self, request: Request, user: str) -> SendResult:
+        """Send a request for a user who waits for the result, within the time-outs of deliveries.
+
+        Raises ApiError (429 or 503) when the user, or too many others, wait for targets already.
+        """
+        timeout = self._settings.connect_timeout + self._settings.timeout + _GRACE
+        with self._place_of(user):
+            try:
+                return self._transport.submit(request).result(timeout)
+            except (TransportBusy, TransportClosed, TimeoutError) as error:
+                raise _busy() from error
+
     def require_permitted(self, url: str) -> None:
         """Raise InvalidInput for a target whose scheme or address the rules do not permit.
 
@@ -71,13 +90,7 @@ class TargetChecks:
             request = permission_request(url, authorization(auth), asker)
         except ValueError as error:
             raise InvalidInput(("auth", str(error))) from error
-        timeout = self._settings.connect_timeout + self._settings.timeout + _GRACE
-        with self._place_of(user):
-            try:
-                result = self._transport.submit(request).result(timeout)
-            except (TransportBusy, TransportClosed, TimeoutError) as error:
-                raise _busy() from error
-        problem = objection(result, asker)
+        problem = objection(self.send(request, user), asker)
         if problem is not None:
             raise InvalidInput(("target_url", f"did not agree to be sent events: {problem}"))
 
@@ -88,7 +101,7 @@ class TargetChecks:
             if user in self._waiting_users:
                 raise ApiError(
                     429,
-                    "another target of yours is being asked to agree; try again later",
+                    "another target of yours is being tried; try again later",
                     headers={"Retry-After": str(_RETRY_AFTER)},
                 )
             if len(self._waiting_users) >= MAX_WAITING:
@@ -104,6 +117,6 @@ class TargetChecks:
 def _busy() -> ApiError:
     return ApiError(
         503,
-        "too many targets are being asked to agree; try again later",
+        "too many targets are being tried; try again later",
         headers={"Retry-After": str(_RETRY_AFTER)},
     )

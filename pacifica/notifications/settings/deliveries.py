@@ -231,5 +231,12 @@ class RetentionSettings:
         SECONDS,
         400 * 86400,
         "How long events are kept with their deliveries (seconds). After that they are deleted, a "
-        "few at a time, but none that has something left to do. 0: they are kept for ever.",
+        "few at a time, but none that has something left to do. 0: they are kept for ever. "
+        "Revisions of subscriptions and the audit log are kept as long.",
+    )
+    attempts: float = setting(
+        SECONDS,
+        90 * 86400,
+        "How long the headers and bodies of attempts are kept (seconds). After that only their "
+        "times and statuses are left. 0: as long as the delivery.",
     )

@@ -1,16 +1,51 @@
 """The attempts of deliveries: each request to a target, as it happened."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from pacifica.notifications.flow import AttemptOutcome, Outcome
-from pacifica.notifications.orm import Attempt, insert_rows
+from pacifica.notifications.orm import Attempt, EventLogMatch, insert_rows, writing
+
+# How many attempts one transaction looks at.
+_ROWS = 1000
 
 
 def record_attempts(outcomes: Iterable[Outcome]) -> None:
     """Store the requests behind outcomes, in the transaction that records these."""
     rows = [_row(each) for each in outcomes if each.attempt is not None]
     insert_rows(Attempt, rows, unless_stored=True)
+
+
+def delete_attempts(deliveries: Any) -> None:
+    """Delete the attempts of deliveries that a query finds, in the caller's transaction."""
+    Attempt.delete().where(Attempt.delivery.in_(deliveries)).execute()
+
+
+def delete_attempts_of_events(events: Collection[UUID]) -> None:
+    """Delete the attempts of all deliveries of events, in the caller's transaction."""
+    of_events = EventLogMatch.event_log.in_(events)
+    delete_attempts(EventLogMatch.select(EventLogMatch.uuid).where(of_events))
+
+
+@writing
+def forget_details(before: datetime, after: datetime | None) -> datetime | None:
+    """Remove headers and bodies of some attempts before a time, oldest first, after another time.
+
+    Returns up to which time it is done; None if it is done up to `before`.
+    """
+    rows: Any = Attempt.select(Attempt.delivery, Attempt.started).where(Attempt.started < before)
+    if after is not None:
+        rows = rows.where(Attempt.started >= after)
+    found = list(rows.order_by(Attempt.started).limit(_ROWS).tuples())
+    if found:
+        Attempt.update(request="", response="", body="").where(
+            Attempt.started.between(found[0][1], found[-1][1]),
+            Attempt.delivery.in_([delivery for delivery, _started in found]),
+            Attempt.request != "",
+        ).execute()
+    return found[-1][1] if len(found) == _ROWS and found[-1][1] != after else None
 
 
 def attempt_outcome(outcome: Outcome) -> AttemptOutcome:

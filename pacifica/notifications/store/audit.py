@@ -10,6 +10,9 @@ from pacifica.notifications.jsontext import write_json
 from pacifica.notifications.orm import AuditEntry, reading, writing
 from pacifica.notifications.store.position import Position, newest_first
 
+# How many entries one transaction deletes.
+_ROWS = 1000
+
 
 @dataclass(frozen=True)
 class Audited:
@@ -40,6 +43,14 @@ def record(
         subscription=subscription,
         details=write_json(dict(details or {})),
     )
+
+
+@writing
+def forget_entries(before: datetime) -> int:
+    """Delete some entries from before a time, oldest first; return how many."""
+    rows = AuditEntry.select(AuditEntry.uuid).where(AuditEntry.moment < before)
+    old = [row.uuid for row in rows.order_by(AuditEntry.moment).limit(_ROWS)]
+    return int(AuditEntry.delete().where(AuditEntry.uuid.in_(old)).execute()) if old else 0
 
 
 @reading

@@ -24,6 +24,7 @@ from pacifica.notifications.orm import (
     single_statement,
     writing,
 )
+from pacifica.notifications.store.attempts import delete_attempts_of_events
 from pacifica.notifications.store.claims import claim
 
 _EVENTS_PER_PURGE = 500
@@ -300,6 +301,7 @@ def _purge_batch(uuids: Collection[UUID], older_than: datetime | None) -> int:
         query = query.for_update()
     old = [row.uuid for row in query]
     if old:
+        delete_attempts_of_events(old)
         EventLogMatch.delete().where(EventLogMatch.event_log.in_(old)).execute()
         DeferredMatch.delete().where(DeferredMatch.event.in_(old)).execute()
         EventLog.delete().where(EventLog.uuid.in_(old)).execute()

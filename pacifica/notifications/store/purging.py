@@ -16,6 +16,7 @@ import peewee
 from pacifica.notifications.flow import State
 from pacifica.notifications.metrics import EVENTS_PURGED
 from pacifica.notifications.orm import DB, DeferredMatch, EventLog, EventLogMatch, reading, writing
+from pacifica.notifications.store.attempts import delete_attempts, delete_attempts_of_events
 from pacifica.notifications.store.position import Position
 
 _WAITING = (State.MATCHED, State.ALLOWED, State.HELD)
@@ -100,6 +101,7 @@ def _purge(older_than: datetime | None, after: Position | None, uuids: Collectio
         return Purged(last=after or _START)
     finished = [each.place.uuid for each in fitting if each.is_finished]
     if finished:
+        delete_attempts_of_events(finished)
         EventLogMatch.delete().where(EventLogMatch.event_log.in_(finished)).execute()
         EventLog.delete().where(EventLog.uuid.in_(finished)).execute()
         DB.handle().tallies.add(EVENTS_PURGED, len(finished))
@@ -165,4 +167,5 @@ def _deferred(events: Collection[UUID]) -> set[UUID]:
 def _delete_some_deliveries(event: UUID) -> None:
     rows = EventLogMatch.select(EventLogMatch.uuid).where(EventLogMatch.event_log == event)
     some = [row.uuid for row in rows.limit(_DELIVERIES)]
+    delete_attempts(some)
     EventLogMatch.delete().where(EventLogMatch.uuid.in_(some)).execute()

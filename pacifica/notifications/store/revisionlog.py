@@ -9,9 +9,13 @@ from uuid import UUID
 import peewee
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.orm import EventMatch, Revision, reading
+from pacifica.notifications.orm import EventMatch, Revision, reading, writing
 from pacifica.notifications.store.audit import record
 
+# How many revisions one transaction deletes.
+_ROWS = 200
+# How many revisions of one subscription are kept; a user can make as many as they like.
+_MAX_KEPT = 1000
 #: The actor of what the service does by itself.
 SERVICE = ""
 _COPIED = (
@@ -63,7 +67,32 @@ def log_revision(
         EventMatch.select(*values).where(EventMatch.uuid == subscription), copied
     ).execute()
     if actor != SERVICE:
+        _keep_newest(subscription)
         record(actor, f"subscription {action}", actor, subscription, {"fields": sorted(fields)})
+
+
+@writing
+def forget_revisions(before: datetime) -> int:
+    """Delete some revisions that were followed by others before a time; return how many.
+
+    So what a subscription was at any later time stays known.
+    """
+    later = Revision.alias()
+    is_followed = peewee.fn.EXISTS(
+        later.select(peewee.SQL("1")).where(
+            later.subscription == Revision.subscription,
+            later.revision > Revision.revision,
+            later.changed < before,
+        )
+    )
+    columns = Revision.subscription, Revision.revision
+    rows: Any = Revision.select(*columns).where(Revision.changed < before, is_followed)
+    old = list(rows.order_by(Revision.changed).limit(_ROWS).tuples())
+    for subscription, revision in old:
+        Revision.delete().where(
+            Revision.subscription == subscription, Revision.revision == revision
+        ).execute()
+    return len(old)
 
 
 @reading
@@ -87,6 +116,15 @@ def revision_at(subscription: UUID, revision: int) -> LoggedRevision | None:
         .first()
     )
     return None if row is None else _logged(row)
+
+
+def _keep_newest(subscription: UUID) -> None:
+    rows = Revision.select(Revision.revision).where(Revision.subscription == subscription)
+    surplus = rows.order_by(Revision.revision.desc()).offset(_MAX_KEPT).limit(1).first()
+    if surplus is not None:
+        Revision.delete().where(
+            Revision.subscription == subscription, Revision.revision <= surplus.revision
+        ).execute()
 
 
 def _logged(row: Revision) -> LoggedRevision:
