@@ -32,20 +32,24 @@ _SUBSCRIPTIONS = 100_000
 _PATIENCE = "3600"
 _EVENTS = """
 SET session_replication_role = replica;
-INSERT INTO eventlog (uuid, jsondata, created, due, attempts, hops, specversion)
-SELECT md5('event' || n)::uuid, '{"data": 1}', now() - n * interval '4 seconds', NULL, 1, 0, '1.0'
+INSERT INTO eventlog (uuid, jsondata, created, due, attempts, hops, specversion,
+    event_type, event_source, event_id, event_time, transaction_id)
+SELECT md5('event' || n)::uuid, '{"data": 1}', now() - n * interval '4 seconds', NULL, 1, 0, '1.0',
+    'type' || n %% 50, 'source' || n %% 5, 'event' || n, '', n
 FROM generate_series(1, %(events)s) AS n;
 """
 _DELIVERIES = """
 SET session_replication_role = replica;
 INSERT INTO eventlogmatch (uuid, event_log_id, event_match_id, policy_status_code,
-    policy_resp_body, target_status_code, target_resp_body, created, state, due, attempts, updated)
+    policy_resp_body, target_status_code, target_resp_body, created, state, due, attempts, updated,
+    tries, cause)
 SELECT md5('delivery' || n)::uuid, md5('event' || n / 2)::uuid,
     md5('subscription' || n %% %(subscriptions)s)::uuid, '200', '{"status": "success"}', '200', '',
     now() - n * interval '2 seconds',
     CASE WHEN n %% 50 = 0 THEN 'held' WHEN n %% 1000 = 1 THEN 'allowed'
          WHEN n %% 1000 = 2 THEN 'matched' WHEN n %% 20 = 3 THEN 'denied' ELSE 'delivered' END,
-    CASE WHEN n %% 1000 IN (1, 2) THEN now() - n * interval '1 microsecond' END, 1, now()
+    CASE WHEN n %% 1000 IN (1, 2) THEN now() - n * interval '1 microsecond' END, 1, now(),
+    1, 'automatic'
 FROM generate_series(1, %(deliveries)s) AS n;
 """
 _SUBSCRIBED = """

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -63,6 +63,20 @@ def subscribe(user: str = "alice", jsonpath: str = "$.data") -> UUID:
     """Store a subscription."""
     body = {"name": "n", "jsonpath": jsonpath, "target_url": "http://target.invalid/"}
     return UUID(subscriptions.create(new_subscription(body, user, 4096))["uuid"])
+
+
+def event_row(created: datetime) -> dict[str, Any]:
+    """Return the row of an event that was dispatched and says nothing of itself."""
+    return {
+        "uuid": uuid4(),
+        "jsondata": '{"data": 1}',
+        "created": created,
+        "due": None,
+        "attempts": 1,
+        "hops": 0,
+        **dict.fromkeys(("specversion", "event_type", "event_source", "event_id"), ""),
+        "event_time": "",
+    }
 
 
 def receive(text: str = '{"data": 1}') -> UUID:

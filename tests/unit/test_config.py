@@ -39,6 +39,7 @@ GOOD = {
     keys.NETWORKS: ("", "192.0.2.10", "10.0.0.0/8 fe80::/10  ::1"),
     keys.ORIGIN: ("", "notifications.example.org", "localhost"),
     keys.SECRET: ("", "hunter2", "a b % c"),
+    keys.USERS: ("", "alice", "alice  José"),
     keys.TOKENS: ("", "one", "one two"),
     keys.FERNET_KEYS: ("", KEY, f"{KEY}  {KEY}"),
     keys.CERTIFICATES: (certifi.where(), "", ""),

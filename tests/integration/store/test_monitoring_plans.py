@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -13,6 +13,7 @@ from pacifica.notifications.flow import State
 from pacifica.notifications.orm import DB, EventLog, EventLogMatch, insert_rows, reading, writing
 from pacifica.notifications.settings import HoldingSettings
 from pacifica.notifications.store.deliveries import matched_row
+from pacifica.notifications.store.history import DeliveryFilter, page_of_deliveries
 from pacifica.notifications.store.monitoring import snapshot
 from pacifica.notifications.store.purging import purge_batch
 from pacifica.notifications.store.statistics import note_bounds
@@ -22,12 +23,14 @@ EVENTS, DELIVERIES_EACH = 1500, 8
 
 
 @writing
-def fill() -> None:
-    """Store enough rows that engines choose plans as for millions: few of them wait."""
+def fill() -> UUID:
+    """Store enough rows that engines choose plans as for millions: few of them wait.
+
+    Returns the subscription of all deliveries.
+    """
     subscription = stored.subscribe()
     moments = [utcnow() - timedelta(minutes=number) for number in range(EVENTS)]
-    event = {"jsondata": '{"data": 1}', "due": None, "attempts": 1, "hops": 0, "specversion": ""}
-    events = [{"uuid": uuid4(), "created": moment, **event} for moment in moments]
+    events = [stored.event_row(moment) for moment in moments]
     insert_rows(EventLog, events)
     rows = []
     for number in range(EVENTS * DELIVERIES_EACH):
@@ -36,6 +39,7 @@ def fill() -> None:
         held = number % 50 == 0
         rows.append({**row, "state": State.HELD if held else State.DELIVERED, "due": None})
     insert_rows(EventLogMatch, rows)
+    return subscription
 
 
 @reading
@@ -80,6 +84,20 @@ def tables_read_whole(url: str, sql: str, params: Any) -> list[str]:
     return [text.split()[1] for *_, text in plan if text.startswith("SCAN") and "INDEX" not in text]
 
 
+@reading
+def sorts(url: str, sql: str, params: Any) -> bool:
+    """Return whether a statement sorts all rows that it finds, by the plan of the engine."""
+    if url.startswith("postgresql"):
+        plan = DB.execute_sql(f"EXPLAIN (FORMAT JSON) {sql}", params).fetchone()[0]
+        found = nodes(plan if isinstance(plan, list) else json.loads(plan))
+        return any(node.get("Node Type") == "Sort" for node in found)
+    if url.startswith("mysql"):
+        plan = DB.execute_sql(f"EXPLAIN {sql}", params).fetchall()
+        return "filesort" in str(plan)
+    plan = DB.execute_sql(f"EXPLAIN QUERY PLAN {sql}", params).fetchall()
+    return any("FOR ORDER BY" in text for *_, text in plan)
+
+
 def nodes(plan: Any) -> list[dict[str, Any]]:
     """Return every node of a plan of PostgreSQL."""
     found = [plan] if isinstance(plan, dict) else []
@@ -107,6 +125,37 @@ def test_no_table_of_events_or_deliveries_is_read_whole(
             # Some engines name a table by its alias.
             names = {"eventlog", "eventlogmatch", "t1"} if "eventlog" in sql else set()
             assert not names & set(whole), (sql, whole)
+
+
+def test_page_of_deliveries_is_read_by_an_index_in_its_order(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscription = fill()
+    analyze(database)
+    first = page_of_deliveries(subscription, DeliveryFilter(), 50, None, list)
+    stored_states = State.DELIVERED, State.HELD
+    filters = [
+        DeliveryFilter(stored_states),
+        DeliveryFilter(stored_states, type="type", status="4", end=utcnow()),
+        DeliveryFilter((State.DELIVERED,), start=utcnow() - timedelta(minutes=EVENTS // 2)),
+    ]
+    for wanted in filters:
+
+        def read(wanted: DeliveryFilter = wanted) -> object:
+            return page_of_deliveries(subscription, wanted, 50, first.last, list)
+
+        statements = statements_of(read, monkeypatch)
+        assert statements
+        for sql, params in statements:
+            assert not tables_read_whole(database, sql, params), sql
+            assert "ORDER BY" not in sql or not sorts(database, sql, params), sql
+
+
+def test_a_table_that_is_sorted_is_noticed(database: str) -> None:
+    fill()
+    analyze(database)
+    sql = "SELECT attempts FROM eventlogmatch ORDER BY attempts"
+    assert sorts(database, sql, ())
 
 
 def test_a_table_that_is_read_whole_is_noticed(database: str) -> None:

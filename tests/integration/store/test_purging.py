@@ -173,8 +173,7 @@ def test_late_answer_harms_nothing_when_its_event_was_purged() -> None:
 
 def test_very_many_events_go_in_short_transactions() -> None:
     now = utcnow() - OLD
-    row = {"jsondata": "{}", "created": now, "due": None, "attempts": 0, "hops": 0}
-    rows = [{"uuid": uuid4(), "specversion": "", **row} for _ in range(1000)]
+    rows = [stored.event_row(now) for _ in range(1000)]
     writing(lambda: insert_rows(EventLog, rows))()
     assert purge_finished([], utcnow()) == Purged(1000, 0)
 
