@@ -133,11 +133,12 @@ def test_page_of_deliveries_is_read_by_an_index_in_its_order(
     subscription = fill()
     analyze(database)
     first = page_of_deliveries(subscription, DeliveryFilter(), 50, None, list)
-    stored_states = State.DELIVERED, State.HELD
+    # Of a few rows, to sort them costs as little.
+    many = (State.DELIVERED,)
     filters = [
-        DeliveryFilter(stored_states),
-        DeliveryFilter(stored_states, type="type", status="4", end=utcnow()),
-        DeliveryFilter((State.DELIVERED,), start=utcnow() - timedelta(minutes=EVENTS // 2)),
+        DeliveryFilter(many),
+        DeliveryFilter(many, type="type", status="4", end=utcnow()),
+        DeliveryFilter(many, start=utcnow() - timedelta(minutes=EVENTS // 2)),
     ]
     for wanted in filters:
 
