@@ -285,3 +285,5 @@ def _add_states(tables: Tables) -> None:
     tables.drop_defaults("eventlogmatch", "state", "attempts", "updated", "tries", "cause")
     tables.add_indexes("eventlogmatch", "due")
     tables.add_index("eventlogmatch", "state", "event_match_id", "created")
+    # PostgreSQL would read all newer deliveries by it to find the newest of one subscription.
+    tables.drop_index("eventlogmatch", "created")

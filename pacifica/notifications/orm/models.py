@@ -216,7 +216,7 @@ class EventLogMatch(BaseModel):
     policy_resp_body = LongTextField(default="")
     target_status_code = LongTextField(default="")
     target_resp_body = LongTextField(default="")
-    created = peewee.DateTimeField(default=utcnow, index=True)
+    created = peewee.DateTimeField(default=utcnow)
     # A row that another program adds is no work to do.
     state = peewee.CharField(16, default=State.FAILED)
     due = peewee.DateTimeField(null=True, index=True)

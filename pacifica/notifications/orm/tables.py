@@ -86,6 +86,12 @@ class Tables:
             named = ", ".join(self._name(column) for column in columns)
             self.execute(f"CREATE INDEX {index} ON {table} ({named})")
 
+    def drop_index(self, table: str, *columns: str) -> None:
+        """Drop the index that `add_index` named for the table and the columns."""
+        index = "_".join([table, *columns])
+        if index in {each.name for each in self._database.get_indexes(table)}:
+            self.execute(f"DROP INDEX {index}" + (f" ON {table}" if self.engine == "mysql" else ""))
+
     def drop_defaults(self, table: str, *columns: str) -> None:
         """Drop defaults that served only old rows; SQLite cannot do this and keeps them."""
         if self.engine != "sqlite":
