@@ -14,6 +14,8 @@ from uuid import UUID
 from pacifica.notifications.app import App
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.commands import configuration, demo, serve
+from pacifica.notifications.commands.arguments import UsageError, operator, uuids_of
+from pacifica.notifications.commands.deliveries import resend, why
 from pacifica.notifications.commands.event_report import (
     event_document,
     event_report,
@@ -29,7 +31,7 @@ from pacifica.notifications.orm import (
     decrypt_all,
     encrypt_all,
 )
-from pacifica.notifications.store import events
+from pacifica.notifications.store import audit, events, history
 from pacifica.notifications.store.purging import purge_finished
 
 _DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -37,10 +39,6 @@ _PURGE_AGE = timedelta(days=1)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _UNSAFE = 255  # exit status
 _MAX_LIMIT = 2**31 - 1
-
-
-class UsageError(NotificationsError):
-    """The arguments of a command cannot be used; the message is one line."""
 
 
 def add_commands(commands: Any) -> None:
@@ -82,6 +80,20 @@ def add_commands(commands: Any) -> None:
         )
     retry = _add(commands, eventretry, "Dispatch recorded events again.")
     retry.add_argument("events", nargs="+", metavar="UUID", help="events to dispatch")
+    explaining = _add(commands, why, "Print why an event did or did not reach a subscription.")
+    explaining.add_argument(
+        "event", metavar="EVENT", help="its UUID, its CloudEvents id, or a transaction number"
+    )
+    explaining.add_argument("subscription", metavar="SUBSCRIPTION", help="its UUID")
+    again = _add(commands, resend, "Send deliveries again, whatever became of them.")
+    again.add_argument(
+        "deliveries",
+        nargs="+",
+        metavar="DELIVERY",
+        help="UUIDs of deliveries, or those of one event and one subscription",
+    )
+    for printing in (explaining, again):
+        printing.add_argument("--json", action="store_true", help="print JSON")
     rewrite = _add(commands, reencrypt, "Rewrite stored auth by the first key.")
     rewrite.add_argument(
         "--plain", action="store_true", help="store auth in plain text, so that no key is needed"
@@ -116,17 +128,21 @@ def eventget(_app: App, args: Namespace) -> int:
     """Print events with their matches, newest first; fail when a UUID is unknown."""
     if not 1 <= args.limit <= _MAX_LIMIT:
         raise UsageError(f"--limit must be 1 to {_MAX_LIMIT}")
-    uuids = _uuids(args.events)
+    uuids = uuids_of(args.events)
     start = _date(args.start_date, args.date_format, "--start-date")
     end = _date(args.end_date, args.date_format, "--end-date")
     if start and end and start > end:
         raise UsageError("--start-date must not be after --end-date")
     found = events.logged(uuids, start=start, end=end, limit=max(args.limit, len(uuids)))
+    audit.record(operator(), "events read", "", details={"events": [str(e.uuid) for e in found]})
+    attempts = {
+        match.uuid: history.attempts_of(match.uuid) for event in found for match in event.matches
+    }
     if args.json:
-        print(json.dumps([event_document(event) for event in found], indent=2))  # noqa: T201
+        print(json.dumps([event_document(event, attempts) for event in found], indent=2))  # noqa: T201
     else:
         for event in found:
-            print(printable(event_report(event), sys.stdout.encoding))  # noqa: T201
+            print(printable(event_report(event, attempts), sys.stdout.encoding))  # noqa: T201
     return _report_unknown(uuids)
 
 
@@ -135,7 +151,7 @@ def eventpurge(_app: App, args: Namespace) -> int:
     older_than = _date(args.older_than_date, args.date_format, "--older-than-date")
     if args.older_than is not None:
         older_than = _ago(args.older_than)
-    uuids = _uuids(args.events)
+    uuids = uuids_of(args.events)
     if older_than is None and not uuids:
         older_than = utcnow() - _PURGE_AGE
     if args.force:
@@ -154,7 +170,7 @@ def eventpurge(_app: App, args: Namespace) -> int:
 
 def eventretry(app: App, args: Namespace) -> int:
     """Dispatch recorded events again; fail when a UUID is unknown."""
-    uuids = _uuids(args.events)
+    uuids = uuids_of(args.events)
     app.publisher.nudge_dispatch(events.dispatch_again(uuids))
     return _report_unknown(uuids)
 
@@ -201,13 +217,6 @@ def _add(commands: Any, command: Callable[[App, Namespace], int], description: s
 
 def _parser(commands: Any, name: str, description: str) -> Any:
     return commands.add_parser(name, description=description, help=description)
-
-
-def _uuids(texts: list[str]) -> list[UUID]:
-    try:
-        return [UUID(text) for text in texts]
-    except ValueError as error:
-        raise UsageError("an event must be given by its UUID") from error
 
 
 def _date(text: str | None, date_format: str, option: str) -> datetime | None:

@@ -1,25 +1,34 @@
 """Formats an event and its matches as text and as JSON."""
 
 import json
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
+from uuid import UUID
 
 from pacifica.notifications.delivery import single_line
 from pacifica.notifications.flow import Deferral
+from pacifica.notifications.rest.deliveries import attempt_shown
 from pacifica.notifications.store.events import LoggedEvent, LoggedMatch
+from pacifica.notifications.store.history import LoggedAttempt
+
+#: The attempts of deliveries on record, by their ids.
+AttemptsOf = Mapping[UUID, Sequence[LoggedAttempt]]
+_NONE: AttemptsOf = MappingProxyType({})
 
 
-def event_report(event: LoggedEvent) -> str:
+def event_report(event: LoggedEvent, attempts: AttemptsOf = _NONE) -> str:
     """Return a readable report of an event, its JSON and its matches."""
     lines = [f"event {event.uuid} received {event.created.isoformat(timespec='seconds')}Z"]
     lines += ["  " + line for line in _document(event.text).splitlines()]
-    lines += [_match_lines(match) for match in event.matches]
+    lines += [_match_lines(match, attempts.get(match.uuid, ())) for match in event.matches]
     lines += [_deferral_line(deferral) for deferral in event.deferrals]
     if not (event.matches or event.deferrals):
         lines.append("  no matches" if event.dispatched else "  not dispatched yet")
     return "\n".join(lines)
 
 
-def event_document(event: LoggedEvent) -> dict[str, Any]:
+def event_document(event: LoggedEvent, attempts: AttemptsOf = _NONE) -> dict[str, Any]:
     """Return an event and its matches as a JSON object; an event that is cut short is a string."""
     try:
         document = json.loads(event.text)
@@ -30,7 +39,13 @@ def event_document(event: LoggedEvent) -> dict[str, Any]:
         "received": f"{event.created.isoformat(timespec='microseconds')}Z",
         "dispatched": event.dispatched,
         "event": document,
-        "matches": [_match_document(match) for match in event.matches],
+        "matches": [
+            {
+                **_match_document(match),
+                "attempts": [_attempt(e) for e in attempts.get(match.uuid, ())],
+            }
+            for match in event.matches
+        ],
         "deferred": [
             {
                 "user": each.user,
@@ -71,13 +86,26 @@ def _match_document(match: LoggedMatch) -> dict[str, Any]:
     }
 
 
-def _match_lines(match: LoggedMatch) -> str:
-    return (
+def _match_lines(match: LoggedMatch, attempts: Sequence[LoggedAttempt]) -> str:
+    lines = (
         f"  match {match.uuid}: {match.state}\n"
         f"    subscription {match.subscription} ({match.name}) of {match.user}\n"
         f"    policy: {_response(match.policy_status, match.policy_body)}\n"
         f"    target: {_response(match.target_status, match.target_body)}"
     )
+    return "\n".join([lines, *map(_attempt_line, attempts)])
+
+
+def _attempt_line(each: LoggedAttempt) -> str:
+    answered = each.status if each.status is not None else single_line(each.body)
+    return (
+        f"    attempt {each.number} ({each.cause}) {each.started.isoformat(timespec='seconds')}Z, "
+        f"{each.milliseconds} ms: {answered}, {each.outcome}"
+    )
+
+
+def _attempt(each: LoggedAttempt) -> dict[str, Any]:
+    return attempt_shown(each, with_content=True)
 
 
 def _deferral_line(deferral: Deferral) -> str:

@@ -27,6 +27,7 @@ from pacifica.notifications.matching.evaluation import (
 from pacifica.notifications.matching.index import MatchFailure, MatchResult, SubscriptionIndex
 from pacifica.notifications.matching.parser import MAX_LENGTH
 from pacifica.notifications.matching.trace import (
+    ConditionTrace,
     Found,
     Trace,
     TraceResult,
@@ -38,6 +39,7 @@ __all__ = [
     "DEFAULT_BUDGET",
     "MAX_LENGTH",
     "Condition",
+    "ConditionTrace",
     "Found",
     "MatchFailure",
     "MatchResult",

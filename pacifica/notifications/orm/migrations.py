@@ -123,6 +123,8 @@ def add_work_to_do(tables: Tables) -> None:
         digest="VARCHAR(64) NOT NULL PRIMARY KEY",
         event="{uuid} NOT NULL",
         created="{moment} NOT NULL",
+        copies="INTEGER NOT NULL",
+        copied="{moment}",
     )
     tables.add_indexes("notificationidentity", "created")
     tables.create(

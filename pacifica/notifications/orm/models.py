@@ -275,7 +275,11 @@ class Lock(BaseModel):
 
 
 class FirstEvent(BaseModel):
-    """The first event with a source and id; `digest` is a hash of both, in hexadecimal."""
+    """The first event with a source and id; `digest` is a hash of both, in hexadecimal.
+
+    `copies` counts the events with the same source and id that were not stored, and `copied` is
+    when the last of them came.
+    """
 
     class Meta:
         """Name the table for the service, whose database others may share."""
@@ -286,6 +290,8 @@ class FirstEvent(BaseModel):
     digest = peewee.CharField(64, primary_key=True)
     event = peewee.UUIDField()
     created = peewee.DateTimeField(default=utcnow, index=True)
+    copies = peewee.IntegerField(default=0)
+    copied = peewee.DateTimeField(null=True)
 
 
 class Statistic(BaseModel):

@@ -87,7 +87,7 @@ def page_of(access: Access, parameters: dict[str, Any]) -> dict[str, Any]:
     found = history.page_of_deliveries(
         access.uuid, filters, wanted.limit, wanted.after, partial(_shown, access, readable)
     )
-    items = [_summary(each, with_event=each.event in readable) for each in found.deliveries]
+    items = [_summary(access, each, with_event=each.event in readable) for each in found.deliveries]
     return paging.page(items, found.last)
 
 
@@ -103,7 +103,7 @@ def one_of(access: Access, uuid: UUID) -> dict[str, Any]:
     is_readable = found.event in readable
     attempts = history.attempts_of(found.uuid)
     return {
-        **_summary(found, with_event=is_readable),
+        **_summary(access, found, with_event=is_readable),
         "content": _content(found) if is_readable else None,
         "attempts": [attempt_shown(each, with_content=is_readable) for each in attempts],
     }
@@ -124,7 +124,7 @@ def resend(access: Access, uuid: UUID) -> dict[str, Any]:
     again = history.delivery_of(access.uuid, uuid)
     if again is None:
         raise not_found()
-    return _summary(again, with_event=True)
+    return _summary(access, again, with_event=True)
 
 
 def attempt_shown(each: LoggedAttempt, *, with_content: bool) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def _shown(
     return [each for each in found if each.event in readable]
 
 
-def _summary(each: LoggedDelivery, *, with_event: bool) -> dict[str, Any]:
+def _summary(access: Access, each: LoggedDelivery, *, with_event: bool) -> dict[str, Any]:
     is_delivered = each.state is State.DELIVERED
     latency = each.updated - each.received
     about = each.about if with_event else EventSummary()
@@ -186,7 +186,12 @@ def _summary(each: LoggedDelivery, *, with_event: bool) -> dict[str, Any]:
         "withheld": not with_event,
         "state": each.state,
         "reason": delivery_reason(
-            each.state, attempts=each.attempts, failing=each.failing, status=each.status
+            each.state,
+            attempts=each.attempts,
+            failing=each.failing,
+            status=each.status,
+            policy_status=each.policy_status,
+            is_disabled=access.subscription["disabled"] is not None,
         ),
         "attempts": each.tries,
         "status": int(each.status) if each.status.isdecimal() else None,

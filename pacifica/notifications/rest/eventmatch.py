@@ -14,6 +14,7 @@ from pacifica.notifications.rest.body import read_body
 from pacifica.notifications.rest.context import KEY, Context, context
 from pacifica.notifications.rest.deliveries import Deliveries
 from pacifica.notifications.rest.errors import ApiError, answering_errors, encode_text
+from pacifica.notifications.rest.explain import Explain
 from pacifica.notifications.rest.listing import shown
 from pacifica.notifications.rest.request import require_known
 from pacifica.notifications.rest.revisions import Revisions
@@ -121,6 +122,7 @@ class DeliveryFormat:
 _RESOURCES: dict[str, Callable[[str], Any]] = {
     "deliveries": Deliveries,
     "delivery": DeliveryFormat,
+    "explain": Explain,
     "revisions": Revisions,
     "test": TestDelivery,
 }

@@ -8,7 +8,7 @@ from typing import Any
 from pacifica.notifications.errors import ExpressionError, InvalidInput
 from pacifica.notifications.events import parse_event
 from pacifica.notifications.jsontext import read_json
-from pacifica.notifications.matching import Found, TraceResult, is_indexed, trace_jsonpath
+from pacifica.notifications.matching import Found, Trace, TraceResult, is_indexed, trace_jsonpath
 from pacifica.notifications.rest.admission import get_remote_user, require_proxy
 from pacifica.notifications.rest.body import read_body
 from pacifica.notifications.rest.context import KEY, Context, context
@@ -26,8 +26,8 @@ _BODY = Schema(
 )
 # Bytes of a body: an event about ten thousand files fits.
 _MAX_BODY = 3 * 2**20
-# Steps, so that a trace takes about a tenth of a second.
-_MAX_BUDGET = 200_000
+#: Steps, so that a trace takes about a tenth of a second.
+MAX_BUDGET = 200_000
 # Characters of a found value that are shown.
 _MAX_SHOWN = 1000
 
@@ -59,27 +59,34 @@ class ExpressionTest:
         body = read_json(read_body(_MAX_BODY), settings.receive.max_depth + 1)
         _BODY.check(body)
         event = parse_event(json.dumps(body["event"]).encode(), settings.receive.max_depth)
-        budget = min(settings.matching.budget, _MAX_BUDGET)
-        with context().traces.held():
-            try:
-                trace = trace_jsonpath(
-                    body["jsonpath"],
-                    event.document(),
-                    budget,
-                    settings.eventmatch.jsonpath_max_length,
-                )
-            except ExpressionError as error:
-                raise InvalidInput(("jsonpath", str(error))) from error
-        answer = asdict(trace)
-        answer["found"] = [_shown(each) for each in trace.found]
-        return encode_text(
-            {
-                "matches": trace.result is TraceResult.MATCH,
-                "indexed": is_indexed(body["jsonpath"]),
-                "budget": budget,
-                **answer,
-            }
-        )
+        try:
+            trace = traced(body["jsonpath"], event.document())
+        except ExpressionError as error:
+            raise InvalidInput(("jsonpath", str(error))) from error
+        return encode_text(trace_shown(body["jsonpath"], trace, budget()))
+
+
+def traced(jsonpath: str, document: Any) -> Trace:
+    """Trace a JSONPath on an event, one at a time; raises ExpressionError if it does not parse."""
+    settings = context().settings
+    with context().traces.held():
+        return trace_jsonpath(jsonpath, document, budget(), settings.eventmatch.jsonpath_max_length)
+
+
+def trace_shown(jsonpath: str, trace: Trace, max_steps: int) -> dict[str, Any]:
+    """Return a trace as it is answered."""
+    return {
+        "matches": trace.result is TraceResult.MATCH,
+        "indexed": is_indexed(jsonpath),
+        "budget": max_steps,
+        **asdict(trace),
+        "found": [_shown(each) for each in trace.found],
+    }
+
+
+def budget() -> int:
+    """Return how many steps a trace may take."""
+    return min(context().settings.matching.budget, MAX_BUDGET)
 
 
 def _shown(found: Found) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pacifica.notifications.rest.context import Context
 from pacifica.notifications.rest.errorlog import write_to_error_log
 from pacifica.notifications.rest.errors import error_page_default
 from pacifica.notifications.rest.eventmatch import EventMatch
+from pacifica.notifications.rest.events import Events
 from pacifica.notifications.rest.expressions import Expressions
 from pacifica.notifications.rest.health import Livez, Readyz
 from pacifica.notifications.rest.metrics import Metrics
@@ -58,6 +59,7 @@ class Root:
         self.context = Context(app)
         self.audit = Audit(self.context)
         self.eventmatch = EventMatch(self.context)
+        self.events = Events(self.context)
         self.expressions = Expressions(self.context)
         self.receive = ReceiveEvent(self.context)
         self.openapi_json = OpenApi(self.context)

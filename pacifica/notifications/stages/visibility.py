@@ -4,12 +4,14 @@ The verdict that dispatch stored is history. Whoever reads about an event later,
 again, needs a new one.
 """
 
+import json
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, wait
 from itertools import chain
-from uuid import UUID
+from typing import Final
+from uuid import UUID, uuid5
 
 from cachetools import TTLCache
 
@@ -33,6 +35,22 @@ _MAX_KEPT = 50_000
 # Bytes of events that are read at a time to ask about them; one event alone may have more.
 _BYTES_AT_ONCE = 8 * 2**20
 _EVENTS_AT_ONCE = 50
+# An ingest that nobody may see, as it names no project: what is asked about an event that is not
+# on record, and to find out whether Policy decides anything. Policy takes its usual way for it.
+_NOTHING: Final = json.dumps(
+    {
+        "cloudEventsVersion": "0.1",
+        "eventType": "org.pacifica.metadata.ingest",
+        "source": "/notifications/nothing",
+        "eventID": "nothing",
+        "data": [
+            {"destinationTable": "Transactions.submitter", "value": 0},
+            {"destinationTable": "Transactions.project", "value": "-"},
+            {"destinationTable": "Transactions.instrument", "value": -1},
+        ],
+    }
+)
+_NAMES: Final = UUID("5a7cc5e5-8d5c-4f0e-9d0b-64b1d4f34c5f")
 
 
 class Visibility:
@@ -63,8 +81,45 @@ class Visibility:
             kept = self._kept.get((user, event.uuid))
         return self._asked(user, [event])[event.uuid] if kept is None else kept
 
+    def require_policy(self, user: str) -> None:
+        """Raise PolicyUnavailable unless Policy decides what the user may see.
+
+        What was answered before is not used. Otherwise a response that needs no question, as there
+        is nothing to ask about, would differ from others while Policy is away.
+        """
+        if not self._verdicts(user, [Event(_NAMES, _NOTHING, version="0.1")]):
+            raise PolicyUnavailable
+
+    def ask_about_nothing(self, user: str, name: str) -> None:
+        """Do for what is not on record what `allowed` does for an event that the user may not see.
+
+        So it takes as long. Raises PolicyUnavailable.
+        """
+        self.allows(user, Event(uuid5(_NAMES, name), _NOTHING, version="0.1"))
+
+    def new_questions(self, user: str, events: Collection[UUID]) -> int:
+        """Return about how many of the events Policy would be asked."""
+        with self._lock:
+            return sum((user, uuid) not in self._kept for uuid in events)
+
     def _asked(self, user: str, events: Sequence[Event]) -> dict[UUID, bool]:
-        """Ask Policy about events, and keep what it answers."""
+        """Ask Policy about events, and keep what it answers.
+
+        Policy answers with an error also about an event that it cannot read. If it decides about
+        others at the same time, nobody sees that event: the others are not withheld for it.
+        """
+        answered = self._verdicts(user, events)
+        undecided = [each for each in events if each.uuid not in answered]
+        if undecided:
+            nothing = Event(_NAMES, _NOTHING, version="0.1")
+            again = self._verdicts(user, [nothing, *undecided])
+            if again.pop(_NAMES, None) is None:
+                raise PolicyUnavailable
+            answered |= {each.uuid: False for each in undecided} | again
+        return answered
+
+    def _verdicts(self, user: str, events: Sequence[Event]) -> dict[UUID, bool]:
+        """Return the verdicts that Policy gives, which are kept; on some it may give none."""
         results = self._results(
             [verdict_request(self._url, user, policy_body(each)) for each in events]
         )
@@ -76,8 +131,6 @@ class Visibility:
         }
         with self._lock:
             self._kept.update({(user, uuid): may_see for uuid, may_see in answered.items()})
-        if len(answered) < len(events):
-            raise PolicyUnavailable
         return answered
 
     def _results(self, requests: Sequence[Request]) -> list[Response | SendFailure]:

@@ -1,9 +1,12 @@
 """Deduplication: of events with the same source and id, only the first one is stored."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
+from itertools import compress
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +16,14 @@ from pacifica.notifications.orm import DB, FirstEvent, insert_rows, reading, wri
 from pacifica.notifications.store.events import record_batch
 
 _DIGESTS_PER_STATEMENT = 500
+
+
+@dataclass(frozen=True)
+class Copies:
+    """How many events with the source and id of another one were not stored, and when last."""
+
+    count: int = 0
+    newest: datetime | None = None
 
 
 @writing
@@ -33,8 +44,18 @@ def record_first(events: Sequence[Event], window: float) -> list[UUID]:
         owners[digest] if digest else event.uuid
         for event, digest in zip(events, digests, strict=True)
     ]
-    record_batch([event for event, uuid in zip(events, firsts, strict=True) if event.uuid == uuid])
+    is_first = [event.uuid == uuid for event, uuid in zip(events, firsts, strict=True)]
+    record_batch(list(compress(events, is_first)))
+    _count_copies(Counter(each for each, first in zip(digests, is_first, strict=True) if not first))
     return firsts
+
+
+@reading
+def copies_of(event: Event) -> Copies:
+    """Return how often an event came again, as far as the service still knows of its identity."""
+    digest = _digest(event)
+    row = FirstEvent.get_or_none(digest=digest, event=event.uuid) if digest else None
+    return Copies() if row is None else Copies(row.copies, row.copied)
 
 
 def forget(window: float, limit: int) -> int:
@@ -67,7 +88,10 @@ def _claim(claimed: Mapping[str, UUID], now: datetime, before: datetime) -> dict
     the same order, so that no two wait for each other.
     """
     digests = sorted(claimed)
-    rows = [{"digest": each, "event": claimed[each], "created": now} for each in digests]
+    rows = [
+        {"digest": each, "event": claimed[each], "created": now, "copies": 0, "copied": None}
+        for each in digests
+    ]
     insert_rows(FirstEvent, rows, unless_stored=True)
     owners: dict[str, UUID] = {}
     for start in range(0, len(digests), _DIGESTS_PER_STATEMENT):
@@ -80,10 +104,18 @@ def _claim(claimed: Mapping[str, UUID], now: datetime, before: datetime) -> dict
             owners[digest] = event
             if created < before:
                 owners[digest] = claimed[digest]
-                FirstEvent.update(event=claimed[digest], created=now).where(
+                FirstEvent.update(event=claimed[digest], created=now, copies=0, copied=None).where(
                     FirstEvent.digest == digest
                 ).execute()
     return owners
+
+
+def _count_copies(digests: Counter[str]) -> None:
+    """Count the events that were not stored; their rows are locked already."""
+    for digest, count in sorted(digests.items()):
+        FirstEvent.update(copies=FirstEvent.copies + count, copied=utcnow()).where(
+            FirstEvent.digest == digest
+        ).execute()
 
 
 def _digest(event: Event) -> str:

@@ -133,6 +133,12 @@ def delivery_of(subscription: UUID, uuid: UUID) -> LoggedDelivery | None:
 
 
 @reading
+def delivery_with(uuid: UUID) -> LoggedDelivery | None:
+    """Return the delivery of this id, whose ever it is; None if there is none."""
+    return next(iter(_read(EventLogMatch.uuid == uuid)), None)
+
+
+@reading
 def delivery_of_event(subscription: UUID, event: UUID) -> LoggedDelivery | None:
     """Return the newest delivery of an event to a subscription; None if there is none."""
     condition = (EventLogMatch.event_log == event) & (EventLogMatch.event_match == subscription)
@@ -219,7 +225,7 @@ def _read(condition: Any) -> list[LoggedDelivery]:
     )
     rows: Any = EventLogMatch.select(*columns).join(EventLog).where(condition).tuples()
     found = list(rows)
-    abouts = _abouts(row[2] for row in found if not any(row[3:7]))
+    abouts = abouts_of_old(row[2] for row in found if not any(row[3:7]))
     return [_logged(row, abouts.get(row[2])) for row in found]
 
 
@@ -237,7 +243,7 @@ def _logged(row: Sequence[Any], about: EventSummary | None) -> LoggedDelivery:
     )
 
 
-def _abouts(events: Iterable[UUID]) -> dict[UUID, EventSummary]:
+def abouts_of_old(events: Iterable[UUID]) -> dict[UUID, EventSummary]:
     """Return what events say of themselves that older versions stored."""
     found = {}
     remaining = iter(events)

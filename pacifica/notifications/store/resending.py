@@ -12,11 +12,14 @@ from pacifica.notifications.store.history import LoggedDelivery
 
 
 @writing
-def resend(delivery: LoggedDelivery, actor: str) -> None:
-    """Have a delivery sent again at once, after Policy was asked; its id stays the same."""
+def resend(delivery: LoggedDelivery, actor: str, owner: str | None = None) -> None:
+    """Have a delivery sent again at once, after Policy was asked; its id stays the same.
+
+    `owner` is whose subscription it is, if it is not that of `actor`.
+    """
     send_again([delivery.uuid], Cause.RESEND)
     details = {"delivery": str(delivery.uuid), "event": str(delivery.event)}
-    record(actor, "delivery resent", actor, delivery.subscription, details)
+    record(actor, "delivery resent", owner or actor, delivery.subscription, details)
 
 
 def send_again(deliveries: list[UUID], cause: Cause) -> int:

@@ -127,6 +127,15 @@ def _keep_newest(subscription: UUID) -> None:
         ).execute()
 
 
+@reading
+def revisions_after(subscription: UUID, revision: int, limit: int) -> Sequence[LoggedRevision]:
+    """Return up to `limit` revisions of a subscription after one, oldest first."""
+    query = Revision.select().where(
+        Revision.subscription == subscription, Revision.revision > revision
+    )
+    return [_logged(row) for row in query.order_by(Revision.revision).limit(limit)]
+
+
 def _logged(row: Revision) -> LoggedRevision:
     return LoggedRevision(
         row.subscription,
