@@ -154,7 +154,7 @@ def explain(facts: PairFacts, result_of: Callable[[str], TraceResult]) -> Explan
     `result_of` tries a JSONPath on the event, and is called only where the answer depends on it.
     """
     if facts.delivery is not None:
-        used = _used_for_delivery(facts, facts.delivery)
+        used = _used_for_delivery(facts, facts.delivery, result_of)
         reason, verdicts = _of_delivery(facts.delivery, facts.subscription)
     else:
         reason, used = _without_delivery(facts, result_of)
@@ -243,11 +243,16 @@ def _corrected(then: RevisionFacts, later: tuple[RevisionFacts, ...]) -> Revisio
     return next(dropwhile(lambda each: each.is_unmatched, from_failure), None)
 
 
-def _used_for_delivery(facts: PairFacts, delivery: DeliveryFacts) -> RevisionFacts | None:
+def _used_for_delivery(
+    facts: PairFacts, delivery: DeliveryFacts, result_of: Callable[[str], TraceResult]
+) -> RevisionFacts | None:
     """Return what the subscription was when it was found that the event matches."""
-    if facts.then is None or not facts.then.is_unmatched or _is_over_budget(delivery):
-        return facts.then
-    return _corrected(facts.then, facts.later) or facts.then
+    then = facts.then
+    if then is None or _is_over_budget(delivery):
+        return then
+    if then.is_unmatched or result_of(then.jsonpath) in _FAILED:
+        return _corrected(then, facts.later) or then
+    return then
 
 
 def _of_delivery(
