@@ -17,6 +17,7 @@ from pacifica.notifications.orm import DB, OrmSync, check_safe, open_database
 from pacifica.notifications.policy import verdict
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.group_commit import GroupCommit
+from pacifica.notifications.stages.jobs import JobRunner
 from pacifica.notifications.stages.pipeline import Pipeline
 from pacifica.notifications.stages.report import Reporter
 from pacifica.notifications.stages.retention import Retention
@@ -79,6 +80,7 @@ class App:
         self.visibility = Visibility(
             settings.notifications.policy_url, settings.policy, self.to_policy
         )
+        self.jobs = JobRunner(settings, self.visibility, self.publisher.nudge_policy)
         self.retention = Retention(settings.retention)
         DB.bind(open_database(settings.database, settings.security, self.tallies))
 

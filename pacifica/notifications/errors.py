@@ -71,6 +71,17 @@ class TooManySubscriptions(NotificationsError):
         self.max_subscriptions = max_subscriptions
 
 
+class JobConflict(NotificationsError):
+    """A job cannot be started now; the message says what it waits for."""
+
+
+class IdempotencyMismatch(NotificationsError):
+    """An Idempotency-Key was used before for another request."""
+
+    def __init__(self) -> None:
+        super().__init__("this Idempotency-Key was used for another request")
+
+
 class SchemaMismatch(NotificationsError):
     """The database has a schema that this code cannot use; the message is one line."""
 

@@ -8,6 +8,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial, wraps
 from typing import Any
 from uuid import UUID
@@ -128,6 +129,19 @@ def match_deferred() -> None:
 
 
 @_stage
+def go_on_with_jobs(turn: str = "") -> None:
+    """Go on with one job for a moment; leave the rest to the next such message.
+
+    `turn` is until when the sender held the lock, which is passed on; empty: it is to be taken.
+    """
+    service = CELERY_APP.service
+    held = datetime.fromisoformat(turn) if turn else service.jobs.begins()
+    following = None if held is None else service.jobs.go_on(held)
+    if following is not None:
+        service.publisher.nudge_jobs(following.turn.isoformat(), following.wait)
+
+
+@_stage
 def query_policy(events: list[str]) -> None:
     """Ask Policy again who may see matched events, and send them; takes ids of events."""
     pipeline = CELERY_APP.service.pipeline
@@ -170,9 +184,12 @@ def sweep() -> None:
         publisher.nudge_dispatch_alone(event)
     publisher.nudge_policy(due_matched(limit))
     publisher.nudge_delivery(due_allowed(limit))
+    if (turn := service.jobs.begins()) is not None:
+        publisher.nudge_jobs(turn.isoformat())
     # Last, because nobody waits for it.
     service.retention.purge_some()
     if take_lock("note bounds", settings.holding.check_interval):
+        service.jobs.forget_some()
         dead = forget_dead_workers()
         if dead:
             _LOG.warning("%d worker processes no longer say that they live", dead)

@@ -19,6 +19,7 @@ from pacifica.notifications.orm import (
     EventLog,
     EventLogMatch,
     EventMatch,
+    Job,
     Lock,
     OrmSync,
     reading,
@@ -54,8 +55,8 @@ def migrated_database(engine: str, folder: Path) -> Iterator[str]:
 
 @writing
 def forget_rows() -> None:
-    """Leave the configured database without subscriptions, events, deliveries and locks."""
-    for model in (DeferredMatch, EventLogMatch, EventLog, EventMatch, Lock):
+    """Leave the configured database without subscriptions, events, deliveries, jobs and locks."""
+    for model in (DeferredMatch, EventLogMatch, EventLog, EventMatch, Job, Lock):
         model.delete().execute()
 
 

@@ -23,6 +23,8 @@ _SWEEP_EXPIRES = 60.0
 # Seconds after which a message about deferred events is void: its sender's lock has then expired,
 # and the next sweep begins anew. Two would otherwise follow each other for ever.
 _DEFERRED_EXPIRES = 20.0
+# Seconds after which a message about jobs is void: its sender's lock has then expired.
+_JOBS_EXPIRES = 10.0
 
 
 class Publisher:
@@ -65,6 +67,13 @@ class Publisher:
         """Tell a worker to match deferred events."""
         self._send("match_deferred", expires=_DEFERRED_EXPIRES)
 
+    def nudge_jobs(self, turn: str = "", wait: float = 0.0) -> None:
+        """Tell a worker to go on with jobs in `wait` seconds.
+
+        `turn` is until when the lock is held that is passed on; empty: it is to be taken.
+        """
+        self._send("go_on_with_jobs", turn, expires=_JOBS_EXPIRES, wait=wait)
+
     def nudge_sweep(self) -> None:
         """Tell a worker to sweep."""
         self._send("sweep", expires=_SWEEP_EXPIRES)
@@ -82,7 +91,14 @@ class Publisher:
         for start in range(0, len(uuids), batch):
             self._send(task, [str(uuid) for uuid in uuids[start : start + batch]])
 
-    def _send(self, task: str, *arguments: Any, expires: float | None = None, **named: Any) -> None:
+    def _send(
+        self,
+        task: str,
+        *arguments: Any,
+        expires: float | None = None,
+        wait: float = 0.0,
+        **named: Any,
+    ) -> None:
         if time.monotonic() < self._paused_until:
             return
         try:
@@ -91,6 +107,7 @@ class Publisher:
                 arguments,
                 named,
                 expires=expires,
+                countdown=wait or None,
                 ignore_result=True,
                 add_to_parent=False,
                 retry=False,

@@ -94,7 +94,9 @@ class Job(BaseModel):
     """A backtest or a replay that workers go on with when it is `due`; null: nothing is to be done.
 
     `request` is what its user asked for, and `progress` how far it is, both as JSON objects.
-    `idempotency` is a hash of the key that its request had; empty: it had none.
+    `idempotency` is a hash of the key that its request had; empty: it had none. `turn` is when a
+    worker last went on with any job of its user. `attempts` counts how often it was claimed since a
+    worker last recorded how far it is.
     """
 
     class Meta:
@@ -111,6 +113,8 @@ class Job(BaseModel):
     state = peewee.CharField(16)
     created = peewee.DateTimeField(default=utcnow, index=True)
     due = peewee.DateTimeField(null=True, index=True)
+    turn = peewee.DateTimeField(default=utcnow)
+    attempts = peewee.IntegerField(default=0)
     finished = peewee.DateTimeField(null=True)
     idempotency = peewee.CharField(64, default="")
     request = LongTextField()

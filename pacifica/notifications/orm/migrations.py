@@ -217,6 +217,8 @@ def _add_history(tables: Tables) -> None:
         state="VARCHAR(16) NOT NULL",
         created="{moment} NOT NULL",
         due="{moment}",
+        turn="{moment} NOT NULL",
+        attempts="INTEGER NOT NULL",
         finished="{moment}",
         idempotency="VARCHAR(64) NOT NULL",
         request="{text} NOT NULL",

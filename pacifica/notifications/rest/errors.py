@@ -10,7 +10,9 @@ import cherrypy
 
 from pacifica.notifications.errors import (
     BatchTooLong,
+    IdempotencyMismatch,
     InvalidInput,
+    JobConflict,
     PolicyUnavailable,
     StoreUnavailable,
     TooLarge,
@@ -82,7 +84,7 @@ def error_page_default(**kwargs: Any) -> bytes:
 
 
 def api_error(error: Exception) -> ApiError | None:
-    """Return the HTTP error (400, 403, 413, 503) for an error; None if unexpected."""
+    """Return the HTTP error (400, 403, 409, 413, 422, 503) for an error; None if unexpected."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, TooLarge | BatchTooLong | TooManyValues):
@@ -92,6 +94,10 @@ def api_error(error: Exception) -> ApiError | None:
         return ApiError(400, str(error), fields=fields)
     if isinstance(error, TooManySubscriptions):
         return ApiError(403, str(error))
+    if isinstance(error, JobConflict):
+        return ApiError(409, str(error))
+    if isinstance(error, IdempotencyMismatch):
+        return ApiError(422, str(error))
     if isinstance(error, PolicyUnavailable):
         return ApiError(
             503,

@@ -16,6 +16,7 @@ from pacifica.notifications.rest.deliveries import Deliveries
 from pacifica.notifications.rest.errors import ApiError, answering_errors, encode_text
 from pacifica.notifications.rest.explain import Explain
 from pacifica.notifications.rest.listing import shown
+from pacifica.notifications.rest.replays import Replays
 from pacifica.notifications.rest.request import require_known
 from pacifica.notifications.rest.revisions import Revisions
 from pacifica.notifications.rest.segments import uuid_of
@@ -123,6 +124,7 @@ _RESOURCES: dict[str, Callable[[str], Any]] = {
     "deliveries": Deliveries,
     "delivery": DeliveryFormat,
     "explain": Explain,
+    "replays": Replays,
     "revisions": Revisions,
     "test": TestDelivery,
 }

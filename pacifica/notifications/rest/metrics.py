@@ -185,6 +185,12 @@ def _gauges(found: Snapshot) -> Iterator[Family]:
         "Subscriptions for which 9 tenths of what [holding] allows are held, in number or time.",
         found.totals.get(NEAR_BOUND, 0),
     )
+    yield _labelled(
+        "jobs",
+        "Backtests and replays that run.",
+        "kind",
+        {str(kind): number for kind, number in found.jobs.items()},
+    )
     yield _gauge("workers", "Workers that live.", found.workers.workers)
     yield _gauge("worker_processes", "Worker processes that live.", found.workers.processes)
     yield _gauge(

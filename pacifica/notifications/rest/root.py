@@ -11,6 +11,7 @@ from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.jsonlog import use_json
 from pacifica.notifications.rest.accesslog import AccessLog
 from pacifica.notifications.rest.audit import Audit
+from pacifica.notifications.rest.backtests import Backtests
 from pacifica.notifications.rest.context import Context
 from pacifica.notifications.rest.errorlog import write_to_error_log
 from pacifica.notifications.rest.errors import error_page_default
@@ -60,6 +61,7 @@ class Root:
         self.audit = Audit(self.context)
         self.eventmatch = EventMatch(self.context)
         self.events = Events(self.context)
+        self.backtests = Backtests(self.context)
         self.expressions = Expressions(self.context)
         self.receive = ReceiveEvent(self.context)
         self.openapi_json = OpenApi(self.context)

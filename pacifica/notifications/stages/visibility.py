@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, wait
+from functools import partial
 from itertools import chain
 from typing import Final
 from uuid import UUID, uuid5
@@ -102,6 +103,40 @@ class Visibility:
         with self._lock:
             return sum((user, uuid) not in self._kept for uuid in events)
 
+    def allowed_soon(self, user: str, events: Sequence[Event], seconds: float) -> set[UUID]:
+        """Return those of a few events that a user may see, if Policy says so within some seconds.
+
+        Raises PolicyUnavailable otherwise. What it says later is used by the next call.
+        """
+        with self._lock:
+            unknown = [each for each in events if (user, each.uuid) not in self._kept]
+        futures = [
+            self._submitted(verdict_request(self._url, user, policy_body(each))) for each in unknown
+        ]
+        wait(futures, timeout=seconds)
+        for event, future in zip(unknown, futures, strict=True):
+            # At once where the answer is there.
+            future.add_done_callback(partial(self._keep, user, event.uuid))
+        with self._lock:
+            known = {each.uuid: self._kept.get((user, each.uuid)) for each in events}
+        if None in known.values():
+            raise PolicyUnavailable
+        return {uuid for uuid, may_see in known.items() if may_see}
+
+    def _submitted(self, request: Request) -> Future[Response | SendFailure]:
+        try:
+            return self._transport.submit(request)
+        except (TransportBusy, TransportClosed) as error:
+            raise PolicyUnavailable from error
+
+    def _keep(self, user: str, event: UUID, answered: Future[Response | SendFailure]) -> None:
+        if answered.cancelled():
+            return
+        said = verdict(answered.result())
+        if said is not Verdict.UNKNOWN:
+            with self._lock:
+                self._kept[user, event] = said is Verdict.ALLOW
+
     def _asked(self, user: str, events: Sequence[Event]) -> dict[UUID, bool]:
         """Ask Policy about events, and keep what it answers.
 
@@ -134,11 +169,7 @@ class Visibility:
         return answered
 
     def _results(self, requests: Sequence[Request]) -> list[Response | SendFailure]:
-        futures: list[Future[Response | SendFailure]] = []
-        try:
-            futures += (self._transport.submit(each) for each in requests)
-        except (TransportBusy, TransportClosed) as error:
-            raise PolicyUnavailable from error
+        futures = [self._submitted(each) for each in requests]
         wait(futures, timeout=POLICY_TURNS * self._settings.timeout)
         if any(future.cancel() for future in futures):
             raise PolicyUnavailable

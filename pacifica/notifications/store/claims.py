@@ -12,6 +12,7 @@ from pacifica.notifications.orm import (
     DeferredMatch,
     EventLog,
     EventLogMatch,
+    Job,
     Lock,
     writing,
 )
@@ -57,18 +58,39 @@ def take_lock(name: str, seconds: float) -> bool:
 
     One that expires later than it can was taken before the clock was put back: nobody has it.
     """
+    return _taken_until(name, seconds) is not None
+
+
+@writing
+def take_turn(name: str, seconds: float) -> datetime | None:
+    """Take a named lock; return until when, by which `keep_turn` knows its holder."""
+    return _taken_until(name, seconds)
+
+
+@writing
+def keep_turn(name: str, until: datetime, seconds: float) -> datetime | None:
+    """Keep a lock that was taken until a time, for some seconds from now on; return until when.
+
+    None if somebody else has taken it since.
+    """
+    expires = utcnow() + timedelta(seconds=seconds)
+    kept = Lock.update(expires=expires).where(Lock.name == name, Lock.expires == until).execute()
+    return expires if kept else None
+
+
+def _taken_until(name: str, seconds: float) -> datetime | None:
     now = utcnow()
     expires = now + timedelta(seconds=seconds)
     is_free = (Lock.expires <= now) | (Lock.expires > expires + timedelta(seconds=_MAX_SKEW))
     taken = Lock.update(expires=expires).where(Lock.name == name, is_free).execute()
     if taken or Lock.get_or_none(Lock.name == name):
-        return bool(taken)
+        return expires if taken else None
     try:
         with Lock.atomic():
             Lock.create(name=name, expires=expires)
     except peewee.IntegrityError:  # another worker was first
-        return False
-    return True
+        return None
+    return expires
 
 
 @writing
@@ -93,5 +115,5 @@ def recall(max_wait: float) -> int:
     latest = now + timedelta(seconds=max_wait + _MAX_SKEW)
     return sum(
         int(model.update(due=now).where(model.due > latest).execute())
-        for model in (EventLog, EventLogMatch, DeferredMatch)
+        for model in (EventLog, EventLogMatch, DeferredMatch, Job)
     )

@@ -18,6 +18,7 @@ from pacifica.notifications.orm import (
     WorkerProcess,
     reading,
 )
+from pacifica.notifications.store.jobs import JobKind, running_jobs
 from pacifica.notifications.store.statistics import WORKER_EXPIRES
 
 #: No more rows of one kind are counted; such a number means so many or more.
@@ -64,6 +65,7 @@ class Snapshot:
     subscriptions: Mapping[str, int] = field(
         default_factory=lambda: dict.fromkeys(SUBSCRIPTION_STATES, 0)
     )
+    jobs: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(JobKind, 0))
     workers: Workers = Workers()
     totals: Mapping[str, int] = field(default_factory=dict)
 
@@ -84,6 +86,7 @@ def snapshot() -> Snapshot:
         (_deferred(DeferredMatch.due > _NEVER), _deferred(DeferredMatch.due.is_null())),
         {state: _deliveries_in(state) for state in WAITING_STATES},
         _subscriptions(),
+        running_jobs(),
         _workers(now),
         _totals(),
     )

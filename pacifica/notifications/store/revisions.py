@@ -76,6 +76,12 @@ def advance_revision() -> int:
     return current_revision()
 
 
+def lock_changes() -> None:
+    """Have whoever changes a subscription wait until the caller's transaction ends."""
+    if DB.for_update:  # on SQLite, all who write wait
+        Counter.select().where(Counter.name == _NAME).for_update().get()
+
+
 @reading
 def changed_since(revision: int, upto: int) -> list[Change]:
     """Return what changed after `revision`, up to `upto`, as matching sees it now."""
