@@ -48,13 +48,18 @@ def begin_backtest(service: Service, user: str = "alice", **body: Any) -> str:
 
 
 def begin_replay(
-    service: Service, subscription: str, mode: str, key: str | None = None, **body: Any
+    service: Service,
+    subscription: str,
+    mode: str,
+    key: str | None = None,
+    user: str = "alice",
+    **body: Any,
 ) -> str:
     """Begin a replay of the last hour and return its path."""
     path = f"/eventmatch/{subscription}/replays"
     whole = {"from": moment(hours=1), "mode": mode, **body}
     status, answer, headers = request(
-        service, "POST", path, whole, key=str(uuid4()) if key is None else key
+        service, "POST", path, whole, user=user, key=str(uuid4()) if key is None else key
     )
     assert (status, headers.get("Location")) == (202, f"{path}/{answer.get('uuid')}"), answer
     return headers["Location"]

@@ -84,7 +84,8 @@ def walk(
                 padding.append(walked.event)
             is_full = len(found) >= MAX_FOUND or size >= _MAX_BYTES or looked >= max_looked
             if is_full or perf_counter() > ends:
-                return Slice(found, padding, position, looked, is_over=False)
+                is_over = looked >= max_looked and not read(position)
+                return Slice(found, padding, position, looked, is_over)
         if not some:
             return Slice(found, padding, position, looked, is_over=True)
 
