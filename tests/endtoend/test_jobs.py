@@ -158,7 +158,9 @@ def test_replay_of_what_is_missing_adds_each_delivery_once(stack: Service, tag: 
         headers = [dict(each.headers) for each in target.requests]
         stack.call("DELETE", f"/eventmatch/{subscription}")
     named = [{name.lower(): value for name, value in each.items()} for each in headers]
-    assert [each.get("pacifica-notifications-replay") for each in named] == ["true"] * DENIED_FROM
+    assert [each.get("pacifica-notifications-trigger") for each in named] == [
+        "replay"
+    ] * DENIED_FROM
     assert len(uuids) == EVENTS
 
 
@@ -173,10 +175,10 @@ def test_replay_of_all_sends_what_arrived_again_with_the_same_id(stack: Service,
         target.wait_for(2 * DENIED_FROM, timeout=10)
         assert len(rows(stack, subscription)) == EVENTS
         ids = [header(each, "Pacifica-Notifications-Delivery") for each in target.requests]
-        marks = [header(each, "Pacifica-Notifications-Replay") for each in target.requests]
+        marks = [header(each, "Pacifica-Notifications-Trigger") for each in target.requests]
         stack.call("DELETE", f"/eventmatch/{subscription}")
     assert sorted(ids[:DENIED_FROM]) == sorted(ids[DENIED_FROM:])
-    assert marks == [None] * DENIED_FROM + ["true"] * DENIED_FROM
+    assert marks == [None] * DENIED_FROM + ["replay"] * DENIED_FROM
 
 
 def header(received: Received, name: str) -> str | None:
