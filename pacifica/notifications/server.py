@@ -12,6 +12,7 @@ from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.rest.errorlog import warn_of_default_user
 from pacifica.notifications.rest.root import application
 from pacifica.notifications.settings import Settings
+from pacifica.notifications.ui import Pages
 from pacifica.notifications.webserver import Limits, Server
 
 if sys.platform != "win32":
@@ -28,7 +29,7 @@ def serve(app: App, cherrypy_file: str, address: str | None, port: int | None) -
     """
     # The application refuses a body that is slightly too large, and tells the limit.
     cherrypy.config.update({"server.max_request_body_size": 2 * app.settings.receive.max_body})
-    assembled = application(app, cherrypy_file)
+    assembled = application(app, cherrypy_file, Pages)
     given = {"server.socket_host": address, "server.socket_port": port}
     cherrypy.config.update({name: value for name, value in given.items() if value is not None})
     for key in cherrypy.config:

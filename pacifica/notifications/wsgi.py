@@ -11,10 +11,11 @@ from pacifica.notifications.app import App
 from pacifica.notifications.errors import ConfigError
 from pacifica.notifications.rest.errorlog import leave_access_to_uwsgi, warn_of_default_user
 from pacifica.notifications.rest.root import application as _application
+from pacifica.notifications.ui import Pages
 
 try:
     _app = App.configured()
-    application = _application(_app, locations.CHERRYPY_CONFIG)
+    application = _application(_app, locations.CHERRYPY_CONFIG, Pages)
 except ConfigError as error:
     raise SystemExit(str(error)) from None
 warn_of_default_user(_app.settings.notifications)

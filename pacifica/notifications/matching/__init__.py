@@ -29,6 +29,7 @@ from pacifica.notifications.matching.parser import MAX_LENGTH
 from pacifica.notifications.matching.trace import (
     ConditionTrace,
     Found,
+    StepTrace,
     Trace,
     TraceResult,
     is_indexed,
@@ -43,6 +44,7 @@ __all__ = [
     "Found",
     "MatchFailure",
     "MatchResult",
+    "StepTrace",
     "SubscriptionIndex",
     "Trace",
     "TraceResult",

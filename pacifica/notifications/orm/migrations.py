@@ -263,6 +263,7 @@ def _add_revisions(tables: Tables) -> None:
     tables.drop_defaults("eventmatch", *added)
     tables.add_indexes("eventmatch", "revision", "held_due")
     tables.add_index("eventmatch", "user", "deleted", "created", "uuid")
+    tables.add_index("eventmatch", "user", "deleted", "holding", "created", "uuid")
 
 
 def _add_states(tables: Tables) -> None:

@@ -89,7 +89,10 @@ class EventMatch(BaseModel):
     class Meta:
         """Index a user's subscriptions that are not deleted, to count and list them."""
 
-        indexes = ((("user", "deleted", "created", "uuid"), False),)
+        indexes = (
+            (("user", "deleted", "created", "uuid"), False),
+            (("user", "deleted", "holding", "created", "uuid"), False),
+        )
 
     uuid = peewee.UUIDField(primary_key=True, default=uuid4)
     name = peewee.CharField(255, index=True)

@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
+from urllib.parse import parse_qsl
 
 import cherrypy
 
@@ -19,6 +20,7 @@ JSON_TYPES = ("application/json", EVENT_MEDIA_TYPE)
 #: The character sets that a JSON body may declare.
 CHARSETS = ("", "utf-8", "us-ascii")
 
+_FORM = "application/x-www-form-urlencoded"
 _GZIP = ("gzip", "x-gzip")
 # Bytes decompressed at a time: each gzip member copies what follows it, and there may be many.
 _CHUNK = 16 * 2**10
@@ -34,6 +36,23 @@ def read_body(max_size: int) -> bytes:
     if _coding():
         raise ApiError(415, "the body must not be compressed", headers=close_unread())
     return _read_all(max_size)
+
+
+def read_form(max_size: int, max_fields: int) -> dict[str, str]:
+    """Return the fields of a form (`application/x-www-form-urlencoded`, in UTF-8).
+
+    Of a field that is given more than once, the last one counts. Refuses a large body (413),
+    another type or a coding (415), and one that is no form or has more than `max_fields` (400).
+    """
+    require_type((_FORM,))
+    if _coding():
+        raise ApiError(415, "the body must not be compressed", headers=close_unread())
+    body = _read_all(max_size)
+    try:
+        text = body.decode("ascii")
+        return dict(parse_qsl(text, True, errors="strict", max_num_fields=max_fields))
+    except ValueError as error:  # also for text that is not UTF-8
+        raise ApiError(400, f"the body must be a form of up to {max_fields} fields") from error
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
+from uuid import UUID
 
 import cherrypy
 from cherrypy.lib.httputil import parse_query_string
@@ -64,33 +65,22 @@ class EventMatch:
         if event_uuid is None:
             parameters = parse_query_string(cherrypy.request.query_string)
             return listing.page(user, parameters) if parameters else listing.complete(user)
-        return encode_text(shown(_found(subscriptions.one_of_user(user, uuid_of(event_uuid)))))
+        return encode_text(shown(read(user, uuid_of(event_uuid))))
 
     @answering_errors
     def POST(self) -> bytes:  # noqa: N802
         """Create a subscription and return it."""
-        user, limits = get_remote_user(), context().settings.eventmatch
-        columns = new_subscription(_unmasked(_body(), {}), user, limits.jsonpath_max_length)
-        context().targets.require(columns["target_url"], columns["auth"], user)
-        return encode_text(shown(subscriptions.create(columns, limits.max_subscriptions)))
+        return encode_text(shown(create(get_remote_user(), _body())))
 
     @answering_errors
     def PUT(self, event_uuid: str) -> bytes:  # noqa: N802
         """Change the fields of a subscription that the body names, and return it."""
-        user, uuid = get_remote_user(), uuid_of(event_uuid)
-        body = _body()
-        changes = partial(_changes, body=body)
-        if isinstance(body, dict) and "target_url" in body:
-            stored = _found(subscriptions.one_of_user(user, uuid))
-            if "target_url" in (changed := changes(stored)):
-                auth = changed.get("auth", stored["auth"])
-                context().targets.require(changed["target_url"], auth, user)
-        return encode_text(shown(_found(subscriptions.update(user, uuid, changes))))
+        return encode_text(shown(change(get_remote_user(), uuid_of(event_uuid), _body())))
 
     @answering_errors
     def DELETE(self, event_uuid: str) -> bytes:  # noqa: N802
         """Mark a subscription as deleted and return an empty body."""
-        _found(subscriptions.delete(get_remote_user(), uuid_of(event_uuid)) or None)
+        delete(get_remote_user(), uuid_of(event_uuid))
         return b""
 
 
@@ -128,6 +118,38 @@ _RESOURCES: dict[str, Callable[[str], Any]] = {
     "revisions": Revisions,
     "test": TestDelivery,
 }
+
+
+def read(user: str, uuid: UUID) -> dict[str, Any]:
+    """Return a user's subscription; refuse (403) one that the user does not have."""
+    return _found(subscriptions.one_of_user(user, uuid))
+
+
+def create(user: str, body: Any) -> dict[str, Any]:
+    """Create a subscription from a body and return it; raises InvalidInput with its fields.
+
+    The target may be asked to agree, which takes as long as a delivery.
+    """
+    limits = context().settings.eventmatch
+    columns = new_subscription(_unmasked(body, {}), user, limits.jsonpath_max_length)
+    context().targets.require(columns["target_url"], columns["auth"], user)
+    return subscriptions.create(columns, limits.max_subscriptions)
+
+
+def change(user: str, uuid: UUID, body: Any) -> dict[str, Any]:
+    """Change what a body names of a user's subscription and return it, as `create` does."""
+    changes = partial(_changes, body=body)
+    if isinstance(body, dict) and "target_url" in body:
+        stored = read(user, uuid)
+        if "target_url" in (changed := changes(stored)):
+            auth = changed.get("auth", stored["auth"])
+            context().targets.require(changed["target_url"], auth, user)
+    return _found(subscriptions.update(user, uuid, changes))
+
+
+def delete(user: str, uuid: UUID) -> None:
+    """Mark a user's subscription as deleted; refuse (403) one that the user does not have."""
+    _found(subscriptions.delete(user, uuid) or None)
 
 
 def _body() -> Any:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from pacifica.notifications.errors import ExpressionError, InvalidInput
-from pacifica.notifications.events import parse_event
+from pacifica.notifications.events import Event, parse_event
 from pacifica.notifications.jsontext import read_json
 from pacifica.notifications.matching import Found, Trace, TraceResult, is_indexed, trace_jsonpath
 from pacifica.notifications.rest.admission import get_remote_user, require_proxy
@@ -24,8 +24,8 @@ _BODY = Schema(
         "additionalProperties": False,
     }
 )
-# Bytes of a body: an event about ten thousand files fits.
-_MAX_BODY = 3 * 2**20
+#: Bytes of a body: an event about ten thousand files fits.
+MAX_BODY = 3 * 2**20
 #: Steps, so that a trace takes about a tenth of a second.
 MAX_BUDGET = 200_000
 # Characters of a found value that are shown.
@@ -55,15 +55,24 @@ class ExpressionTest:
     def POST(self) -> bytes:  # noqa: N802 CherryPy dispatches on it
         """Return whether the event matches, what is found, and a trace."""
         get_remote_user()
-        settings = context().settings
-        body = read_json(read_body(_MAX_BODY), settings.receive.max_depth + 1)
+        body = read_json(read_body(MAX_BODY), context().settings.receive.max_depth + 1)
         _BODY.check(body)
-        event = parse_event(json.dumps(body["event"]).encode(), settings.receive.max_depth)
-        try:
-            trace = traced(body["jsonpath"], event.document())
-        except ExpressionError as error:
-            raise InvalidInput(("jsonpath", str(error))) from error
+        event = event_of(json.dumps(body["event"]))
+        trace = tried(body["jsonpath"], event.document())
         return encode_text(trace_shown(body["jsonpath"], trace, budget()))
+
+
+def event_of(text: str) -> Event:
+    """Return the event that a JSON text is, as it would be received; raises InvalidInput."""
+    return parse_event(text.encode(), context().settings.receive.max_depth)
+
+
+def tried(jsonpath: str, document: Any) -> Trace:
+    """Trace a JSONPath that the caller gave; raises InvalidInput if it does not parse."""
+    try:
+        return traced(jsonpath, document)
+    except ExpressionError as error:
+        raise InvalidInput(("jsonpath", str(error))) from error
 
 
 def traced(jsonpath: str, document: Any) -> Trace:

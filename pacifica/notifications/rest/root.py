@@ -1,5 +1,6 @@
 """The API as one CherryPy application, with its default settings."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class Root:
     """
 
     _cp_config = _RESOURCES
+    ui: Any
 
     def __init__(self, app: App | None = None) -> None:
         self.context = Context(app)
@@ -70,13 +72,18 @@ class Root:
         self.metrics = Metrics(self.context)
 
 
-def application(app: App, cherrypy_file: str) -> cherrypy.Application:
+def application(
+    app: App, cherrypy_file: str, page: Callable[[Context], Any] | None = None
+) -> cherrypy.Application:
     """Return the WSGI application, configured by a CherryPy file if it exists.
 
-    Raises ConfigError if the file exists and cannot be used.
+    `page` makes the web page at `/ui`, which is absent without it. Raises ConfigError if the file
+    exists and cannot be used.
     """
     cherrypy.config.update(SERVER)
     root = Root(app)
+    if page is not None:
+        root.ui = page(root.context)
     assembled = cherrypy.Application(root, "", APPLICATION)
     assembled.request_class = Request
     assembled.log = AccessLog(id(assembled), cherrypy.log.logger_root)
