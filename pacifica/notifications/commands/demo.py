@@ -14,6 +14,7 @@ from urllib.request import Request, urlopen
 from pacifica.notifications.commands.serve import (
     START_TIMEOUT,
     embedded_environment,
+    page_url,
     prepare_database,
     web_and_worker,
 )
@@ -80,6 +81,7 @@ def demo(args: Namespace) -> int:
                 LOOPBACK, port, _say if args.verbose else log.append, START_TIMEOUT
             ) as _children:
                 _say(f"service       web server and worker at http://{LOOPBACK}:{port}")
+                _say(f"web page      {page_url(LOOPBACK, port)} (while this runs)")
                 return _deliver(f"http://{LOOPBACK}:{port}", target, caught)
         except NotificationsError:
             _say("\n".join(log))

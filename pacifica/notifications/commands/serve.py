@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+import webbrowser
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
@@ -23,6 +24,8 @@ from pacifica.notifications.store.url_credentials import move_url_credentials
 START_TIMEOUT = 60.0
 _POLL = 0.2
 _PRIVATE = 0o700
+# Where a server that listens on all addresses is reached from its own machine.
+_LOOPBACKS = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 not listened on here
 _READY_LINES = {"web": "Bus STARTED", "worker": " ready."}
 
 
@@ -36,6 +39,7 @@ def add_options(parser: ArgumentParser) -> None:
         default=Path("~", ".pacifica-notifications").expanduser(),
         help="where the embedded database and broker are (default: ~/.pacifica-notifications)",
     )
+    parser.add_argument("--open", action="store_true", help="open the web page in the browser")
     parser.add_argument(
         "--allow-all",
         action="store_true",
@@ -54,12 +58,22 @@ def serve(args: Namespace) -> int:
     with _policy(args.allow_all), _stopping():
         prepare_database()
         with web_and_worker(args.address, args.port, _say, START_TIMEOUT) as children:
+            page = page_url(args.address, args.port)
             _say(f"serve  | ready at http://{args.address}:{args.port} (Ctrl-C ends it)")
+            _say(f"serve  | the web page is {page}")
+            if args.open:
+                webbrowser.open(page)
             while not any(child.has_ended() for child in children.values()):
                 time.sleep(_POLL)
             ended = ", ".join(child.name for child in children.values() if child.has_ended())
             raise NotificationsError(f"ended unexpectedly: {ended}")
     return 0
+
+
+def page_url(address: str, port: int) -> str:
+    """Return where a browser on this machine finds the web page of a server."""
+    host = _LOOPBACKS.get(address, address)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/ui/"
 
 
 def use_folder(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
@@ -31,12 +31,18 @@ class Member:
 
 @dataclass(frozen=True)
 class Record:
-    """A record with its title; `is_found` says that the expression finds it or something in it."""
+    """A record. `is_found` says that the expression finds it or something in it.
+
+    `pick` is what a click on its title sends, which asks for all records of its kind; empty if its
+    kind is not known.
+    """
 
     title: str
     members: tuple[Member, ...]
     is_found: bool = False
     has_more: bool = False
+    pick: str = ""
+    is_picked: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,10 +98,16 @@ def _of_element(
     event: dict[str, Any], number: int, current: Filter | None, found: Sequence[str]
 ) -> Record:
     element = event["data"][number]
-    names = list(element) if isinstance(element, dict) else None
-    kind = element.get(KIND) if isinstance(element, dict) else None
-    title = kind if isinstance(kind, str) and kind else f"Record {number + 1}"
-    return _record(title, event, ["data", number], names, current, found)
+    steps: list[Step] = ["data", number]
+    if not isinstance(element, dict):
+        return _record(f"Record {number + 1}", event, steps, None, current, found)
+    kind = element.get(KIND)
+    if not isinstance(kind, str) or not kind:
+        return _record(f"Record {number + 1}", event, steps, list(element), current, found)
+    names = [name for name in element if name != KIND]
+    record = _record(kind, event, steps, names, current, found)
+    title = _member(event, [*steps, KIND], [KIND], current)
+    return replace(record, pick=title.pick, is_picked=title.is_picked)
 
 
 def _record(

@@ -144,7 +144,8 @@ def _again(
     values = {name: form.get(name, "") for name in _FIELDS}
     values |= dict.fromkeys(_SECRETS, "")
     if isinstance(error, InvalidInput):
-        problems = {_field(name): _sentence(said) for name, said in reversed(error.problems)}
+        found = {_field(name): _sentence(said) for name, said in reversed(error.problems)}
+        problems = {name: found[name] for name in ("", *_FIELDS) if name in found}
         return _page(stored, values, problems, 400)
     if isinstance(error, ApiError):
         if error.code == 403:  # not the user's: the same answer as for any other page

@@ -63,9 +63,9 @@ def work(visit: Visit) -> Page:
 
 
 def trace(visit: Visit) -> Page:
-    """Return what became of the expression alone, while it is being written."""
+    """Return what became of the expression, and what it finds, while it is being written."""
     bench = _tried(_bench(visit.form))
-    return Page("trace.html", {"bench": bench, "root": "./"})  # it is put into the page above
+    return Page("live.html", {"bench": bench, "root": "./"})  # it is put into the page above
 
 
 ROUTES: Final = (
