@@ -62,12 +62,14 @@ def test_demo_shows_one_delivery_and_leaves_nothing_behind(
     assert [name for name, _ in steps] == [
         "policy",
         "service",
+        "page",
         "subscription",
         "event",
         "delivered",
         "took",
     ]
     assert re.search(r"http://127\.0\.0\.1:\d+", said["service"])
+    assert re.match(r"http://127\.0\.0\.1:\d+/ui/ ", said["page"])
     subscription, delivered = json.loads(said["subscription"]), json.loads(said["delivered"])
     assert subscription["disabled"] is None
     assert delivered["eventID"] == "metadata.ingest.1234"

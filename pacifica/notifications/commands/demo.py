@@ -81,7 +81,7 @@ def demo(args: Namespace) -> int:
                 LOOPBACK, port, _say if args.verbose else log.append, START_TIMEOUT
             ) as _children:
                 _say(f"service       web server and worker at http://{LOOPBACK}:{port}")
-                _say(f"web page      {page_url(LOOPBACK, port)} (while this runs)")
+                _say(f"page          {page_url(LOOPBACK, port)} while this runs")
                 return _deliver(f"http://{LOOPBACK}:{port}", target, caught)
         except NotificationsError:
             _say("\n".join(log))

@@ -8,6 +8,7 @@ import webbrowser
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
+from ipaddress import ip_address
 from pathlib import Path
 
 from pacifica.notifications import parent_watch
@@ -24,8 +25,6 @@ from pacifica.notifications.store.url_credentials import move_url_credentials
 START_TIMEOUT = 60.0
 _POLL = 0.2
 _PRIVATE = 0o700
-# Where a server that listens on all addresses is reached from its own machine.
-_LOOPBACKS = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 not listened on here
 _READY_LINES = {"web": "Bus STARTED", "worker": " ready."}
 
 
@@ -72,7 +71,11 @@ def serve(args: Namespace) -> int:
 
 def page_url(address: str, port: int) -> str:
     """Return where a browser on this machine finds the web page of a server."""
-    host = _LOOPBACKS.get(address, address)
+    try:
+        listens_to_all = ip_address(address).is_unspecified
+    except ValueError:  # a name
+        listens_to_all = not address
+    host = "localhost" if listens_to_all else address
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/ui/"
 
 

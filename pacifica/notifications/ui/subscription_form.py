@@ -145,7 +145,7 @@ def _again(
     values |= dict.fromkeys(_SECRETS, "")
     if isinstance(error, InvalidInput):
         found = {_field(name): _sentence(said) for name, said in reversed(error.problems)}
-        problems = {name: found[name] for name in ("", *_FIELDS) if name in found}
+        problems: dict[str, str] = {name: found[name] for name in ("", *_FIELDS) if name in found}
         return _page(stored, values, problems, 400)
     if isinstance(error, ApiError):
         if error.code == 403:  # not the user's: the same answer as for any other page
