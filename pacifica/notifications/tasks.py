@@ -36,7 +36,7 @@ from pacifica.notifications.errors import ConfigError, NotificationsError, Store
 from pacifica.notifications.jsonlog import use_json
 from pacifica.notifications.metrics import SWEEPS
 from pacifica.notifications.orm import DB
-from pacifica.notifications.store import deduplication, holding
+from pacifica.notifications.store import deduplication, expiring, holding
 from pacifica.notifications.store.claims import recall, take_lock
 from pacifica.notifications.store.deferred import expire_parked
 from pacifica.notifications.store.deliveries import due_allowed, due_matched
@@ -164,7 +164,7 @@ def sweep() -> None:
         return
     service.tallies.add(SWEEPS)
     if take_lock("bound holding", settings.holding.check_interval):
-        expired = holding.expire(settings.holding.max_held, settings.holding.max_age)
+        expired = expiring.expire(settings.holding.max_held, settings.holding.max_age)
         if expired:
             _LOG.warning("%d held deliveries expired: too old, or too many", expired)
         forgotten = expire_parked(settings.holding.max_age)

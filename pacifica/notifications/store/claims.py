@@ -7,15 +7,8 @@ from typing import Any
 import peewee
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.orm import (
-    DB,
-    DeferredMatch,
-    EventLog,
-    EventLogMatch,
-    Job,
-    Lock,
-    writing,
-)
+from pacifica.notifications.orm import DeferredMatch, EventLog, EventLogMatch, Job, Lock, writing
+from pacifica.notifications.store.rowlocks import locking
 
 # Seconds: by so much the clocks of two machines may differ.
 _MAX_SKEW = 60.0
@@ -41,9 +34,7 @@ def claim(
     ends without a result, as when its worker is killed, its rows are due again by themselves.
     """
     due = model.select(*columns).where(model.due <= now, *conditions)
-    query = due.order_by(order).limit(limit)
-    if DB.for_update:  # SQLite has no row locks: there the whole transaction is exclusive
-        query = query.for_update(skip_locked=True)
+    query = locking(due.order_by(order).limit(limit), skip_locked=True)
     found = list(query.tuples())
     rows = found[: count_fitting(found)]
     if rows:

@@ -1,7 +1,7 @@
 """Deliveries: each is one event for one subscription, claimed by workers until it is answered."""
 
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -27,6 +27,7 @@ from pacifica.notifications.store.holding import (
     probe_was_ruled,
 )
 from pacifica.notifications.store.revisions import read_subscriptions
+from pacifica.notifications.store.rowlocks import lock_deliveries
 
 
 class ClaimedRow(NamedTuple):
@@ -186,11 +187,9 @@ def is_under_way(uuid: UUID) -> bool:
 def _fail(outcome: Outcome, error: str) -> None:
     delivery = outcome.delivery
     subscription = delivery.subscription
+    for_good = outcome.probe_due is None
     if delivery.probe and probe_failed(
-        delivery,
-        error,
-        for_good=outcome.probe_due is None,
-        not_before=outcome.not_before,
+        delivery, error, for_good=for_good, not_before=outcome.not_before
     ):
         return
     if not disable(
@@ -204,11 +203,13 @@ def _hold_for_policy(ruling: Ruling, probe_due: datetime) -> None:
     # In one transaction: a sweep in between would find nothing held, and not come again.
     for subscription in sorted({delivery.subscription.uuid for delivery in ruling.deliveries}):
         probe_from(subscription, probe_due)
+    lock_deliveries(delivery.uuid for delivery in ruling.deliveries)
     _record_verdict(ruling, utcnow())
 
 
 @writing
-def _record_verdicts(rulings: Iterable[Ruling]) -> None:
+def _record_verdicts(rulings: Sequence[Ruling]) -> None:
+    lock_deliveries(delivery.uuid for ruling in rulings for delivery in ruling.deliveries)
     now = utcnow()
     for ruling in rulings:
         if ruling.state is State.MATCHED:
@@ -262,6 +263,7 @@ def _record_verdict(ruling: Ruling, now: datetime) -> None:
 
 @writing
 def _record_answers(outcomes: Sequence[Outcome]) -> None:
+    states = lock_deliveries(outcome.delivery.uuid for outcome in outcomes)
     now = utcnow()
     record_attempts(outcomes)
     delivered = defaultdict(list)
@@ -272,7 +274,7 @@ def _record_answers(outcomes: Sequence[Outcome]) -> None:
         else:
             failed[_failure(outcome)].append(outcome)
     for alike in failed.values():  # thousands, when a host's queue is full
-        _record_failures(alike, now)
+        _record_failures(alike, states, now)
     for (status, body), uuids in delivered.items():
         # This is true whoever else has claimed the deliveries since, and whatever became of them.
         changed = (
@@ -300,14 +302,24 @@ def _failure(outcome: Outcome) -> Hashable:
     return claim, outcome.tried, made, outcome.given_up, due, outcome.status, outcome.body
 
 
-def _record_failures(outcomes: Sequence[Outcome], now: datetime) -> None:
-    """Record outcomes that differ only in their id, and in their time by less than a second."""
+def _record_failures(
+    outcomes: Sequence[Outcome], states: Mapping[UUID, State], now: datetime
+) -> None:
+    """Record outcomes that differ only in their id, and in their time by less than a second.
+
+    `states` are those of their deliveries, which are locked.
+    """
+    uuids = [each.delivery.uuid for each in outcomes]
+    if waiting := [uuid for uuid in uuids if states.get(uuid) is State.ALLOWED]:
+        _record_failure(outcomes, waiting, now)
+    if held := [uuid for uuid in uuids if states.get(uuid) is State.HELD]:
+        EventLogMatch.update(leased=None).where(
+            EventLogMatch.uuid.in_(held), EventLogMatch.leased == outcomes[0].delivery.leased
+        ).execute()
+
+
+def _record_failure(outcomes: Sequence[Outcome], uuids: Collection[UUID], now: datetime) -> None:
     outcome, delivery = outcomes[0], outcomes[0].delivery
-    # A later attempt, by whoever claimed the delivery after this lease, knows better.
-    this_claim = (
-        EventLogMatch.uuid.in_([each.delivery.uuid for each in outcomes]),
-        EventLogMatch.leased == delivery.leased,
-    )
     ended: dict[str, Any] = {"state": State.FAILED} if outcome.given_up else {}
     changed = (
         EventLogMatch.update(
@@ -321,14 +333,12 @@ def _record_failures(outcomes: Sequence[Outcome], now: datetime) -> None:
             updated=now,
             tries=EventLogMatch.tries + (outcome.attempt is not None),
         )
-        .where(*this_claim, EventLogMatch.state == State.ALLOWED)
+        # A later attempt, by whoever claimed the delivery after this lease, knows better.
+        .where(EventLogMatch.uuid.in_(uuids), EventLogMatch.leased == delivery.leased)
         .execute()
     )
     if outcome.given_up:
         DB.handle().tallies.add(DELIVERIES_FINISHED, changed, "failed")
-    EventLogMatch.update(leased=None).where(
-        *this_claim, EventLogMatch.state == State.HELD
-    ).execute()
 
 
 @writing
@@ -373,6 +383,7 @@ def _claim(
 @writing
 def _end_leases(uuids: Collection[UUID], leased: datetime) -> None:
     """Record that the caller does not send what it has claimed."""
+    lock_deliveries(uuids)
     EventLogMatch.update(leased=None).where(
         EventLogMatch.uuid.in_(uuids), EventLogMatch.leased == leased
     ).execute()

@@ -6,8 +6,8 @@ probe that tells whether the others can follow (see EventMatch.held_action).
 """
 
 import logging
-from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,10 +21,13 @@ from pacifica.notifications.orm import DB, EventLogMatch, EventMatch, HeldAction
 from pacifica.notifications.settings import RecoverySettings
 from pacifica.notifications.store.revisionlog import log_revision
 from pacifica.notifications.store.revisions import advance_revision
+from pacifica.notifications.store.rowlocks import lock_deliveries, locking
 
 _LOG = logging.getLogger(__name__)
 UNDER_WAY = (State.MATCHED, State.ALLOWED)
-_ROWS_PER_EXPIRY = 1000
+_UNFINISHED = (*UNDER_WAY, State.HELD)
+# Others wait no longer than it takes to hold or drop so many.
+_ROWS_PER_TRANSACTION = 1000
 
 
 def disable(
@@ -35,24 +38,45 @@ def disable(
     revision: int | None = None,
     probe_due: datetime | None = None,
 ) -> bool:
-    """Disable a subscription with its error and hold its deliveries that are under way.
+    """Disable a subscription with its error; then hold its deliveries that are under way.
 
-    With `revision`, only if nobody has changed it since then. If its JSONPath is the error, it is
+    If a worker is killed in between, they are due, and are held when they are claimed. With
+    `revision`, only if nobody has changed it since then. If its JSONPath is the error, it is
     `unmatched`: events are not matched with it before it is enabled. `probe_due` is when it is
     probed. Tells whether this call is the one that disabled it.
     """
-    disabled = _disable(uuid, error, unmatched, revision, probe_due)
+    unchanged = () if revision is None else (EventMatch.revision <= revision,)
+    if not _is_to_disable(uuid, unmatched, unchanged):
+        return False
+    disabled = _disable(uuid, error, unmatched, unchanged, probe_due)
     if disabled:
         _LOG.warning("subscription %s is disabled: %s", uuid, single_line(error))
+        hold_for_disabled([uuid])
     return disabled
+
+
+@reading
+def _is_to_disable(uuid: UUID, unmatched: bool, unchanged: tuple[Any, ...]) -> bool:
+    """Tell whether a subscription is to be changed, before everybody's changes are locked.
+
+    A target that fails fails often, and all of it finds the subscription disabled but the first.
+    """
+    concerned = EventMatch.disabled.is_null() & EventMatch.deleted.is_null()
+    if unmatched:
+        concerned |= EventMatch.holding
+    query = EventMatch.select(EventMatch.uuid).where(EventMatch.uuid == uuid, concerned, *unchanged)
+    return query.exists()
 
 
 @writing
 def _disable(
-    uuid: UUID, error: str, unmatched: bool, revision: int | None, probe_due: datetime | None
+    uuid: UUID,
+    error: str,
+    unmatched: bool,
+    unchanged: tuple[Any, ...],
+    probe_due: datetime | None,
 ) -> bool:
     now = utcnow()
-    unchanged = () if revision is None else (EventMatch.revision <= revision,)
     newest = advance_revision()
     changed = (
         EventMatch.update(
@@ -76,7 +100,6 @@ def _disable(
     )
     if changed:
         log_revision(uuid, "failed")
-        _hold([uuid], now)
     elif unmatched:  # another error has disabled it before
         also = EventMatch.update(
             unmatched=True,
@@ -91,38 +114,19 @@ def _disable(
     return bool(changed)
 
 
-@writing
 def hold_for_disabled(uuids: Collection[UUID]) -> None:
     """Hold what is under way for those of the subscriptions that are disabled, except probes.
 
-    Their rows are locked first: one that its owner enables at the same moment either is seen as
-    enabled here, or has what is held here released. For one that was deleted, all is dropped.
+    For one that was deleted, all is dropped. It is done in several transactions if it is much.
     """
-    query = EventMatch.select(EventMatch.uuid, EventMatch.deleted).where(
-        EventMatch.uuid.in_(uuids), EventMatch.disabled.is_null(False)
-    )
-    rows = list(query.for_update() if DB.for_update else query)
-    now = utcnow()
-    for row in rows:
-        if row.deleted is not None:
-            drop_all(row.uuid)
-    disabled = [row.uuid for row in rows if row.deleted is None]
-    if disabled:
-        _hold(disabled, now)
+    while _hold_some(uuids):
+        pass
 
 
-@writing
 def drop_all(subscription: UUID) -> None:
     """Drop what a deleted subscription has under way or held."""
-    dropped = (
-        EventLogMatch.update(state=State.DROPPED, due=None, leased=None, updated=utcnow())
-        .where(
-            EventLogMatch.event_match == subscription,
-            EventLogMatch.state.in_((*UNDER_WAY, State.HELD)),
-        )
-        .execute()
-    )
-    DB.handle().tallies.add(DELIVERIES_FINISHED, dropped, "dropped")
+    while _drop_some(subscription):
+        pass
 
 
 @writing
@@ -135,8 +139,7 @@ def nothing_held(subscription: UUID) -> None:
 
 def select_for_update(condition: Any) -> EventMatch | None:
     """Return a subscription that nobody else changes before the caller's transaction ends."""
-    query = EventMatch.select().where(condition)
-    return (query.for_update() if DB.for_update else query).get_or_none()
+    return locking(EventMatch.select().where(condition)).get_or_none()
 
 
 @reading
@@ -154,8 +157,7 @@ def release_or_probe(subscription: UUID, batch: int, recovery: RecoverySettings)
     if row is None or row.held_due is None or row.held_due > now:
         return
     if row.deleted is not None:
-        drop_all(subscription)
-        row.held_due = None
+        row.held_due = now if _drop_some(subscription) else None
     elif row.held_action is HeldAction.RELEASE:
         released = _release(subscription, batch, now)
         row.held_due = now if len(released) == batch else None
@@ -219,7 +221,6 @@ def probe_was_given_up(probe: Delivery) -> None:
         row.save()
 
 
-@writing
 def probe_failed(
     probe: Delivery, error: str, *, for_good: bool, not_before: datetime | None = None
 ) -> bool:
@@ -228,6 +229,14 @@ def probe_failed(
     The next probe is not before `not_before`, if the target has asked for that. Returns False if
     the delivery is not the probe of a disabled subscription, or no longer is.
     """
+    failed = _probe_failed(probe, error, for_good, not_before)
+    if failed:
+        hold_for_disabled([probe.subscription.uuid])
+    return failed
+
+
+@writing
+def _probe_failed(probe: Delivery, error: str, for_good: bool, not_before: datetime | None) -> bool:
     row = _probed_by(probe)
     if row is None or row.disabled is None:
         return False
@@ -237,23 +246,7 @@ def probe_failed(
     elif not_before is not None and row.held_due is not None:
         row.held_due = max(row.held_due, not_before)
     row.save()
-    hold_for_disabled([row.uuid])
     return True
-
-
-def expire(max_held: int, max_age: float) -> int:
-    """Give up what is held for more than `max_age` seconds, and the oldest beyond `max_held`.
-
-    `max_held` is for each subscription. Returns how many deliveries expired; they stay on record.
-    """
-    expired = 0
-    while batch := _expire(_too_old(max_age)):
-        expired += batch
-    for subscription, held in _too_many(max_held):
-        for start in range(0, held - max_held, _ROWS_PER_EXPIRY):
-            limit = min(held - max_held - start, _ROWS_PER_EXPIRY)
-            expired += _expire(_oldest_held(subscription, limit))
-    return expired
 
 
 def _probe_next(row: EventMatch) -> None:
@@ -274,6 +267,7 @@ def _release(subscription: UUID, limit: int, now: datetime) -> list[UUID]:
     )
     oldest = [row.uuid for row in rows]
     if oldest:
+        lock_deliveries(oldest)
         leased: Any = EventLogMatch.leased
         EventLogMatch.update(
             state=State.MATCHED,
@@ -306,58 +300,62 @@ def _probed_by(probe: Delivery) -> EventMatch | None:
     return row if row is not None and row.probe == probe.uuid else None
 
 
-@reading
-def _too_old(max_age: float) -> list[UUID]:
-    rows = EventLogMatch.select(EventLogMatch.uuid).where(
-        EventLogMatch.state == State.HELD,
-        EventLogMatch.created < utcnow() - timedelta(seconds=max_age),
+@writing
+def _hold_some(subscriptions: Collection[UUID]) -> bool:
+    """Hold some of what is under way for disabled subscriptions; tell whether there may be more.
+
+    Their rows are locked first: one that its owner enables at the same moment either is seen as
+    enabled here, or has what is held here released.
+    """
+    query = EventMatch.select(EventMatch.uuid, EventMatch.deleted, EventMatch.probe).where(
+        EventMatch.uuid.in_(subscriptions), EventMatch.disabled.is_null(False)
     )
-    return [row.uuid for row in rows.limit(_ROWS_PER_EXPIRY)]
-
-
-@reading
-def _too_many(max_held: int) -> list[tuple[UUID, int]]:
-    held = peewee.fn.COUNT(EventLogMatch.uuid)
-    rows = (
-        EventLogMatch.select(EventLogMatch.event_match, held.alias("held"))
-        .where(EventLogMatch.state == State.HELD)
-        .group_by(EventLogMatch.event_match)
-        .having(held > max_held)
-    )
-    counted: Any = rows.tuples()
-    return list(counted)
-
-
-@reading
-def _oldest_held(subscription: UUID, limit: int) -> list[UUID]:
-    rows = EventLogMatch.select(EventLogMatch.uuid).where(
-        EventLogMatch.event_match == subscription, EventLogMatch.state == State.HELD
-    )
-    return [row.uuid for row in rows.order_by(EventLogMatch.created).limit(limit)]
+    rows = list(locking(query.order_by(EventMatch.uuid)))
+    disabled = [row for row in rows if row.deleted is None]
+    probes = [row.probe for row in disabled if row.probe is not None]
+    to_drop = _some([row.uuid for row in rows if row.deleted is not None], _UNFINISHED)
+    to_hold = _some([row.uuid for row in disabled], UNDER_WAY, probes)
+    lock_deliveries([*to_drop, *to_hold])
+    _drop(to_drop)
+    if to_hold:
+        EventLogMatch.update(state=State.HELD, due=None, failing=None, updated=utcnow()).where(
+            EventLogMatch.uuid.in_(to_hold), EventLogMatch.state.in_(UNDER_WAY)
+        ).execute()
+    return _ROWS_PER_TRANSACTION in (len(to_drop), len(to_hold))
 
 
 @writing
-def _expire(uuids: Sequence[UUID]) -> int:
+def _drop_some(subscription: UUID) -> bool:
+    """Drop some of what a deleted subscription has; tell whether there may be more."""
+    to_drop = _some([subscription], _UNFINISHED)
+    lock_deliveries(to_drop)
+    _drop(to_drop)
+    return len(to_drop) == _ROWS_PER_TRANSACTION
+
+
+def _some(
+    subscriptions: Collection[UUID], states: Collection[State], besides: Collection[UUID] = ()
+) -> list[UUID]:
+    """Return some deliveries of subscriptions that are in one of the states."""
+    if not subscriptions:
+        return []
+    query = EventLogMatch.select(EventLogMatch.uuid).where(
+        EventLogMatch.event_match.in_(subscriptions), EventLogMatch.state.in_(states)
+    )
+    if besides:
+        query = query.where(EventLogMatch.uuid.not_in(besides))
+    return [row.uuid for row in query.limit(_ROWS_PER_TRANSACTION)]
+
+
+def _drop(uuids: Collection[UUID]) -> None:
     if not uuids:
-        return 0
-    expired = (
-        EventLogMatch.update(state=State.EXPIRED, due=None, leased=None, updated=utcnow())
-        .where(EventLogMatch.uuid.in_(uuids), EventLogMatch.state == State.HELD)
+        return
+    dropped = (
+        EventLogMatch.update(state=State.DROPPED, due=None, leased=None, updated=utcnow())
+        .where(EventLogMatch.uuid.in_(uuids), EventLogMatch.state.in_(_UNFINISHED))
         .execute()
     )
-    DB.handle().tallies.add(DELIVERIES_FINISHED, expired, "expired")
-    return expired
-
-
-def _hold(subscriptions: Collection[UUID], now: datetime) -> None:
-    probes: Any = EventMatch.select(EventMatch.probe).where(
-        EventMatch.uuid.in_(subscriptions), EventMatch.probe.is_null(False)
-    )
-    EventLogMatch.update(state=State.HELD, due=None, failing=None, updated=now).where(
-        EventLogMatch.event_match.in_(subscriptions),
-        EventLogMatch.state.in_(UNDER_WAY),
-        EventLogMatch.uuid.not_in(probes),
-    ).execute()
+    DB.handle().tallies.add(DELIVERIES_FINISHED, dropped, "dropped")
 
 
 def _without_nul(text: str) -> str:

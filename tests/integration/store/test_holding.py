@@ -11,7 +11,7 @@ from pacifica.notifications.config import load_settings
 from pacifica.notifications.flow import Outcome, State
 from pacifica.notifications.orm import EventLogMatch, EventMatch
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.store import deliveries, holding, subscriptions
+from pacifica.notifications.store import deliveries, expiring, holding, subscriptions
 from pacifica.notifications.store.revisions import current_revision
 from tests.integration.store.recovering import (
     answered,
@@ -53,6 +53,18 @@ def test_disable_happens_once_and_only_to_what_is_enabled() -> None:
     assert row(EventMatch, to).error == "first"
     assert row(EventMatch, other).disabled is None
     assert row(EventMatch, gone).disabled is None
+
+
+def test_disable_changes_no_revision_when_the_subscription_is_disabled_already() -> None:
+    to = subscribe()
+    assert holding.disable(to, "first")
+    before = current_revision()
+    assert not holding.disable(to, "second")
+    assert not holding.disable(uuid4(), "error")
+    assert current_revision() == before
+    assert not holding.disable(to, "its JSONPath failed", unmatched=True)
+    assert row(EventMatch, to).unmatched
+    assert current_revision() == before + 1
 
 
 def test_disable_with_a_revision_only_when_nothing_changed_since() -> None:
@@ -142,6 +154,35 @@ def test_late_answer_of_an_earlier_claim_says_nothing_about_a_released_delivery(
     assert uuids_of(deliveries.claim_allowed([delivery], LEASE, 1000)) == {delivery}
 
 
+@pytest.mark.parametrize("deleted", [False, True], ids=["disabled", "deleted"])
+def test_all_is_held_or_dropped_when_it_is_more_than_one_transaction_takes(
+    monkeypatch: pytest.MonkeyPatch, deleted: bool
+) -> None:
+    monkeypatch.setattr(holding, "_ROWS_PER_TRANSACTION", 2)
+    to, other = subscribe(), subscribe()
+    many = [one(matched(to)) for _ in range(5)]
+    apart = one(matched(other))
+    gone = utcnow() if deleted else None
+    write(EventMatch, [to, other], disabled=utcnow(), error="error")
+    write(EventMatch, [to], deleted=gone)
+    holding.hold_for_disabled([to, other])
+    assert states(many) == ["dropped" if deleted else "held"] * 5
+    assert states([apart]) == ["held"]
+
+
+def test_what_a_deleted_subscription_left_is_dropped_a_batch_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setattr(holding, "_ROWS_PER_TRANSACTION", 2)
+    to, many = held(3)
+    write(EventMatch, [to], deleted=utcnow(), held_due=utcnow())
+    for left in (1, 0):
+        assert holding.due_held(10) == [to]
+        sweep(settings)
+        assert states(many).count("held") == left
+    assert holding.due_held(10) == []
+
+
 def test_hold_for_disabled_leaves_enabled_subscriptions_alone() -> None:
     to, other = subscribe(), subscribe()
     event = matched(to, other)
@@ -157,22 +198,22 @@ def test_oldest_beyond_the_limit_expire_for_each_subscription(settings: Settings
     enable(third)
     sweep(settings)
     sweep(settings)
-    assert holding.expire(2, 3600.0) == 3
+    assert expiring.expire(2, 3600.0) == 3
     assert states(many) == ["expired"] * 3 + ["held"] * 2
     assert states(few) == ["held"] * 2
     assert states(released) == ["matched"] * 4
-    assert holding.expire(2, 3600.0) == 0
+    assert expiring.expire(2, 3600.0) == 0
     assert state(many[0])[:2] == ("expired", False)
 
 
 def test_all_expire_when_they_are_more_than_one_transaction_takes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(holding, "_ROWS_PER_EXPIRY", 2)
+    monkeypatch.setattr(expiring, "_ROWS_PER_TRANSACTION", 2)
     _first, many = held(8)
-    assert holding.expire(3, 3600.0) == 5
+    assert expiring.expire(3, 3600.0) == 5
     assert states(many) == ["expired"] * 5 + ["held"] * 3
-    assert holding.expire(3, 0.0) == 3
+    assert expiring.expire(3, 0.0) == 3
     assert states(many) == ["expired"] * 8
 
 
@@ -180,7 +221,7 @@ def test_delivery_expires_when_its_match_is_too_long_ago() -> None:
     _subscription, (old, young) = held(2)
     write(EventLogMatch, [old], created=utcnow() - timedelta(seconds=3600))
     write(EventLogMatch, [young], created=utcnow() - timedelta(seconds=3500))
-    assert holding.expire(100, 3550.0) == 1
+    assert expiring.expire(100, 3550.0) == 1
     assert states([old, young]) == ["expired", "held"]
 
 
@@ -189,7 +230,7 @@ def test_what_is_under_way_does_not_expire_however_old_it_is(settings: Settings)
     under_way = probe(subscription, settings)
     other = one(matched(subscribe()))
     write(EventLogMatch, [first, other], created=utcnow() - timedelta(days=365))
-    assert holding.expire(1, 3600.0) == 0
+    assert expiring.expire(1, 3600.0) == 0
     assert states([first, second, other]) == ["allowed", "held", "matched"]
     answered(under_way)
     assert state(first)[0] == "delivered"
@@ -197,7 +238,7 @@ def test_what_is_under_way_does_not_expire_however_old_it_is(settings: Settings)
 
 def test_expired_delivery_is_not_released_when_its_owner_enables(settings: Settings) -> None:
     subscription, (first, second) = held(2)
-    assert holding.expire(1, 3600.0) == 1
+    assert expiring.expire(1, 3600.0) == 1
     enable(subscription)
     sweep(settings)
     assert states([first, second]) == ["expired", "matched"]

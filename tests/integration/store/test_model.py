@@ -24,7 +24,7 @@ from pacifica.notifications.config import load_settings
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Deferral, Delivery, Matched, Outcome, Ruling, State
 from pacifica.notifications.orm import DeferredMatch, EventLog, EventLogMatch, EventMatch, reading
-from pacifica.notifications.store import deliveries, events, holding, subscriptions
+from pacifica.notifications.store import deliveries, events, expiring, holding, subscriptions
 from pacifica.notifications.store.deferred import (
     DeferredResult,
     claim_deferred,
@@ -321,7 +321,7 @@ class StoreMachine(RuleBasedStateMachine):
     @where(lambda model: model.in_state(State.HELD))
     @rule(limit=st.integers(0, 3))
     def expire(self, limit: int) -> None:
-        assert holding.expire(limit, AGES) == self.model.expire(limit)
+        assert expiring.expire(limit, AGES) == self.model.expire(limit)
 
     @rule(verdicts=VERDICTS, answers=ANSWERS)
     def go_on(self, verdicts: list[str], answers: list[str]) -> None:

@@ -20,7 +20,14 @@ from pacifica.notifications.orm import (
     writing,
 )
 from pacifica.notifications.settings import Settings
-from pacifica.notifications.store import deliveries, events, holding, monitoring, statistics
+from pacifica.notifications.store import (
+    deliveries,
+    events,
+    expiring,
+    holding,
+    monitoring,
+    statistics,
+)
 from pacifica.notifications.store.monitoring import Snapshot, snapshot
 from pacifica.notifications.store.statistics import WORKER_EXPIRES, Worker
 from tests.support import stored
@@ -220,7 +227,7 @@ def test_deliveries_are_counted_when_they_expire_or_are_dropped() -> None:
     stored.matched(kept)
     holding.disable(kept, "gone")
     taken()
-    assert holding.expire(max_held=1, max_age=1000) == 1
+    assert expiring.expire(max_held=1, max_age=1000) == 1
     assert taken() == {"deliveries_finished:expired": 1}
     stored.subscriptions.delete("alice", deleted)
     assert taken() == {"deliveries_finished:dropped": 1}
