@@ -8,6 +8,7 @@ import pytest
 from tests.fuzz.api import ENVIRONMENT, TOKEN, Feeding, feed_api
 from tests.integration.webservice import Service, running
 
+READ_ONLY = ("/openapi.json", "/livez", "/readyz", "/metrics")
 OPERATIONS = [
     *(("GET", "/eventmatch"), ("HEAD", "/eventmatch"), ("POST", "/eventmatch")),
     *(("GET", "/eventmatch/{uuid}"), ("HEAD", "/eventmatch/{uuid}")),
@@ -15,7 +16,7 @@ OPERATIONS = [
     *(("GET", "/eventmatch/{uuid}/delivery"), ("HEAD", "/eventmatch/{uuid}/delivery")),
     *(("PUT", "/eventmatch/{uuid}/delivery"), ("POST", "/receive")),
     ("POST", "/expressions/test"),
-    *(("GET", "/openapi.json"), ("HEAD", "/openapi.json")),
+    *((method, path) for path in READ_ONLY for method in ("GET", "HEAD")),
 ]
 
 

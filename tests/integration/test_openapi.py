@@ -14,6 +14,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from pacifica.notifications.events import EVENT_SCHEMA_0_3, EVENT_SCHEMA_1_0
 from pacifica.notifications.rest.openapi import description
+from pacifica.notifications.rest.root import Root
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.subscriptions import (
     REQUIRED_FIELDS,
@@ -38,6 +39,16 @@ OPERATIONS = [
     for method in methods
     if method != "parameters"
 ]
+
+
+# The statuses that tell when to try again, where they are not those of most paths.
+_NEEDED: dict[str, set[str]] = {
+    "/openapi.json": set(),
+    "/receive": {"503"},
+    "/livez": set(),
+    "/readyz": {"503"},
+    "/metrics": set(),
+}
 
 
 def operation(path: str, method: str, document: dict[str, Any] = DOCUMENT) -> dict[str, Any]:
@@ -74,6 +85,13 @@ def test_the_description_keeps_the_schema_of_openapi_3_1() -> None:
 def test_the_schemas_are_json_schema_2020_12() -> None:
     for schema in DOCUMENT["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
+
+
+def test_every_resource_is_described() -> None:
+    resources = {name for name, value in vars(Root()).items() if getattr(value, "exposed", False)}
+    paths = {f"/{name.replace('_json', '.json')}" for name in resources - {"expressions"}}
+    assert {*paths, "/expressions/test"} <= DOCUMENT["paths"].keys()
+    assert len(paths) >= 6
 
 
 def test_every_reference_leads_somewhere() -> None:
@@ -138,7 +156,7 @@ def test_what_is_no_event_does_not_keep_the_schema_of_one(wrong: Any) -> None:
 def test_answers_that_need_a_header_tell_of_it(path: str, method: str) -> None:
     answers = operation(path, method)["responses"]
     needed = {"429": "Retry-After", "503": "Retry-After"}
-    expected = {"/openapi.json": set(), "/receive": {"503"}}.get(path, {"429", "503"})
+    expected = _NEEDED.get(path, {"429", "503"})
     assert answers.keys() & needed.keys() == expected
     for status in answers.keys() & needed.keys():
         answer = answers[status]
@@ -199,6 +217,14 @@ def test_the_description_is_served_without_a_user_and_tells_the_version(service:
     head = service.call("HEAD", "/openapi.json")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["Content-Length"] == str(len(answer.content))
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+def test_the_state_of_a_service_is_as_described(service: Service, path: str) -> None:
+    answer = service.call("GET", path)
+    (described,) = operation(path, "get")["responses"][str(answer.status_code)]["content"].items()
+    assert answer.headers["Content-Type"].partition(";")[0] == described[0]
+    check(described[1]["schema"], answer.text if path == "/metrics" else answer.json())
 
 
 @pytest.mark.parametrize("path", ["/openapi_json", "/openapi-json", "/openapi.json/more"])
