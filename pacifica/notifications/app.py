@@ -13,7 +13,13 @@ from pacifica.notifications.metrics import (
     POLICY_QUESTIONS,
     Tallies,
 )
-from pacifica.notifications.orm import DB, OrmSync, check_safe, open_database
+from pacifica.notifications.orm import (
+    DB,
+    OrmSync,
+    check_safe,
+    open_database,
+    require_database,
+)
 from pacifica.notifications.policy import verdict
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.group_commit import GroupCommit
@@ -90,10 +96,11 @@ class App:
         return cls(load_settings())
 
     def open(self) -> None:
-        """Wait for the database and check its schema.
+        """Wait for the database and check its schema; create none.
 
         Raises StoreUnavailable or SchemaMismatch.
         """
+        require_database()
         OrmSync.dbconn_blocking()
         check_safe()
 

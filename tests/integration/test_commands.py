@@ -16,6 +16,7 @@ from pacifica.notifications.clock import utcnow
 from pacifica.notifications.commands.progress import Progress
 from pacifica.notifications.orm import DB, EventLog, EventLogMatch, EventMatch, OrmSync
 from tests.support import databases
+from tests.support.servers import free_port
 
 COMMAND = "pacifica-notifications-cmd"
 SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -375,6 +376,8 @@ def test_command_creates_no_database_when_there_is_none(
         assert mistake(capsys).endswith("there is no database yet; run dbsync")
     assert cmd("dbchk") == 255
     assert capsys.readouterr() == ("", "")
+    assert main("--port", str(free_port())) == 1
+    assert mistake(capsys).endswith("there is no database yet; run dbsync")
     assert not Path(url.removeprefix("sqlite:///")).exists()
 
 

@@ -22,7 +22,7 @@ from pacifica.notifications.commands.event_report import (
     printable,
 )
 from pacifica.notifications.commands.progress import Progress
-from pacifica.notifications.errors import ConfigError, NotificationsError, StoreUnavailable
+from pacifica.notifications.errors import ConfigError, NotificationsError
 from pacifica.notifications.orm import (
     DB,
     NotificationSystem,
@@ -30,6 +30,7 @@ from pacifica.notifications.orm import (
     check_safe,
     decrypt_all,
     encrypt_all,
+    require_database,
 )
 from pacifica.notifications.store import audit, events, history
 from pacifica.notifications.store.purging import purge_finished
@@ -203,8 +204,8 @@ def _add(commands: Any, command: Callable[[App, Namespace], int], description: s
         if args.folder is not None:
             serve.use_folder(args.folder)
         with closing(App.configured()) as app:
-            if command not in (dbsync, dbchk) and DB.is_absent():
-                raise StoreUnavailable("there is no database yet; run dbsync")
+            if command not in (dbsync, dbchk):
+                require_database()
             return command(app, args)
 
     parser = _parser(commands, command.__name__, description)

@@ -31,6 +31,7 @@ from pacifica.notifications.orm.schema import (
     OrmSync,
     check_safe,
     check_version,
+    require_database,
 )
 from pacifica.notifications.orm.transaction import reading, single_statement, writing
 
@@ -63,6 +64,7 @@ __all__ = [
     "insert_rows",
     "open_database",
     "reading",
+    "require_database",
     "single_statement",
     "writing",
 ]

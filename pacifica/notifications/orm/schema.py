@@ -87,6 +87,15 @@ def check_safe() -> None:
     require_keys()
 
 
+def require_database() -> None:
+    """Raise StoreUnavailable if the database is an SQLite file that does not exist.
+
+    To connect to it would create it, empty.
+    """
+    if DB.is_absent():
+        raise StoreUnavailable("there is no database yet; run dbsync")
+
+
 class OrmSync:
     """The versions of the schema, and the step from each to the next."""
 
