@@ -112,13 +112,6 @@ class Deliverer:
         if sent:
             self._deadlines.add(sent, self._max_wait(deliveries[0]))
 
-    def settle(self, timeout: float) -> bool:
-        """Wait until everything that was sent has its result on record; tell whether it has."""
-        deadline = time.monotonic() + timeout
-        return self._in_flight.wait_empty(timeout) and self._recorder.idle(
-            deadline - time.monotonic()
-        )
-
     def close(self) -> None:
         """Let late results be recorded, within a bound; the transport is closed before."""
         self._recorder.close()

@@ -78,11 +78,6 @@ class InFlightLimit:
                 return 0
             return self._max_count - self._count
 
-    def wait_empty(self, timeout: float) -> bool:
-        """Wait until nothing is under way; False when something was all the time."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._count, timeout)
-
     def _add(self, delivery: UnderWay, count: int) -> None:
         size = count * delivery.size
         self._count += count

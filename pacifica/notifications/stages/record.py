@@ -26,28 +26,21 @@ class Recorder:
     def __init__(self) -> None:
         self._ending = threading.Event()
         self._queue: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
-        self._unrecorded = 0
-        self._changed = threading.Condition()
+        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def put(self, outcome: Outcome) -> None:
         """Have an outcome recorded; does not wait for it."""
-        with self._changed:
-            self._unrecorded += 1
+        with self._starting:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
                 self._thread.start()
         self._queue.put(outcome)
 
-    def idle(self, timeout: float) -> bool:
-        """Wait until all that was put is recorded; False where it is not in time."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._unrecorded, timeout)
-
     def close(self) -> None:
         """Record what is left, once and within a bound, and end the thread."""
         self._ending.set()
-        with self._changed:
+        with self._starting:
             thread, self._thread = self._thread, None
         if thread is not None:
             self._queue.put(None)
@@ -60,11 +53,7 @@ class Recorder:
             while len(waiting) < _BULK and not self._queue.empty():
                 waiting.append(self._queue.get())
             going_on = None not in waiting
-            outcomes = [outcome for outcome in waiting if outcome is not None]
-            self._record(outcomes)
-            with self._changed:
-                self._unrecorded -= len(outcomes)
-                self._changed.notify_all()
+            self._record([outcome for outcome in waiting if outcome is not None])
 
     def _record(self, outcomes: Sequence[Outcome]) -> None:
         going_on = True

@@ -94,7 +94,7 @@ def test_the_app_reports_what_it_counted_when_it_closes(
     flow.subscribe()
     flow.app.reporter.start_worker("celery@here")
     flow.send()
-    assert flow.app.pipeline.deliverer.settle(15)
+    flow.settle()
     flow.app.reporter.close()
     found = snapshot()
     assert found.totals["deliveries_finished:delivered"] == 1

@@ -163,7 +163,7 @@ def test_events_wait_for_a_jsonpath_that_fails_until_it_is_corrected(
     changes = {"jsonpath": "$.data", "disabled": None, "error": None}
     subscriptions.update("alice", failing, lambda _stored: changes)
     flow.match_deferred()
-    assert flow.pipeline.deliverer.settle(15.0)
+    flow.settle()
     assert [state_of(each, failing) for each in ids] == ["delivered"] * 3
     assert row(good).disabled is None
     assert state_of(flow.send(), failing) == "delivered"

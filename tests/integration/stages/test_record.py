@@ -11,7 +11,6 @@ import pytest
 from playhouse.db_url import parse
 
 from tests.integration.stages.flow import (
-    ANSWERS,
     Flow,
     answering,
     match_of,
@@ -74,7 +73,7 @@ def test_answer_is_recorded_when_an_outage_of_the_database_is_over(
     with without_table(database):
         answers.set()
         eventually(lambda: said("the database fails"))
-    assert flow.pipeline.deliverer.settle(ANSWERS)
+    flow.settle()
     assert match_of(event).state == "delivered"
     assert len(flow.target.requests) == 1
 
@@ -86,7 +85,7 @@ def test_delivery_is_made_again_when_the_database_stays_away_for_its_lease(
     event, answers = sent(flow)
     with without_table(database):
         answers.set()
-        assert flow.pipeline.deliverer.settle(ANSWERS)
+        flow.settle()
     assert said("made again")
     assert match_of(event).state == "allowed"
     flow.go_on(event)
@@ -134,11 +133,10 @@ def test_answers_are_recorded_beside_one_that_the_database_refuses(
     for _ in range(5):
         flow.subscribe()
     event = flow.hand_over()
-    recorder = flow.pipeline.deliverer._recorder
     with kept_from_writing(database):  # so that those after the first are recorded together
         begins.set()
-        eventually(lambda: recorder._unrecorded == 5)
-    assert flow.pipeline.deliverer.settle(ANSWERS)
+        eventually(lambda: flow.recorder.unrecorded == 5)
+    flow.settle()
     states = Counter(match.state for match in matches(event))
     assert states == {"delivered": 3, "held": 1, "allowed": 1}
     disabled = [row(match.subscription).disabled is not None for match in matches(event)]

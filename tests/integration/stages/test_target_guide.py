@@ -118,7 +118,7 @@ def test_target_of_the_page_agrees_takes_each_event_once_and_prints_it(
         flow.run()
         assert (match_of(event).state, match_of(event).target_status) == ("delivered", "204")
         flow.pipeline.deliverer.send(*again(event, url))
-        assert flow.pipeline.deliverer.settle(10)
+        flow.settle()
         eventually(lambda: printed() == [EVENT["id"]])
 
 
