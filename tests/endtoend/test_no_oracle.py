@@ -32,7 +32,8 @@ from pacifica.notifications.store.revisionlog import log_revision
 from tests.integration.webservice import running
 from tests.support import databases
 from tests.support.deployments import CAPTURES, environment_of, migrated_database
-from tests.support.servers import Received, RecordingServer
+from tests.support.processes import worker
+from tests.support.servers import Received, RecordingServer, eventually
 
 INGEST = json.loads(next(each for each in CAPTURES if each.stem == "ingest").read_text())
 START = datetime(2026, 11, 24, 12)
@@ -129,6 +130,29 @@ class Stores:
         """Return what both answer, without the time of day."""
         return [self._ask(url, method, path, user, body) for url in self.urls]
 
+    def finished(self, path: str, user: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return what a job found on both, once it is over, without its id and its times."""
+        headers = {"Idempotency-Key": json.dumps(body)} if "mode" in body else {}
+        begun = [
+            requests.post(
+                url + path, json=body, headers={"Http-Remote-User": user, **headers}, timeout=20
+            )
+            for url in self.urls
+        ]
+        assert [each.status_code for each in begun] == [202, 202], begun[0].text
+        found: list[dict[str, Any]] = []
+
+        def are_over() -> bool:
+            found[:] = [
+                json.loads(self._ask(url, "GET", each.headers["Location"], user, None)[2])
+                for url, each in zip(self.urls, begun, strict=True)
+            ]
+            return all(each["state"] != "running" for each in found)
+
+        eventually(are_over, timeout=20)
+        own = ("uuid", "created", "finished")
+        return [{name: each[name] for name in each if name not in own} for each in found]
+
     def _ask(self, url: str, method: str, path: str, user: str, body: Any) -> tuple[Any, ...]:
         answer = requests.request(
             method,
@@ -157,8 +181,11 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
             database = stack.enter_context(migrated_database("sqlite", folder))
             with pytest.MonkeyPatch.context() as patch, databases.configured(database, patch):
                 fill(events)
-            environment = environment_of(folder, database, POLICY_URL=policy.url)
+            environment = environment_of(
+                folder, database, POLICY_URL=policy.url, CELERY_SWEEP_INTERVAL="0.3"
+            )
             urls.append(stack.enter_context(running(environment, folder)).url)
+            stack.enter_context(worker(environment, folder))
         yield Stores((urls[0], urls[1]), policy)
 
 
@@ -180,14 +207,25 @@ def requests_of(draw: st.DrawFn) -> tuple[str, str]:
         "status": draw(st.sampled_from(["2xx", "4xx", "x"])),
         "type": INGEST["eventType"],
     }
+    name = draw(
+        st.sampled_from([event, str(uuid_of(event)), str(EVENTS.index(event)), "nothing", "999"])
+    )
+    search = {"source": INGEST["source"], "q": name}
     chosen = draw(st.lists(st.sampled_from(sorted(page)), unique=True, max_size=4))
     query = "&".join(f"{name}={quote(page[name])}" for name in chosen)
+    also = draw(st.lists(st.sampled_from(sorted(search)), unique=True))
+    sought = "&".join([query, *(f"{name}={quote(search[name])}" for name in also)]).strip("&")
     path = draw(
         st.sampled_from(
             [
                 f"/eventmatch/{whose}/deliveries?{query}",
                 f"/eventmatch/{whose}/deliveries/{delivery}",
                 f"/eventmatch/{whose}/revisions?{query}",
+                f"/eventmatch/{whose}/explain/{quote(name, safe='')}",
+                f"/eventmatch/{whose}/replays?{query}",
+                f"/backtests?{query}",
+                f"/events?{sought}",
+                f"/events/{quote(name, safe='')}",
                 "/audit",
             ]
         )
@@ -229,6 +267,27 @@ def test_absence_of_policy_tells_nothing_of_what_was_never_allowed(
             assert without == with_it
     finally:
         stores.policy.answer = usual
+
+
+@pytest.mark.parametrize("user", sorted(USERS))
+def test_backtest_and_counted_replay_tell_nothing_of_what_is_denied(
+    stores: Stores, user: str
+) -> None:
+    period = {"from": START.isoformat(), "to": (START + timedelta(hours=1)).isoformat()}
+    last = f'$.data[?(@ = "{SECRET}")]'
+    jobs: list[tuple[str, dict[str, Any]]] = [
+        ("/backtests", {**period, "jsonpath": "$.data"}),
+        ("/backtests", {**period, "jsonpath": last, "subscription": str(uuid_of(user))}),
+    ]
+    replays = f"/eventmatch/{uuid_of(user)}/replays"
+    for mode in ("failed", "missing", "all"):
+        for match in ("then", "now"):
+            body = {**period, "mode": mode, "match": match, "dry_run": True}
+            jobs.append((replays, body))
+    for path, body in jobs:
+        without, with_it = stores.finished(path, user, body)
+        assert without == with_it
+        assert without["state"] == "finished"
 
 
 def test_those_who_may_see_it_do(stores: Stores) -> None:
