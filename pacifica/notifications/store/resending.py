@@ -9,6 +9,7 @@ from pacifica.notifications.flow import Cause, State
 from pacifica.notifications.orm import EventLogMatch, writing
 from pacifica.notifications.store.audit import record
 from pacifica.notifications.store.history import LoggedDelivery
+from pacifica.notifications.store.rowlocks import lock_deliveries
 
 
 @writing
@@ -27,6 +28,7 @@ def send_again(deliveries: list[UUID], cause: Cause) -> int:
 
     One that a worker may be sending now is due when that worker's lease is over.
     """
+    lock_deliveries(deliveries)
     now = utcnow()
     leased = EventLogMatch.leased
     due = peewee.Case(None, [(leased > now, leased)], now)

@@ -11,11 +11,12 @@ import psycopg2
 import pytest
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.flow import Delivery, Outcome, Ruling, State
+from pacifica.notifications.flow import Cause, Delivery, Outcome, Ruling, State
 from pacifica.notifications.orm import EventLogMatch, EventMatch, insert_rows, writing
 from pacifica.notifications.store import deliveries, expiring, holding
 from pacifica.notifications.store.deliveries import matched_row
 from pacifica.notifications.store.dispatching import DispatchPlan, record_dispatched
+from pacifica.notifications.store.resending import send_again
 from pacifica.notifications.store.revisions import current_revision
 from tests.support import databases
 from tests.support.servers import eventually
@@ -68,7 +69,7 @@ def test_subscriptions_are_changed_while_the_deliveries_of_a_disabled_one_are_he
 
 
 @pytest.mark.parametrize(
-    "action", ["answer", "rule", "wait", "hold", "leave", "release", "expire", "drop"]
+    "action", ["answer", "rule", "wait", "hold", "leave", "release", "expire", "drop", "replay"]
 )
 def test_deliveries_are_locked_in_the_order_of_their_ids(migrated: str, action: str) -> None:
     to = stored_in_descending_order()
@@ -129,6 +130,10 @@ def _drop(to: UUID) -> Callable[[], object]:
     return lambda: holding.drop_all(to)
 
 
+def _replay(_to: UUID) -> Callable[[], object]:
+    return lambda: writing(send_again)([HIGH, LOW], Cause.REPLAY)
+
+
 # Nothing of it is read by a release.
 _NO_RECOVERY: Any = None
 ACTIONS: dict[str, Callable[[UUID], Callable[[], object]]] = {
@@ -140,6 +145,7 @@ ACTIONS: dict[str, Callable[[UUID], Callable[[], object]]] = {
     "release": _release,
     "expire": _expire,
     "drop": _drop,
+    "replay": _replay,
 }
 
 
