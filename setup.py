@@ -94,7 +94,9 @@ setup(
     ],
     python_requires=">=3.11",
     packages=[
-        *find_namespace_packages(include=["pacifica.*"], exclude=["*.author*", "*.scaffold", "*.ui.*"]),
+        *find_namespace_packages(
+            include=["pacifica.*"], exclude=["*.author*", "*.scaffold", "*.ui.*"]
+        ),
         AUTHOR,
     ],
     package_dir={AUTHOR: f"{CONSUMER}/author/{AUTHOR}"},
