@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pacifica.notifications.orm import OrmSync
 from tests.support import databases
+from tests.support.templates import Templates
 
 _TIERS = Path(__file__).parent
 
@@ -44,8 +44,15 @@ def empty_database(absent_database: str) -> str:
     return absent_database
 
 
+@pytest.fixture(scope="session")
+def _templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Templates]:
+    templates = Templates(tmp_path_factory.mktemp("templates"))
+    yield templates
+    templates.drop()
+
+
 @pytest.fixture
-def database(empty_database: str) -> str:
+def database(engine: str, absent_database: str, _templates: Templates) -> str:
     """Configure the service for a migrated database; returns its URL."""
-    OrmSync.update_tables()
-    return empty_database
+    _templates.copy_to(absent_database, engine)
+    return absent_database

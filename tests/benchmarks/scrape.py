@@ -24,7 +24,7 @@ from pacifica.notifications.store.statistics import note_bounds, report
 from tests.benchmarks import services
 from tests.benchmarks.report import Report, parser
 from tests.support import databases
-from tests.support.stored import migrated_database
+from tests.support.templates import migrated_database
 
 _COLUMNS = {"median": "median ms", "slowest": "slowest ms"}
 _SUBSCRIPTIONS = 100_000

@@ -14,9 +14,10 @@ from uuid import UUID
 import pytest
 
 from tests.support import databases
-from tests.support.deployments import Service, environment_of, migrated_database
+from tests.support.deployments import Service, environment_of
 from tests.support.processes import Program
 from tests.support.servers import RecordingServer, free_port
+from tests.support.templates import migrated_database
 from tests.support.uwsgi import uwsgi_server
 
 CLIENTS = 200

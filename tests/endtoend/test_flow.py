@@ -18,7 +18,6 @@ from tests.support.deployments import (
     deployments,
     environment_of,
     link_to,
-    migrated_database,
     prepared,
 )
 from tests.support.processes import is_alive
@@ -30,6 +29,7 @@ from tests.support.servers import (
     free_port,
     hanging,
 )
+from tests.support.templates import migrated_database
 
 #: Short enough that a killed worker's work is taken up while a test waits.
 LEASE = 2

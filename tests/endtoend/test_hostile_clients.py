@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.support import hostile
-from tests.support.deployments import Service, environment_of, migrated_database
+from tests.support.deployments import Service, environment_of
 from tests.support.healthy import Healthy
 from tests.support.processes import is_alive, memory, open_files
 from tests.support.proxies import nginx_in_front, nginx_path
 from tests.support.servers import eventually, free_port
+from tests.support.templates import migrated_database
 from tests.support.uwsgi import uwsgi_server
 
 SECONDS = 13

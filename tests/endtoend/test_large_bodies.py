@@ -14,9 +14,10 @@ from statistics import median
 
 import pytest
 
-from tests.support.deployments import environment_of, migrated_database
+from tests.support.deployments import environment_of
 from tests.support.processes import descendants, memory, web_server
 from tests.support.servers import free_port
+from tests.support.templates import migrated_database
 from tests.support.uwsgi import uwsgi_server
 
 MEGABYTE = 2**20

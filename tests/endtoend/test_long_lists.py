@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.support import databases
-from tests.support.deployments import USER, Service, environment_of, migrated_database
+from tests.support.deployments import USER, Service, environment_of
 from tests.support.processes import descendants, memory
 from tests.support.servers import free_port
+from tests.support.templates import migrated_database
 from tests.support.uwsgi import uwsgi_server
 
 NUMBER = 20_000

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.integration.webservice import SUBSCRIPTION, exchange
-from tests.support.deployments import environment_of, migrated_database
+from tests.support.deployments import environment_of
 from tests.support.proxies import documented_locations, nginx_in_front, nginx_path
 from tests.support.servers import free_port
+from tests.support.templates import migrated_database
 from tests.support.uwsgi import uwsgi_server
 
 SECRET = "a long random text"  # noqa: S105 (of the documentation)

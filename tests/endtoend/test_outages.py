@@ -13,17 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support import databases, processes
-from tests.support.deployments import (
-    EVENT,
-    USER,
-    Service,
-    environment_of,
-    link_to,
-    migrated_database,
-)
+from tests.support.deployments import EVENT, USER, Service, environment_of, link_to
 from tests.support.links import Link
 from tests.support.processes import Program
 from tests.support.servers import RecordingServer, eventually, free_port
+from tests.support.templates import migrated_database
 from tests.support.uwsgi import uwsgi_server
 
 #: Seconds within which each client has its answer, as the service promises.

@@ -18,7 +18,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from tests.support import databases
-from tests.support.deployments import Service, environment_of, migrated_database
+from tests.support.deployments import Service, environment_of
 from tests.support.processes import BIN, Program
 from tests.support.servers import (
     RawServer,
@@ -30,6 +30,7 @@ from tests.support.servers import (
     hanging,
 )
 from tests.support.spellings import SPELLINGS, repeats
+from tests.support.templates import migrated_database
 
 CANARY = "canary-0123456789-abcdefghijklmnopqrstuvwxyz"
 #: Secrets of operators, each another one.

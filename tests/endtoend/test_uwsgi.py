@@ -14,9 +14,10 @@ from uuid import UUID
 import pytest
 
 from tests.support import databases
-from tests.support.deployments import Service, environment_of, migrated_database
+from tests.support.deployments import Service, environment_of
 from tests.support.processes import BIN, Program, is_alive
 from tests.support.servers import eventually, free_port
+from tests.support.templates import migrated_database
 from tests.support.uwsgi import uwsgi_server
 
 EVENT = (Path(__file__).parents[1] / "captures" / "ingest.json").read_bytes()

@@ -12,11 +12,11 @@ from uuid import UUID
 
 import pytest
 
-from pacifica.notifications.orm import OrmSync
 from tests.support import brokers, databases, processes
 from tests.support.links import Link
 from tests.support.processes import BIN, Program
 from tests.support.servers import free_port
+from tests.support.templates import migrated_database
 
 USER = {"Http-Remote-User": "alice", "Content-Type": "application/json"}
 CAPTURES = sorted((Path(__file__).parents[1] / "captures").glob("*.json"))
@@ -150,22 +150,6 @@ def environment_of(folder: Path, database: str, **more: str) -> dict[str, str]:
         "BROKER_URL": f"filesystem://localhost{folder}/queue",
         **more,
     }
-
-
-@contextmanager
-def migrated_database(engine: str, folder: Path) -> Iterator[str]:
-    """Make a database of the newest version, and drop it afterwards.
-
-    It is migrated in this process, since a command to do it takes most of a second to start.
-    """
-    url = databases.unused_url(engine, folder)
-    databases.create(url)
-    try:
-        with pytest.MonkeyPatch.context() as patch, databases.configured(url, patch):
-            OrmSync.update_tables()
-        yield url
-    finally:
-        databases.drop(url)
 
 
 def link_to(url: str) -> AbstractContextManager[Link | None]:

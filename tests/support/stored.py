@@ -1,13 +1,9 @@
 """Rows of the store that tests begin with, and what they look at afterwards."""
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
-
-import pytest
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
@@ -21,7 +17,6 @@ from pacifica.notifications.orm import (
     EventMatch,
     Job,
     Lock,
-    OrmSync,
     reading,
     writing,
 )
@@ -34,23 +29,9 @@ from pacifica.notifications.store.dispatching import (
 )
 from pacifica.notifications.store.revisions import current_revision
 from pacifica.notifications.subscriptions import new_subscription
-from tests.support import databases
 
 LEASE = 60.0
 SOON = timedelta(seconds=10)
-
-
-@contextmanager
-def migrated_database(engine: str, folder: Path) -> Iterator[str]:
-    """Give the URL of a migrated database, which is dropped afterwards."""
-    url = databases.unused_url(engine, folder)
-    databases.create(url)
-    try:
-        with pytest.MonkeyPatch.context() as patch, databases.configured(url, patch):
-            OrmSync.update_tables()
-        yield url
-    finally:
-        databases.drop(url)
 
 
 @writing

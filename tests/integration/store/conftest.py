@@ -1,6 +1,8 @@
 """A migrated database on every engine, for the tests of the store."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
@@ -9,16 +11,22 @@ from pacifica.notifications.settings import Settings
 from tests.integration.store.recovering import WAITS
 from tests.support import databases
 from tests.support.configured import changed
-from tests.support.stored import forget_rows, migrated_database
+from tests.support.stored import forget_rows
+from tests.support.templates import migrated_database
 
 
-@pytest.fixture(scope="module", params=databases.ENGINES)
-def migrated(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """Give the URL of a migrated database that the tests of a module share."""
-    with migrated_database(request.param, tmp_path_factory.mktemp("store")) as url:
-        yield url
+@pytest.fixture(scope="session")
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Give what returns an engine's migrated database, which all tests of the store share."""
+    folder = tmp_path_factory.mktemp("store")
+    with ExitStack() as stack:
+        yield cache(lambda engine: stack.enter_context(migrated_database(engine, folder)))
+
+
+@pytest.fixture
+def migrated(engine: str, _shared: Callable[[str], str]) -> str:
+    """Give the URL of a migrated database that tests share."""
+    return _shared(engine)
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from pacifica.notifications.store.deduplication import forget, record_first
 
 WINDOW = 600.0
 THREADS = 8
-ONLY_MARIADB = pytest.mark.parametrize("migrated", ["mariadb"], indirect=True)
+ONLY_MARIADB = pytest.mark.parametrize("engine", ["mariadb"], indirect=True)
 
 
 @pytest.fixture(autouse=True)

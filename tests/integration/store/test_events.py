@@ -34,7 +34,7 @@ from tests.support.stored import (
     write,
 )
 
-ONLY_SERVERS = pytest.mark.parametrize("migrated", databases.ON_SERVERS, indirect=True)
+ONLY_SERVERS = pytest.mark.parametrize("engine", databases.ON_SERVERS, indirect=True)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from tests.support.stored import (
     write,
 )
 
-ONLY_SERVERS = pytest.mark.parametrize("migrated", databases.ON_SERVERS, indirect=True)
+ONLY_SERVERS = pytest.mark.parametrize("engine", databases.ON_SERVERS, indirect=True)
 
 
 def test_nothing_is_released_or_probed_before_it_is_due(settings: Settings) -> None:

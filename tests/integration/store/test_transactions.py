@@ -20,8 +20,8 @@ from tests.support import databases
 from tests.support.servers import eventually
 from tests.support.stored import claim_events, receive, received, row, subscribe, uuids_of
 
-ONLY_SERVERS = pytest.mark.parametrize("migrated", databases.ON_SERVERS, indirect=True)
-ONLY_SQLITE = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
+ONLY_SERVERS = pytest.mark.parametrize("engine", databases.ON_SERVERS, indirect=True)
+ONLY_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 
 @ONLY_SERVERS

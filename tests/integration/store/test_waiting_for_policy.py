@@ -40,7 +40,7 @@ from tests.support.stored import (
     write,
 )
 
-ONLY_SERVERS = pytest.mark.parametrize("migrated", databases.ON_SERVERS, indirect=True)
+ONLY_SERVERS = pytest.mark.parametrize("engine", databases.ON_SERVERS, indirect=True)
 
 
 def test_enabled_subscription_is_probed_when_deliveries_wait_for_policy_alone(
