@@ -244,6 +244,15 @@ def test_server_goes_on_when_it_could_not_open_more_files(
         assert "Traceback" not in service.program.output
 
 
+@pytest.mark.parametrize("blank", [b"\t", b",", b" ,", b"\x85", b"x"], ids=ascii)
+def test_head_takes_little_time_when_a_header_is_long(small: Service, blank: bytes) -> None:
+    long = b": a" + blank * (60_000 // len(blank)) + b"b"
+    used = processor_time(small.program.pid)
+    for name in (b"Connection", b"Transfer-Encoding", b"Content-Type", b"Expect", b"Accept", b"X"):
+        assert exchange(small.port, raw_get("/eventmatch", name + long)).status < 502
+    assert processor_time(small.program.pid) - used < 1
+
+
 def processor_time(pid: int) -> float:
     """Return how many seconds of a processor a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -11,7 +11,7 @@ from waitress.buffers import OverflowableBuffer
 from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask
 
-from pacifica.notifications.webserver.request import Parser, RequestTimeout
+from pacifica.notifications.webserver.request import Parser, Refusal
 
 # How long a client may take to read its last response and close (seconds).
 _LINGER = 2.0
@@ -97,7 +97,8 @@ class Channel(HTTPChannel):
         if self.is_closing or self.total_outbufs_len or not self.request:
             self.hang_up()
             return
-        self.request.error = RequestTimeout("the request did not arrive in time")
+        late = "the request did not arrive in time"
+        self.request.error = Refusal(408, "Request Timeout", late)
         with self.requests_lock:
             self.request, self.requests = None, [self.request]
         self.service()

@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections import Counter
 
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import ChunkedReceiver
@@ -15,6 +14,8 @@ from waitress.utilities import (
 _MAX_HEADERS = 200
 # waitress copies a chunk's line whenever more of it arrives.
 _MAX_CHUNK_LINE = 4096
+# CherryPy splits it at its commas, and takes 25 microseconds for each.
+_MAX_CONTENT_TYPE = 1000
 _REQUEST_LINE = re.compile(
     rb"[!#$%&'*+.^_`|~0-9A-Z-]+ "
     rb"(?:/(?!/)[^\x00-\x20\x7f#]*"
@@ -29,25 +30,12 @@ _ONCE = re.compile(rb"host|content-length|transfer-encoding|ce-.*")
 _HOST = re.compile(r"[^\x00-\x20\x7f/?#@\\]*")
 
 
-class UriTooLong(BadRequest):
-    """The request line alone is longer than the limit for all headers."""
+class Refusal(BadRequest):
+    """An error response with any status."""
 
-    code = 414
-    reason = "URI Too Long"
-
-
-class HttpVersionNotSupported(BadRequest):
-    """The request is not in HTTP/1."""
-
-    code = 505
-    reason = "HTTP Version Not Supported"
-
-
-class RequestTimeout(BadRequest):
-    """The request did not arrive in time."""
-
-    code = 408
-    reason = "Request Timeout"
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.reason = code, reason
 
 
 class Parser(HTTPRequestParser):
@@ -67,7 +55,7 @@ class Parser(HTTPRequestParser):
         if isinstance(self.error, RequestHeaderFieldsTooLarge) and (
             b"\r\n" not in (before + data)[: self.adj.max_request_header_size]
         ):
-            self.error = UriTooLong("the request line is too long")
+            self.error = Refusal(414, "URI Too Long", "the request line is too long")
         if isinstance(self.error, RequestEntityTooLarge):
             bound = self.adj.max_request_body_size - 1
             self.error = RequestEntityTooLarge(f"the body must not be larger than {bound} bytes")
@@ -90,10 +78,12 @@ class Parser(HTTPRequestParser):
         if line is None or _MALFORMED.search(header_plus):
             raise ParsingError("the request line or a header is malformed")
         if line[1] != b"1":
-            self.error = HttpVersionNotSupported("the version of HTTP must be 1.0 or 1.1")
+            version = "the version of HTTP must be 1.0 or 1.1"
+            self.error = Refusal(505, "HTTP Version Not Supported", version)
             return
-        if len(set(names)) < len(names):
-            _require_once(names)
+        for name in filter(_ONCE.fullmatch, names):
+            if names.count(name) > 1:
+                raise ParsingError(f"the header {name.decode('latin-1')} must be given once")
         try:
             super().parse_header(header_plus)
         except ValueError as error:  # no host in a URI, or a number with thousands of digits
@@ -102,23 +92,15 @@ class Parser(HTTPRequestParser):
             raise ParsingError("Transfer-Encoding must be without Content-Length, and in HTTP/1.1")
         if not _HOST.fullmatch(self.headers.get("HOST", "" if self.version == "1.0" else "/")):
             raise ParsingError("the header Host is missing or malformed")
+        if len(self.headers.get("CONTENT_TYPE", "")) > _MAX_CONTENT_TYPE:
+            raise ParsingError("the header Content-Type is too long")
         if self.proxy_netloc:  # an absolute URI overrides the Host header (RFC 9112, 3.2.2)
             self.headers["HOST"], self.path = self.proxy_netloc, self.path or "/"
-        if self.chunked or "CONNECTION" in self.headers:
-            self._keep_or_close()
-
-    def _keep_or_close(self) -> None:
-        """Reduce the Connection header to the one option that waitress understands."""
-        options = re.split(r"[ \t]*,[ \t]*", self.headers.pop("CONNECTION", "").lower())
-        # waitress accepts malformed lines between chunks: no request may follow such a body.
+        # waitress understands one option of Connection only, and accepts malformed lines between
+        # chunks: no request may follow such a body.
+        named = self.headers.pop("CONNECTION", "").lower().split(",")
+        options = {option.strip(" \t") for option in named}
         if self.chunked or "close" in options:
             self.headers["CONNECTION"] = "close"
         elif "keep-alive" in options:
             self.headers["CONNECTION"] = "keep-alive"
-
-
-def _require_once(names: list[bytes]) -> None:
-    """Raise ParsingError if a header is repeated that must be unique."""
-    for name, count in Counter(names).items():
-        if count > 1 and _ONCE.fullmatch(name):
-            raise ParsingError(f"the header {name.decode('latin-1')} must be given once")
