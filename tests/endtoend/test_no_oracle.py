@@ -31,9 +31,10 @@ from pacifica.notifications.store.deliveries import matched_row
 from pacifica.notifications.store.revisionlog import log_revision
 from tests.integration.webservice import running
 from tests.support import databases
-from tests.support.deployments import CAPTURES, environment_of, migrated_database
+from tests.support.deployments import CAPTURES, environment_of
 from tests.support.processes import worker
 from tests.support.servers import Received, RecordingServer, eventually
+from tests.support.templates import migrated_database
 
 INGEST = json.loads(next(each for each in CAPTURES if each.stem == "ingest").read_text())
 START = datetime(2026, 11, 24, 12)

@@ -5,18 +5,23 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import peewee
+
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Ruling, State
 from pacifica.notifications.metrics import Tallies
 from pacifica.notifications.orm import (
     DB,
+    BaseModel,
+    Counter,
     DeferredMatch,
     EventLog,
     EventLogMatch,
     EventMatch,
     Job,
     Lock,
+    NotificationSystem,
     reading,
     writing,
 )
@@ -39,6 +44,17 @@ def forget_rows() -> None:
     """Leave the configured database without subscriptions, events, deliveries, jobs and locks."""
     for model in (DeferredMatch, EventLogMatch, EventLog, EventMatch, Job, Lock):
         model.delete().execute()
+
+
+@writing
+def forget_all() -> None:
+    """Leave the configured database as it was when it had been migrated.
+
+    The counter of changes stays, as it does where rows are deleted.
+    """
+    for model in reversed(peewee.sort_models(BaseModel.__subclasses__())):
+        if model not in (Counter, NotificationSystem):
+            model.delete().execute()
 
 
 def subscribe(user: str = "alice", jsonpath: str = "$.data") -> UUID:

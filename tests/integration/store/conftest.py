@@ -11,7 +11,7 @@ from pacifica.notifications.settings import Settings
 from tests.integration.store.recovering import WAITS
 from tests.support import databases
 from tests.support.configured import changed
-from tests.support.stored import forget_rows
+from tests.support.stored import forget_all
 from tests.support.templates import migrated_database
 
 
@@ -33,7 +33,7 @@ def migrated(engine: str, _shared: Callable[[str], str]) -> str:
 def database(migrated: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Configure the service for a database without rows."""
     with databases.configured(migrated, monkeypatch):
-        forget_rows()
+        forget_all()
         yield migrated
 
 

@@ -1,8 +1,9 @@
 """A scrape reads indexes, and never a whole table of events or deliveries."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,8 +19,16 @@ from pacifica.notifications.store.monitoring import snapshot
 from pacifica.notifications.store.purging import purge_batch
 from pacifica.notifications.store.statistics import note_bounds
 from tests.support import stored
+from tests.support.templates import migrated_database
 
 EVENTS, DELIVERIES_EACH = 1500, 8
+
+
+@pytest.fixture
+def migrated(engine: str, tmp_path: Path) -> Iterator[str]:
+    """Give a database of its own: engines plan by the room that deleted rows still take, too."""
+    with migrated_database(engine, tmp_path) as url:
+        yield url
 
 
 @writing
