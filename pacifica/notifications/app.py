@@ -27,6 +27,7 @@ from pacifica.notifications.stages.jobs import JobRunner
 from pacifica.notifications.stages.pipeline import Pipeline
 from pacifica.notifications.stages.report import Reporter
 from pacifica.notifications.stages.retention import Retention
+from pacifica.notifications.stages.settle import Settler
 from pacifica.notifications.stages.visibility import Visibility
 from pacifica.notifications.store import events
 from pacifica.notifications.subscriptions import delivery_rules
@@ -67,8 +68,16 @@ class App:
             gather=settings.celery.publish_gather,
             max_waiting=settings.celery.publish_queue,
         )
+        self.settle_nudger = Nudger(
+            lambda _ids: self.publisher.nudge_settling(settings.settle.first_wait),
+            batch=settings.celery.event_batch,
+            gather=settings.celery.publish_gather,
+            max_waiting=settings.celery.publish_queue,
+        )
+        #: Seconds until Metadata is first asked about its events; None: they do not wait for it.
+        self.settle_after = settings.settle.first_wait if settings.settle.is_on else None
         self.group_commit = GroupCommit(
-            events.record_all,
+            partial(events.record_all, settle_after=self.settle_after),
             max_events=settings.receive.group,
             max_bytes=settings.receive.group_bytes,
             max_wait=settings.receive.group_wait,
@@ -83,6 +92,8 @@ class App:
             self.publisher.nudge_dispatch,
             self.tallies,
         )
+        self.to_metadata = _metadata_transport(settings)
+        self.settler = Settler(settings.settle, settings.celery.event_batch_bytes, self.to_metadata)
         self.visibility = Visibility(
             settings.notifications.policy_url, settings.policy, self.to_policy
         )
@@ -107,6 +118,8 @@ class App:
     def close(self) -> None:
         """Finish what is under way, each part within its bound, and close all connections."""
         self.nudger.close(self.settings.celery.publish_flush)
+        self.settle_nudger.close(self.settings.celery.publish_flush)
+        self.to_metadata.close()
         self.to_policy.close()
         self.to_targets.close(self.settings.delivery.timeout)
         self.pipeline.close()
@@ -149,6 +162,19 @@ def _policy_transport(settings: Settings, observer: Observer) -> Transport:
             queue=_POLICY_QUEUE,
         ),
         settings.policy.ca_file,
+    )
+
+
+def _metadata_transport(settings: Settings) -> Transport:
+    return Transport(
+        Limits(
+            connect_timeout=settings.settle.timeout,
+            total_timeout=settings.settle.timeout,
+            read_timeout=settings.settle.timeout,
+            response_bytes=settings.settle.response_bytes,
+            connections_per_host=settings.settle.connections,
+        ),
+        settings.settle.ca_file,
     )
 
 

@@ -22,6 +22,18 @@ class State(StrEnum):
     FAILED = "failed"  # was given up: the event, not the subscription, is the reason
 
 
+class Settlement(StrEnum):
+    """Whether Pacifica Metadata shows what an event tells of; it goes on in the second three."""
+
+    SETTLING = "settling"  # it is asked again soon
+    UNANSWERED = "unanswered"  # it is asked again soon, as it did not answer
+    UNSETTLED = "unsettled"  # it is asked each hour
+    SETTLED = "settled"
+    UNKNOWN = "unknown"  # it was away
+    RETRIED = "retried"  # an operator had the event dispatched
+    EXPIRED = "expired"  # it never showed it
+
+
 class Cause(StrEnum):
     """Why a delivery is attempted."""
 

@@ -75,6 +75,13 @@ LEASES_EXPIRED: Final = Total(
     "work",
     ("event", "delivery"),
 )
+EVENTS_SETTLED: Final = Total(
+    "events_settled",
+    "Events of Metadata, by what it said of them: it showed them, was away (unknown), did not show "
+    "them in time (unsettled), or never did (expired).",
+    "settlement",
+    ("settled", "unknown", "unsettled", "expired"),
+)
 EVENTS_PURGED: Final = Total("events_purged", "Finished events that were deleted.")
 SWEEPS: Final = Total("sweeps", "Searches for work that is due.")
 BROKER_FAILURES: Final = Total("broker_failures", "Messages that could not be sent to the broker.")
@@ -99,6 +106,7 @@ RECEIVE_TO_TARGET: Final = Durations(
 )
 TOTALS: Final = (
     EVENTS_RECEIVED,
+    EVENTS_SETTLED,
     EVENTS_PURGED,
     DELIVERIES_FINISHED,
     LEASES_EXPIRED,

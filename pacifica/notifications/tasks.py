@@ -46,6 +46,8 @@ from pacifica.notifications.transport import raise_file_limit
 
 _LOG = logging.getLogger(__name__)
 _USAGE_ERROR = 2
+# The least seconds between two messages of a process about events that wait for Metadata.
+_SETTLE_PAUSE = 0.01
 
 
 class _CeleryApp(Celery):
@@ -121,6 +123,18 @@ def dispatch_event(events: list[str], alone: bool = False) -> None:
 
 
 @_stage
+def settle_events() -> None:
+    """Ask Metadata about events that wait for it, and dispatch those that it shows."""
+    service = CELERY_APP.service
+    going_on = service.settler.settle()
+    if going_on:
+        # Only a batch is dispatched here; the message is for the others.
+        service.publisher.nudge_delivery(service.pipeline.dispatch())
+        service.publisher.nudge_dispatch(going_on[service.settings.celery.event_batch :])
+    _nudge_settling(service)
+
+
+@_stage
 def match_deferred() -> None:
     """Match events for a moment with what takes long; leave the rest to the next such message."""
     service = CELERY_APP.service
@@ -170,7 +184,7 @@ def sweep() -> None:
         forgotten = expire_parked(settings.holding.max_age)
         if forgotten:
             _LOG.warning("%d events are no longer matched: too old, or too many", forgotten)
-        recalled = recall(settings.max_wait)
+        recalled = recall(settings.max_wait, settings.settle.unsettled_interval)
         if recalled:
             _LOG.warning("%d events and deliveries are due: the clock was put back", recalled)
     if settings.receive.deduplicate:
@@ -179,9 +193,13 @@ def sweep() -> None:
         holding.release_or_probe(subscription, settings.holding.release_batch, settings.recovery)
     if service.pipeline.deferred.begins():
         publisher.nudge_deferred()
+    if not settings.settle.is_on:
+        service.settler.stop(limit)
     publisher.nudge_dispatch(due_events(limit))
     for event in suspect_events(limit):
         publisher.nudge_dispatch_alone(event)
+    if settings.settle.is_on:
+        _nudge_settling(service)
     publisher.nudge_policy(due_matched(limit))
     publisher.nudge_delivery(due_allowed(limit))
     if (turn := service.jobs.begins()) is not None:
@@ -194,6 +212,13 @@ def sweep() -> None:
         if dead:
             _LOG.warning("%d worker processes no longer say that they live", dead)
         note_bounds(settings.holding)
+
+
+def _nudge_settling(service: App) -> None:
+    """Have events looked at that wait for Metadata, unless the next sweep comes before."""
+    seconds = service.settler.seconds_to_next()
+    if seconds is not None and seconds < service.settings.celery.sweep_interval:
+        service.publisher.nudge_settling(max(seconds, _SETTLE_PAUSE))
 
 
 def disable_eventmatch(eventmatch_uuid: UUID | str, error: str) -> None:

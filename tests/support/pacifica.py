@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -68,6 +68,19 @@ class Pacifica:
     policy: str
 
 
+@dataclass(frozen=True)
+class Metadata:
+    """Metadata: where it is, the URL of its database, and the file that it reads for each event."""
+
+    url: str
+    database: str
+    settings: Path
+
+    def notify(self, url: str | None) -> None:
+        """Have it send its events to a URL, or none."""
+        self.settings.write_text(f"[notifications]\nurl = {url}\ndisabled = {url is None}\n")
+
+
 @contextmanager
 def running(folder: Path, notify: str) -> Iterator[Pacifica]:
     """Run all services for the block; Metadata sends its events to `notify`.
@@ -75,6 +88,23 @@ def running(folder: Path, notify: str) -> Iterator[Pacifica]:
     Skips the test where TEST_PACIFICA_PEERS names no folder to install them in; where CI is 'true'
     that is a failure.
     """
+    with _starter(folder) as starter:
+        yield starter.start(notify)
+
+
+@contextmanager
+def running_metadata(folder: Path) -> Iterator[tuple[Metadata, str]]:
+    """Run Metadata, which sends no event yet, and Policy, whose URL is given beside it.
+
+    Skips the test as `running` does.
+    """
+    with _starter(folder) as starter:
+        metadata = starter.metadata()
+        yield metadata, starter.policy(metadata.url)
+
+
+@contextmanager
+def _starter(folder: Path) -> Iterator["_Starter"]:
     kept = os.environ.get(VARIABLE)
     if not kept:
         absent = f"{VARIABLE} names no folder for Pacifica's services"
@@ -83,7 +113,7 @@ def running(folder: Path, notify: str) -> Iterator[Pacifica]:
         pytest.skip(absent)
     programs = _installed(Path(kept))
     with ExitStack() as stack:
-        yield _Starter(programs, folder, stack).start(notify)
+        yield _Starter(programs, folder, stack)
 
 
 class _Starter:
@@ -95,12 +125,10 @@ class _Starter:
         self._cherrypy.write_text(CHERRYPY)
 
     def start(self, notify: str) -> Pacifica:
-        metadata = self._metadata(notify)
-        policy = self._serve(
-            "policy",
-            {"METADATA_URL": metadata, "STATUS_URL": f"{metadata}/groups", "CACHE_SIZE": "0"},
-            option="-c",
-        )
+        described = self.metadata()
+        described.notify(notify)
+        metadata = described.url
+        policy = self.policy(metadata)
         uniqueid = self._serve("uniqueid", self._database("uniqueid"))
         archive = self._serve(
             "archiveinterface",
@@ -121,19 +149,20 @@ class _Starter:
         cart = self._with_worker("cartd", {"ARCHIVE_INTERFACE_URL": f"{archive}/"})
         return Pacifica(cart, ingest, policy)
 
-    def _metadata(self, notify: str) -> str:
-        """Start Metadata, and describe to it who uploads what from where."""
-        settings = self._folder / "metadata.ini"
-        environment = {**self._database("metadata"), "METADATA_CONFIG": str(settings)}
+    def metadata(self) -> Metadata:
+        """Start Metadata without events, and describe to it who uploads what from where."""
+        database = self._database("metadata")
+        metadata = Metadata("", database["PEEWEE_URL"], self._folder / "metadata.ini")
+        metadata.notify(None)
+        environment = {**database, "METADATA_CONFIG": str(metadata.settings)}
+        metadata = replace(metadata, url=self._serve("metadata", environment))
+        _describe(metadata.url)
+        return metadata
 
-        def configure(*, is_quiet: bool) -> None:  # Metadata reads it anew for each event
-            settings.write_text(f"[notifications]\nurl = {notify}\ndisabled = {is_quiet}\n")
-
-        configure(is_quiet=True)
-        url = self._serve("metadata", environment)
-        _describe(url)
-        configure(is_quiet=False)
-        return url
+    def policy(self, metadata: str) -> str:
+        """Start Policy, and return its URL."""
+        environment = {"METADATA_URL": metadata, "STATUS_URL": f"{metadata}/groups"}
+        return self._serve("policy", {**environment, "CACHE_SIZE": "0"}, option="-c")
 
     def _with_worker(
         self, name: str, environment: dict[str, str], option: str = "--cpconfig"

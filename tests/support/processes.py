@@ -17,7 +17,7 @@ TIMEOUT = 30.0
 #: What tells a service's process about this machine's own set-up, and must not reach a test's.
 _OURS = re.compile(
     r"(POLICY|DELIVERY|CELERY|DATABASE|RECEIVE|EVENTMATCH|MATCHING|NOTIFICATIONS|RECOVERY|HOLDING"
-    r"|SECURITY|WEB)_.*"
+    r"|SECURITY|SETTLE|WEB)_.*"
     r"|USER_HEADER|DEFAULT_USER|BROKER_URL|BACKEND_URL|PEEWEE_URL"
 )
 

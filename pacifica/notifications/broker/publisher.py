@@ -43,6 +43,7 @@ class Publisher:
         self._event_batch = settings.event_batch
         self._delivery_batch = delivery_batch
         self._paused_until = 0.0
+        self._settles_at = 0.0
         self.outage = Outage(_LOG, "the broker")
         self._celery = Celery("pacifica.notifications", set_as_current=False)
         self._celery.add_defaults(lambda: celery_settings(broker_settings(settings)))
@@ -73,6 +74,18 @@ class Publisher:
         `turn` is until when the lock is held that is passed on; empty: it is to be taken.
         """
         self._send("go_on_with_jobs", turn, expires=_JOBS_EXPIRES, wait=wait)
+
+    def nudge_settling(self, seconds: float) -> None:
+        """Tell a worker to look at events that wait for Metadata, in some seconds.
+
+        None is sent if one that was sent before comes no later. It is a hint: a worker keeps it in
+        its memory until then.
+        """
+        now = time.monotonic()
+        if now < self._settles_at <= now + seconds:
+            return
+        self._settles_at = now + seconds
+        self._send("settle_events", expires=seconds + _SWEEP_EXPIRES, wait=seconds)
 
     def nudge_sweep(self) -> None:
         """Tell a worker to sweep."""

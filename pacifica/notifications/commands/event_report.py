@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from pacifica.notifications.delivery import single_line
-from pacifica.notifications.flow import Deferral
+from pacifica.notifications.flow import Deferral, Settlement
 from pacifica.notifications.rest.deliveries import attempt_shown
 from pacifica.notifications.store.events import LoggedEvent, LoggedMatch
 from pacifica.notifications.store.history import LoggedAttempt
@@ -24,7 +24,7 @@ def event_report(event: LoggedEvent, attempts: AttemptsOf = _NONE) -> str:
     lines += [_match_lines(match, attempts.get(match.uuid, ())) for match in event.matches]
     lines += [_deferral_line(deferral) for deferral in event.deferrals]
     if not (event.matches or event.deferrals):
-        lines.append("  no matches" if event.dispatched else "  not dispatched yet")
+        lines.append(f"  {_without_matches(event)}")
     return "\n".join(lines)
 
 
@@ -38,6 +38,7 @@ def event_document(event: LoggedEvent, attempts: AttemptsOf = _NONE) -> dict[str
         "uuid": str(event.uuid),
         "received": f"{event.created.isoformat(timespec='microseconds')}Z",
         "dispatched": event.dispatched,
+        "settlement": event.settlement,
         "event": document,
         "matches": [
             {
@@ -55,6 +56,16 @@ def event_document(event: LoggedEvent, attempts: AttemptsOf = _NONE) -> dict[str
             for each in event.deferrals
         ],
     }
+
+
+def _without_matches(event: LoggedEvent) -> str:
+    match event.settlement:
+        case Settlement.UNSETTLED | Settlement.SETTLING | Settlement.UNANSWERED:
+            again = f"{event.settle_due:%Y-%m-%dT%H:%M:%SZ}"
+            return f"{event.settlement}: not dispatched until Metadata shows it; asked at {again}"
+        case Settlement.EXPIRED:
+            return "expired: not dispatched, as Metadata never showed it"
+    return "no matches" if event.dispatched else "not dispatched yet"
 
 
 def printable(text: str, encoding: str | None) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
@@ -124,6 +124,15 @@ def parse_batch(body: bytes, max_depth: int, max_events: int, hops: int = 0) -> 
     if len(documents) > max_events:
         raise BatchTooLong(max_events)
     return [_event(*event, hops) for event in structured_batch(documents)]
+
+
+def extended(event: Event, extensions: Mapping[str, Any]) -> Event:
+    """Return an event with extensions added to its own, in its own version.
+
+    Raises EventUnsendable for an extension that the version does not allow.
+    """
+    document = with_extensions(event.document(), event.version, extensions)
+    return replace(event, text=write_json(document))
 
 
 def identity(event: Event) -> tuple[str, str] | None:

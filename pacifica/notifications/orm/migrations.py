@@ -85,10 +85,14 @@ def add_work_to_do(tables: Tables) -> None:
         event_id="VARCHAR(255) NOT NULL DEFAULT ''",
         event_time="VARCHAR(64) NOT NULL DEFAULT ''",
         transaction_id="{counter}",
+        # Null, so that events that wait for nothing are stored without them.
+        settlement="VARCHAR(16)",
+        settle_due="{moment}",
+        settled="{moment}",
     )
     described = ("event_type", "event_source", "event_id", "event_time")
     tables.drop_defaults("eventlog", "attempts", "hops", "specversion", *described)
-    tables.add_indexes("eventlog", "due", "event_id", "transaction_id")
+    tables.add_indexes("eventlog", "due", "event_id", "transaction_id", "settle_due")
     tables.add_index("eventlog", "event_type", "created")
     tables.add_index("eventlog", "event_source", "created")
     _add_states(tables)

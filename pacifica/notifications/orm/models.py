@@ -168,7 +168,9 @@ class EventLog(BaseModel):
 
     `attempts` counts how often workers claimed it. `hops` counts the notification services that
     forwarded it. `specversion` is the version of CloudEvents that it names. `revision` is that of
-    the subscriptions that it was matched with. The columns that begin with `event_` are the
+    the subscriptions that it was matched with. `settlement` is one of flow.Settlement; null: it did
+    not wait for Pacifica Metadata. `settle_due` is when Metadata is asked about it next; null:
+    never. `settled` is when it went on. The columns that begin with `event_` are the
     beginnings of its attributes, and `transaction_id` is the transaction that it reports.
     """
 
@@ -193,6 +195,9 @@ class EventLog(BaseModel):
     event_id = peewee.CharField(255, default="", index=True)
     event_time = peewee.CharField(64, default="")
     transaction_id = peewee.BigIntegerField(null=True, index=True)
+    settlement = peewee.CharField(16, null=True)
+    settle_due = peewee.DateTimeField(null=True, index=True)
+    settled = peewee.DateTimeField(null=True)
 
 
 class EventLogMatch(BaseModel):

@@ -160,6 +160,13 @@ def _gauges(found: Snapshot) -> Iterator[Family]:
         "For how long the delivery that is due first has been due.",
         found.oldest_delivery,
     )
+    yield _labelled(
+        "events_settling",
+        "Events that wait until Metadata shows what they tell of: it is asked soon (settling), or "
+        "each hour, as it has not shown it in time (unsettled).",
+        "state",
+        found.events_settling,
+    )
     turn, owner = found.events_deferred
     yield _labelled(
         "events_deferred",

@@ -50,6 +50,7 @@ from pacifica.notifications.rest.errors import (
     unexpected_error,
 )
 from pacifica.notifications.rest.request import require_known
+from pacifica.notifications.settlement import is_awaited
 from pacifica.notifications.store import deduplication
 from pacifica.notifications.store.deliveries import is_under_way
 from pacifica.notifications.store.events import record_batch
@@ -157,29 +158,41 @@ def _store(app: App, event: Event, multithread: bool) -> UUID:
     if app.settings.receive.deduplicate:
         return _store_all(app, [event], multithread)[0]
     app.group_commit.store(event)
-    _nudge(app, [event.uuid], multithread)
+    _nudge(app, [event], multithread)
     return event.uuid
 
 
 def _store_all(app: App, events: Sequence[Event], multithread: bool) -> list[UUID]:
     """Store all of the events or none, nudge the workers, and return their ids."""
     if app.settings.receive.deduplicate:
-        uuids = deduplication.record_first(events, app.settings.receive.deduplicate)
+        uuids = deduplication.record_first(
+            events, app.settings.receive.deduplicate, app.settle_after
+        )
     else:
-        record_batch(events)
+        record_batch(events, app.settle_after)
         uuids = [event.uuid for event in events]
-    stored = [event.uuid for event, uuid in zip(events, uuids, strict=True) if event.uuid == uuid]
+    stored = [event for event, uuid in zip(events, uuids, strict=True) if event.uuid == uuid]
     _nudge(app, stored, multithread)
     return uuids
 
 
-def _nudge(app: App, uuids: Sequence[UUID], multithread: bool) -> None:
+def _nudge(app: App, events: Sequence[Event], multithread: bool) -> None:
     app.reporter.keep_reporting(threaded=multithread)
+    settling = [] if app.settle_after is None else list(filter(_settles, events))
+    due = [event.uuid for event in events if not (settling and _settles(event))]
     if not multithread:
-        app.publisher.nudge_dispatch(uuids)
+        app.publisher.nudge_dispatch(due)
+        if settling and app.settle_after is not None:
+            app.publisher.nudge_settling(app.settle_after)
         return
-    for uuid in uuids:
+    for uuid in due:
         app.nudger.nudge(uuid)
+    for event in settling:
+        app.settle_nudger.nudge(event.uuid)
+
+
+def _settles(event: Event) -> bool:
+    return is_awaited(event.summary.type)
 
 
 def _event(app: App, hops: int) -> Event:

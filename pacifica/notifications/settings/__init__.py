@@ -27,6 +27,7 @@ from pacifica.notifications.settings.servers import (
     DatabaseSettings,
     LoggingSettings,
 )
+from pacifica.notifications.settings.settle import SettleSettings
 
 __all__ = [
     "KEYS",
@@ -48,6 +49,7 @@ __all__ = [
     "RetentionSettings",
     "SecuritySettings",
     "Settings",
+    "SettleSettings",
     "WebSettings",
     "keys_of",
 ]
@@ -65,6 +67,7 @@ class Settings:
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     receive: ReceiveSettings = field(default_factory=ReceiveSettings)
     eventmatch: EventMatchSettings = field(default_factory=EventMatchSettings)
+    settle: SettleSettings = field(default_factory=SettleSettings)
     matching: MatchingSettings = field(default_factory=MatchingSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)

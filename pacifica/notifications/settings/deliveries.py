@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from pacifica.notifications.settings.keys import (
+    CA_DEFAULT,
+    CA_VARIABLES,
     CERTIFICATES,
     COUNT,
     FLAG,
@@ -20,9 +22,6 @@ _DENIED = (
     "0.0.0.0/8 169.254.0.0/16 224.0.0.0/4 255.255.255.255/32 100.100.100.200/32 168.63.129.16/32 "
     "192.0.0.192/32 ::/128 fe80::/10 ff00::/8 fd00:ec2::254/128 fd20:ce::254/128"
 )
-# The variables by which other programs are told to trust a private authority.
-_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-_CA_DEFAULT = f"The default is the first of {', '.join(_CA_VARIABLES)} that is set."
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,8 @@ class PolicySettings:
         CERTIFICATES,
         "",
         "The authorities whose certificates Policy may have, in place of the public ones. "
-        f"{_CA_DEFAULT}",
-        other_variables=_CA_VARIABLES,
+        f"{CA_DEFAULT}",
+        other_variables=CA_VARIABLES,
     )
 
 
@@ -166,8 +165,8 @@ class DeliverySettings:
         CERTIFICATES,
         "",
         "The authorities whose certificates targets may have, in place of the public ones. "
-        f"{_CA_DEFAULT}",
-        other_variables=_CA_VARIABLES,
+        f"{CA_DEFAULT}",
+        other_variables=CA_VARIABLES,
     )
     #: How many bytes of a response of a target or of Policy are read, and at most kept.
     response_bytes: int = 16 * 2**10

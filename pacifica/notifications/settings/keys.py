@@ -10,6 +10,9 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 Network: TypeAlias = IPv4Network | IPv6Network
+#: The variables by which other programs are told to trust a private authority.
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+CA_DEFAULT = f"The default is the first of {', '.join(CA_VARIABLES)} that is set."
 
 
 _SCHEME = "[A-Za-z][A-Za-z0-9+.-]*://"
@@ -159,6 +162,11 @@ _ENGINES = ("sqlite", "sqliteext", "postgres", "postgresql", "mysql")
 TEXT = Kind("any text, or nothing", str)
 NAME = Kind("a header name of letters, digits and hyphens", _header_name)
 ORIGIN = Kind("a DNS name of letters, digits, hyphens and dots, or nothing", _origin)
+HTTP_URL_OR_NOTHING = Kind(
+    "an http or https URL with a host, or nothing",
+    lambda text: _http_url(text) if text else "",
+    without_credentials,
+)
 HTTP_URL = Kind("an http or https URL with a host", _http_url, without_credentials)
 BROKER_URL = Kind(
     "a URL that Celery knows, such as amqp://, redis:// or filesystem://",

@@ -20,25 +20,28 @@ def claim(
     columns: Sequence[Any],
     now: datetime,
     lease: float,
+    due: Any = None,
     order: Any,
     limit: int,
     also: dict[Any, Any],
     count_fitting: Callable[[Sequence[Any]], int] = len,
 ) -> Sequence[Any]:
-    """Return rows that are due, and move their `due` on by `lease` seconds in this transaction.
+    """Return rows that are due, and move their due time on by `lease` seconds in this transaction.
 
     `columns`, of which the first is `uuid`, are returned as they were before; `also` is what else
-    changes. Of the rows found, as many as `count_fitting` returns are claimed, from the first on.
+    changes. `due` is the column with the due times, if it is not the one of that name. Of the rows
+    found, as many as `count_fitting` returns are claimed, from the first on.
 
     Rows that another worker is claiming at this moment are skipped, not waited for. Where a claim
     ends without a result, as when its worker is killed, its rows are due again by themselves.
     """
-    due = model.select(*columns).where(model.due <= now, *conditions)
-    query = locking(due.order_by(order).limit(limit), skip_locked=True)
+    due = model.due if due is None else due
+    are_due = model.select(*columns).where(due <= now, *conditions)
+    query = locking(are_due.order_by(order).limit(limit), skip_locked=True)
     found = list(query.tuples())
     rows = found[: count_fitting(found)]
     if rows:
-        changes = {model.due: now + timedelta(seconds=lease), **also}
+        changes = {due: now + timedelta(seconds=lease), **also}
         model.update(changes).where(model.uuid.in_([uuid for uuid, *_ in rows])).execute()
     return rows
 
@@ -97,14 +100,26 @@ def keep_lock(name: str, seconds: float) -> None:
 
 
 @writing
-def recall(max_wait: float) -> int:
+def recall(max_wait: float, max_settling: float) -> int:
     """Make due what would wait for longer than `max_wait` seconds; return how much that is.
+
+    For Metadata, an event waits up to `max_settling` seconds until it is asked again.
 
     It was written before the clock was put back, and would wait until the clock is there again.
     """
     now = utcnow()
-    latest = now + timedelta(seconds=max_wait + _MAX_SKEW)
+    columns: tuple[tuple[Any, float], ...] = (
+        (EventLog.due, max_wait),
+        (EventLog.settle_due, max_settling),
+        (EventLogMatch.due, max_wait),
+        (DeferredMatch.due, max_wait),
+        (Job.due, max_wait),
+    )
     return sum(
-        int(model.update(due=now).where(model.due > latest).execute())
-        for model in (EventLog, EventLogMatch, DeferredMatch, Job)
+        int(
+            column.model.update({column: now})
+            .where(column > now + timedelta(seconds=longest + _MAX_SKEW))
+            .execute()
+        )
+        for column, longest in columns
     )

@@ -27,7 +27,9 @@ class Copies:
 
 
 @writing
-def record_first(events: Sequence[Event], window: float) -> list[UUID]:
+def record_first(
+    events: Sequence[Event], window: float, settle_after: float | None = None
+) -> list[UUID]:
     """Store those events that are the first of their source and id within `window` seconds.
 
     Returns, for each event, the id of the first one, which is its own if it was stored; those are
@@ -45,7 +47,7 @@ def record_first(events: Sequence[Event], window: float) -> list[UUID]:
         for event, digest in zip(events, digests, strict=True)
     ]
     is_first = [event.uuid == uuid for event, uuid in zip(events, firsts, strict=True)]
-    record_batch(list(compress(events, is_first)))
+    record_batch(list(compress(events, is_first)), settle_after)
     _count_copies(Counter(each for each, first in zip(digests, is_first, strict=True) if not first))
     return firsts
 

@@ -11,7 +11,7 @@ import peewee
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import Event, EventSummary
-from pacifica.notifications.flow import Deferral
+from pacifica.notifications.flow import Deferral, Settlement
 from pacifica.notifications.metrics import EVENTS_RECEIVED, LEASES_EXPIRED
 from pacifica.notifications.orm import (
     DB,
@@ -24,6 +24,7 @@ from pacifica.notifications.orm import (
     single_statement,
     writing,
 )
+from pacifica.notifications.settlement import is_awaited
 from pacifica.notifications.store.attempts import delete_attempts_of_events
 from pacifica.notifications.store.claims import claim
 
@@ -43,15 +44,25 @@ _CLAIM_IN_ONE_STATEMENT = """
     WHERE eventlog.uuid = fitting.uuid AND (place = 1 OR total <= %s)
     RETURNING place, attempts, eventlog.uuid, jsondata, hops, specversion, created
 """
+_SETTLED: dict[str, Any] = {"settlement": None, "settle_due": None}
 # One unfinished attempt says nothing of an event: any worker may be stopped or killed.
 _SUSPECT_ATTEMPTS = 2
 
 
 @single_statement
-def record_all(events: Sequence[Event]) -> None:
-    """Store events, due to be dispatched at once; all are on disk when this returns."""
+def record_all(events: Sequence[Event], settle_after: float | None = None) -> None:
+    """Store events, due to be dispatched at once; all are on disk when this returns.
+
+    With `settle_after`, those of Metadata wait for it instead. It is first asked about them after
+    so many seconds.
+    """
     now = utcnow()
     rows = [_row(event, event.summary, now) for event in events]
+    if settle_after is not None:
+        due = now + timedelta(seconds=settle_after)
+        rows = [
+            _settling(row, due) if is_awaited(row["event_type"]) else row | _SETTLED for row in rows
+        ]
     insert_rows(EventLog, rows, unless_stored=True)
     DB.handle().tallies.add(EVENTS_RECEIVED, len(events))
 
@@ -73,18 +84,22 @@ def _row(event: Event, about: EventSummary, now: datetime) -> dict[str, Any]:
     }
 
 
+def _settling(row: dict[str, Any], due: datetime) -> dict[str, Any]:
+    return {**row, "due": None, "settlement": Settlement.SETTLING, "settle_due": due}
+
+
 @writing
-def record_batch(events: Sequence[Event]) -> None:
+def record_batch(events: Sequence[Event], settle_after: float | None = None) -> None:
     """Store events as `record_all` does, all of them or none, whatever their number and size."""
     group: list[Event] = []
     size = 0
     for event in events:
         size += len(event.text)
         if group and size > _BYTES_PER_STATEMENT:
-            record_all(group)
+            record_all(group, settle_after)
             group, size = [], len(event.text)
         group.append(event)
-    record_all(group)
+    record_all(group, settle_after)
 
 
 @reading
@@ -155,7 +170,7 @@ def _claim(
     rows = claim(
         EventLog,
         condition,
-        columns=(EventLog.uuid, EventLog.attempts, _size(EventLog.jsondata)),
+        columns=(EventLog.uuid, EventLog.attempts, text_size(EventLog.jsondata)),
         now=utcnow(),
         lease=lease,
         order=EventLog.due,
@@ -163,7 +178,7 @@ def _claim(
         also={EventLog.attempts: EventLog.attempts + 1},
         count_fitting=count_fitting,
     )
-    _count_expired(attempts for _uuid, attempts, _size in rows)
+    _count_expired(attempts for _uuid, attempts, _bytes in rows)
     uuids = [uuid for uuid, *_ in rows]
     events = events_by_uuid(uuids)
     return [events[uuid] for uuid in uuids]
@@ -186,7 +201,7 @@ def events_by_uuid(uuids: Collection[UUID]) -> dict[UUID, Event]:
 @reading
 def sizes_of(uuids: Collection[UUID]) -> dict[UUID, int]:
     """Return how many bytes those of the events have that are on record, by their ids."""
-    rows: Any = EventLog.select(EventLog.uuid, _size(EventLog.jsondata))
+    rows: Any = EventLog.select(EventLog.uuid, text_size(EventLog.jsondata))
     return dict(rows.where(EventLog.uuid.in_(uuids)).tuples())
 
 
@@ -195,7 +210,7 @@ def _count_expired(earlier_attempts: Iterable[int]) -> None:
     DB.handle().tallies.add(LEASES_EXPIRED, sum(map(bool, earlier_attempts)), "event")
 
 
-def _size(column: Any) -> Any:
+def text_size(column: Any) -> Any:
     """Return the number of bytes without reading them, where the engine can; the text is ASCII."""
     sqlite = isinstance(DB.bound(), peewee.SqliteDatabase)
     length: Any = peewee.fn.LENGTH if sqlite else peewee.fn.OCTET_LENGTH
@@ -241,6 +256,8 @@ class LoggedEvent:
     text: str
     created: datetime
     dispatched: bool
+    settlement: Settlement | None
+    settle_due: datetime | None
     matches: tuple[LoggedMatch, ...]
     deferrals: tuple[Deferral, ...] = ()
 
@@ -264,7 +281,9 @@ def logged(
             row.uuid,
             row.jsondata,
             row.created,
-            row.due is None,
+            row.due is None and row.settle_due is None and row.settlement != Settlement.EXPIRED,
+            None if row.settlement is None else Settlement(row.settlement),
+            row.settle_due,
             _matches_of(row.uuid),
             _deferrals_of(row.uuid),
         )
@@ -310,9 +329,16 @@ def _purge_batch(uuids: Collection[UUID], older_than: datetime | None) -> int:
 
 @writing
 def dispatch_again(uuids: Collection[UUID]) -> list[UUID]:
-    """Make events due to be dispatched once more; return those that are on record."""
-    recorded = _recorded(uuids)
-    EventLog.update(due=utcnow(), attempts=0).where(EventLog.uuid.in_(recorded)).execute()
+    """Make events due to be dispatched once more; return those that are on record.
+
+    Those that wait for Metadata, or waited in vain, are dispatched nevertheless.
+    """
+    recorded, now = _recorded(uuids), utcnow()
+    these = EventLog.uuid.in_(recorded)
+    EventLog.update(due=now, attempts=0).where(these).execute()
+    EventLog.update(settlement=Settlement.RETRIED, settle_due=None, settled=now).where(
+        these, EventLog.settlement.is_null(False), EventLog.settled.is_null()
+    ).execute()
     return recorded
 
 

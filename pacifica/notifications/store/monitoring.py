@@ -8,7 +8,7 @@ from typing import Any
 import peewee
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.flow import State
+from pacifica.notifications.flow import Settlement, State
 from pacifica.notifications.orm import (
     DeferredMatch,
     EventLog,
@@ -35,6 +35,8 @@ _DISABLED_STATES = {
     "recovering": EventMatch.probes > 0,  # its target failed, and is probed
     "failed": EventMatch.holding,  # its target failed, and its owner must act
 }
+#: Events that wait for Metadata: it is asked soon, or each hour.
+SETTLING_STATES = (str(Settlement.SETTLING), str(Settlement.UNSETTLED))
 SUBSCRIPTION_STATES = ("enabled", "owner", *_DISABLED_STATES)
 
 
@@ -56,6 +58,9 @@ class Snapshot:
 
     events_waiting: int = 0
     events_failing: int = 0
+    events_settling: Mapping[str, int] = field(
+        default_factory=lambda: dict.fromkeys(SETTLING_STATES, 0)
+    )
     oldest_event: float = 0.0
     oldest_delivery: float = 0.0
     events_deferred: tuple[int, int] = (0, 0)
@@ -81,6 +86,7 @@ def snapshot() -> Snapshot:
     return Snapshot(
         waiting,
         failing,
+        _settling(),
         _overdue(EventLog.due, now),
         _overdue(EventLogMatch.due, now),
         (_deferred(DeferredMatch.due > _NEVER), _deferred(DeferredMatch.due.is_null())),
@@ -99,6 +105,15 @@ def _events_waiting() -> tuple[int, int]:
     counted: Any = EventLog.select(peewee.fn.COUNT(found.c.attempts), peewee.fn.SUM(failing))
     ((waiting, often),) = counted.from_(found).tuples()
     return waiting, int(often or 0)
+
+
+def _settling() -> dict[str, int]:
+    rows = EventLog.select(EventLog.settlement).where(EventLog.settle_due > _NEVER)
+    found = rows.order_by(EventLog.settle_due).limit(MAX_COUNTED).alias("found")
+    unsettled = peewee.Case(None, [(found.c.settlement == Settlement.UNSETTLED, 1)], 0)
+    counted: Any = EventLog.select(peewee.fn.COUNT(found.c.settlement), peewee.fn.SUM(unsettled))
+    ((waiting, number),) = counted.from_(found).tuples()
+    return dict(zip(SETTLING_STATES, (waiting - int(number or 0), int(number or 0)), strict=True))
 
 
 def _overdue(due: Any, now: datetime) -> float:

@@ -1,7 +1,7 @@
 """Deleting old events with their deliveries, a few at a time, and none that is unfinished.
 
-An event is finished when it has been dispatched, none of its deliveries waits or is held, and it is
-not to be matched with anything later.
+An event is finished when it has been dispatched or never will be, none of its deliveries waits or
+is held, and it is not to be matched with anything later.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -117,7 +117,8 @@ def _candidates(
 
     While they are locked, nobody adds a delivery to them or dispatches them again.
     """
-    query = EventLog.select(EventLog.created, EventLog.uuid, EventLog.due)
+    columns = EventLog.created, EventLog.uuid, EventLog.due, EventLog.settle_due
+    query = EventLog.select(*columns)
     if uuids:
         query = query.where(EventLog.uuid.in_(uuids))
     if older_than is not None:
@@ -132,16 +133,16 @@ def _candidates(
     if lock and DB.for_update:
         query = query.for_update(skip_locked=True)
     rows: Any = list(query.tuples())
-    found = [uuid for _created, uuid, _due in rows]
+    found = [uuid for _created, uuid, *_dues in rows]
     deliveries = _deliveries(found)
     deferred = _deferred(found)
     return [
         _Candidate(
             Position(created, uuid),
             deliveries.get(uuid, (0, 0))[0],
-            due is None and uuid not in deferred and not deliveries.get(uuid, (0, 0))[1],
+            not any(dues) and uuid not in deferred and not deliveries.get(uuid, (0, 0))[1],
         )
-        for created, uuid, due in rows
+        for created, uuid, *dues in rows
     ]
 
 
