@@ -23,10 +23,6 @@ ANSWER = 30
 #: Only the events of ingests have such records.
 JSONPATH = "$.data[*].destinationTable"
 USER = "dmlb2001"
-_END_TRANSACTIONS = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-)
 
 
 @dataclass
@@ -136,7 +132,7 @@ def test_ingest_that_is_rolled_back_after_it_sent_is_never_delivered(
         event = json.loads(received.body)
         if event["eventType"].endswith(".ingest"):
             rolled_back.append(transaction_of(event))
-            databases.execute(peers.metadata.database, _END_TRANSACTIONS)
+            databases.hang_up(peers.metadata.database)
         return 200, {}, b""
 
     with RecordingServer(take_and_roll_back) as between:
