@@ -52,7 +52,7 @@ def test_events_and_deliveries_are_due_again_when_the_clock_was_put_back() -> No
     write(EventLog, [event], due=utcnow())
     put_the_clock_back(HOUR)
     assert (events.due_events(10), deliveries.due_allowed(10)) == ([], [])
-    assert recall(LEASE) == 2
+    assert recall(LEASE, LEASE) == 2
     assert events.due_events(10) == [event]
     assert len(deliveries.due_allowed(10)) == 1
 
@@ -60,7 +60,7 @@ def test_events_and_deliveries_are_due_again_when_the_clock_was_put_back() -> No
 def test_waits_are_not_cut_short_when_they_can_last_so_long() -> None:
     allowed(subscribe())
     put_the_clock_back(HOUR)
-    assert recall(HOUR.total_seconds()) == 0
+    assert recall(HOUR.total_seconds(), LEASE) == 0
 
 
 @writing
