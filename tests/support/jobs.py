@@ -2,13 +2,13 @@
 
 import http.client
 import json
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 from tests.support.deployments import USER, Service
-from tests.support.servers import eventually
 
 #: Seconds within which a small job ends, however busy the machine is.
 ENDS = 30.0
@@ -65,13 +65,19 @@ def begin_replay(
     return headers["Location"]
 
 
-def ended(service: Service, path: str, user: str = "alice", timeout: float = ENDS) -> Any:
-    """Wait until a job has ended and return it."""
-    found: list[Any] = []
-
-    def has_ended() -> bool:
-        found.append(request(service, "GET", path, user=user)[1])
-        return bool(found[-1]["state"] != "running")
-
-    eventually(has_ended, timeout)
-    return found[-1]
+def ended(
+    service: Service,
+    path: str,
+    user: str = "alice",
+    timeout: float = ENDS,
+    pause: float = 0.02,
+) -> Any:
+    """Wait until a job has ended and return it; look at it with a pause in between (seconds)."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = request(service, "GET", path, user=user)[1]
+        if found["state"] != "running":
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"it has not ended within {timeout:g} s: {found}")
+        time.sleep(pause)

@@ -25,6 +25,10 @@ _SWEEP_EXPIRES = 60.0
 _DEFERRED_EXPIRES = 20.0
 # Seconds after which a message about jobs is void: its sender's lock has then expired.
 _JOBS_EXPIRES = 10.0
+# A worker without an event loop holds a message back for up to two seconds, however short its wait.
+# It looks for messages only every 0.05 s anyway, which is rest enough.
+_POLLED = "filesystem:"
+_MIN_POLLED_WAIT = 0.5
 
 
 class Publisher:
@@ -42,6 +46,7 @@ class Publisher:
         self._pause = settings.publish_pause
         self._event_batch = settings.event_batch
         self._delivery_batch = delivery_batch
+        self._is_polled = settings.broker_url.startswith(_POLLED)
         self._paused_until = 0.0
         self._settles_at = 0.0
         self.outage = Outage(_LOG, "the broker")
@@ -73,7 +78,10 @@ class Publisher:
 
         `turn` is until when the lock is held that is passed on; empty: it is to be taken.
         """
-        self._send("go_on_with_jobs", turn, expires=_JOBS_EXPIRES, wait=wait)
+        least = _MIN_POLLED_WAIT if self._is_polled else 0.0
+        self._send(
+            "go_on_with_jobs", turn, expires=_JOBS_EXPIRES, wait=wait if wait > least else 0.0
+        )
 
     def nudge_settling(self, seconds: float) -> None:
         """Tell a worker to look at events that wait for Metadata, in some seconds.
