@@ -49,6 +49,12 @@ include-method = "PUT"
 checks.positive_data_acceptance.enabled = false
 checks.ignored_auth.enabled = false
 
+# A period must have begun, and end later than it begins.
+[[operations]]
+include-path-regex = "^(/backtests|/eventmatch/.+/replays)"
+checks.positive_data_acceptance.enabled = false
+checks.ignored_auth.enabled = false
+
 # Which texts are the attributes of an event is more than a schema can say.
 [[operations]]
 include-path = "/expressions/test"
@@ -121,4 +127,6 @@ def feed_api(service: Service, *, examples: int, seconds: int, first_seed: int =
 
 
 def _template(path: str) -> str:
-    return re.sub(r"^/eventmatch/[^/?]+", "/eventmatch/{uuid}", path)
+    path = path.partition("?")[0]
+    path = re.sub(r"^/(eventmatch|backtests)/[^/]+", r"/\1/{uuid}", path)
+    return re.sub(r"/replays/[^/]+", "/replays/{uuid}", path)

@@ -17,6 +17,12 @@ OPERATIONS = [
     *(("PUT", "/eventmatch/{uuid}/delivery"), ("POST", "/receive")),
     ("POST", "/expressions/test"),
     *((method, path) for path in READ_ONLY for method in ("GET", "HEAD")),
+    *(("GET", "/backtests"), ("HEAD", "/backtests"), ("POST", "/backtests")),
+    *(("GET", "/backtests/{uuid}"), ("HEAD", "/backtests/{uuid}")),
+    *(("DELETE", "/backtests/{uuid}"), ("POST", "/eventmatch/{uuid}/replays")),
+    *(("GET", "/eventmatch/{uuid}/replays"), ("HEAD", "/eventmatch/{uuid}/replays")),
+    *(("GET", "/eventmatch/{uuid}/replays/{uuid}"), ("HEAD", "/eventmatch/{uuid}/replays/{uuid}")),
+    ("DELETE", "/eventmatch/{uuid}/replays/{uuid}"),
 ]
 
 

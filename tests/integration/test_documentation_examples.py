@@ -29,7 +29,9 @@ BLOCK = re.compile(
     re.MULTILINE,
 )
 UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
-DATE = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\b")
+DATE = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.(?:\d{6}|\d{3}Z)\b")
+#: The pages whose examples are run.
+PAGES = ("exampleusage.rst", "replays.rst")
 ROW = re.compile(r"^   \* - ``(?P<jsonpath>.+)``\n     - (?P<matches>yes|no)$", re.MULTILINE)
 METHOD = re.compile(r"-X (\w+)")
 
@@ -175,12 +177,13 @@ def run_examples(page: list[Block], curl: str, service: str, folder: Path) -> in
     return count
 
 
+@pytest.mark.parametrize("page", PAGES)
 def test_every_example_is_answered_as_printed_when_they_are_run_in_order(
-    curl: str, tmp_path: Path
+    page: str, curl: str, tmp_path: Path
 ) -> None:
     with running_service(tmp_path) as service:
-        count = run_examples(blocks("exampleusage.rst"), curl, service, tmp_path)
-    assert count == sum(block.language == "console" for block in blocks("exampleusage.rst"))
+        count = run_examples(blocks(page), curl, service, tmp_path)
+    assert count == sum(block.language == "console" for block in blocks(page)) > 0
 
 
 def test_every_request_of_the_page_is_followed_by_its_answer() -> None:
@@ -196,13 +199,18 @@ def test_every_request_of_the_page_is_followed_by_its_answer() -> None:
 
 def test_every_call_of_the_api_is_among_the_examples() -> None:
     calls = set()
-    for block in blocks("exampleusage.rst"):
+    for block in (block for page in PAGES for block in blocks(page)):
         if block.language == "console":
             method = METHOD.search(block.text)
             path = re.search(rf"{DOCUMENTED_SERVER}(\S+)", block.text)
             assert path is not None
             implied = "POST" if "--data" in block.text else "GET"
-            calls.add((method[1] if method else implied, UUID.sub("UUID", path[1])))
+            calls.add(
+                (
+                    method[1] if method else implied,
+                    UUID.sub("UUID", path[1].partition("?")[0].strip("'")),
+                )
+            )
     assert calls >= {
         ("POST", "/eventmatch"),
         ("GET", "/eventmatch"),
@@ -212,6 +220,13 @@ def test_every_call_of_the_api_is_among_the_examples() -> None:
         ("GET", "/eventmatch/UUID/delivery"),
         ("PUT", "/eventmatch/UUID/delivery"),
         ("POST", "/receive"),
+        ("POST", "/backtests"),
+        ("GET", "/backtests"),
+        ("GET", "/backtests/UUID"),
+        ("DELETE", "/backtests/UUID"),
+        ("POST", "/eventmatch/UUID/replays"),
+        ("GET", "/eventmatch/UUID/replays"),
+        ("DELETE", "/eventmatch/UUID/replays/UUID"),
     }
 
 
