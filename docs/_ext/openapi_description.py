@@ -78,10 +78,11 @@ def _operation(
     answers = operation["responses"].items()
     own = {status: answer for status, answer in answers if status not in _OF_ANY}
     yield from _answers(own, document)
-    status = next(each for each in ("200", "202") if each in operation["responses"])
-    for content in operation["responses"][status].get("content", {}).values():
-        if "schema" in content and "example" in content:
-            yield from _example(f"What is answered with {status}, for example:", content["example"])
+    for status, done in operation["responses"].items():
+        for content in done.get("content", {}).values() if status.startswith("2") else ():
+            if "schema" in content and "example" in content:
+                saying = f"What is answered with {status}, for example:"
+                yield from _example(saying, content["example"])
 
 
 def _asked(security: list[dict[str, Any]], document: dict[str, Any]) -> Iterator[str]:

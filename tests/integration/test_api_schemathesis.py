@@ -23,6 +23,8 @@ OPERATIONS = [
     *(("GET", "/eventmatch/{uuid}/replays"), ("HEAD", "/eventmatch/{uuid}/replays")),
     *(("GET", "/eventmatch/{uuid}/replays/{uuid}"), ("HEAD", "/eventmatch/{uuid}/replays/{uuid}")),
     ("DELETE", "/eventmatch/{uuid}/replays/{uuid}"),
+    *(("GET", "/eventmatch/{uuid}/deliveries"), ("GET", "/eventmatch/{uuid}/revisions")),
+    *(("GET", "/events"), ("HEAD", "/events")),
 ]
 
 

@@ -69,7 +69,7 @@ def description(
         del components["securitySchemes"]["bearer"]
     _describe_bodies(components["schemas"], receive.max_batch, max_jsonpath)
     for path, methods in document["paths"].items():
-        if path.startswith(("/backtests", "/eventmatch", "/expressions")):
+        if path.startswith(("/audit", "/backtests", "/eventmatch", "/events", "/expressions")):
             for method in methods.keys() - {"parameters"}:
                 methods[method]["security"] = _caller_security(caller.default_user)
     _describe_receive(document["paths"]["/receive"]["post"], receive)
