@@ -15,6 +15,7 @@ extensions = [
     "manual_pages",
     "metrics_table",
     "openapi_description",
+    "reasons_table",
     "settings_table",
 ]
 exclude_patterns = ["_build"]

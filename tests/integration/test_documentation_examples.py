@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from pacifica.notifications.jsonpath import find, parse
-from tests.support.processes import BIN, Program, web_server
-from tests.support.servers import free_port
+from tests.support import databases
+from tests.support.deployments import environment_of, migrated_database
+from tests.support.processes import BIN, Program, web_server, worker
+from tests.support.servers import RecordingServer, eventually, free_port
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENTED_SERVER = "http://localhost:8070"
@@ -29,7 +31,7 @@ BLOCK = re.compile(
     re.MULTILINE,
 )
 UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
-DATE = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.(?:\d{6}|\d{3}Z)\b")
+DATE = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.(?:\d{6}\b|\d{3}Z)")
 #: The pages whose examples are run.
 PAGES = ("exampleusage.rst", "replays.rst")
 ROW = re.compile(r"^   \* - ``(?P<jsonpath>.+)``\n     - (?P<matches>yes|no)$", re.MULTILINE)
@@ -84,6 +86,8 @@ class Bindings:
         ):
             assert self.real.setdefault(printed, real) == real, f"{where}: {printed} is another"
             assert not UUID.fullmatch(real) or list(self.real.values()).count(real) == 1, where
+        elif isinstance(printed, str):
+            assert self.replaced(printed) == real, where
         else:
             assert printed == real, where
 
@@ -152,8 +156,17 @@ def curl() -> str:
     return found
 
 
-def run_examples(page: list[Block], curl: str, service: str, folder: Path) -> int:
-    """Run a page's commands in order and compare their answers; return how many there were."""
+def run_examples(
+    page: list[Block],
+    curl: str,
+    service: str,
+    folder: Path,
+    wait: Callable[[], None] = lambda: None,
+) -> int:
+    """Run a page's commands in order and compare their answers; return how many there were.
+
+    `wait` is called before each, as a reader takes a moment.
+    """
     bindings, count = Bindings(), 0
     for block, following in pairwise([*page, Block("end", None, "")]):
         if block.caption is not None:
@@ -165,6 +178,7 @@ def run_examples(page: list[Block], curl: str, service: str, folder: Path) -> in
             bindings.replaced(argument).replace(DOCUMENTED_SERVER, service)
             for argument in command_of(block)
         ]
+        wait()
         quiet = ["--disable", "--silent", "--show-error", "--noproxy", "*", "--max-time", "30"]
         done = subprocess.run(
             [curl, *quiet, *arguments], cwd=folder, capture_output=True, timeout=ANSWER, check=True
@@ -184,6 +198,25 @@ def test_every_example_is_answered_as_printed_when_they_are_run_in_order(
     with running_service(tmp_path) as service:
         count = run_examples(blocks(page), curl, service, tmp_path)
     assert count == sum(block.language == "console" for block in blocks(page)) > 0
+
+
+def test_every_example_of_the_glass_box_is_answered_as_printed(curl: str, tmp_path: Path) -> None:
+    page = blocks("glassbox.rst")
+    with (
+        RecordingServer(lambda _: (200, {}, b'{"status": "success"}')) as policy,
+        migrated_database("sqlite", tmp_path) as database,
+    ):
+        environment = environment_of(tmp_path, database, POLICY_URL=policy.url)
+        port = free_port()
+        with web_server(environment, tmp_path, port), worker(environment, tmp_path):
+
+            def wait_for_dispatch() -> None:
+                waiting = "SELECT 1 FROM eventlog WHERE due IS NOT NULL"
+                eventually(lambda: not databases.execute(database, waiting), ANSWER)
+
+            url = f"http://127.0.0.1:{port}"
+            count = run_examples(page, curl, url, tmp_path, wait_for_dispatch)
+    assert count == sum(block.language == "console" for block in page) > 5
 
 
 def test_every_request_of_the_page_is_followed_by_its_answer() -> None:
