@@ -1,6 +1,7 @@
 """`/audit`: who did what to which subscription, for operators."""
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -30,15 +31,19 @@ class Audit:
     @answering_errors
     def GET(self) -> bytes:  # noqa: N802
         """Return a page of entries, newest first."""
-        operator = require_operator()
-        wanted = paging.page_request(paging.query())
-        found = audit.entries(wanted.limit + 1, wanted.after, wanted.start, wanted.end)
-        last = None
-        if len(found) > wanted.limit:
-            final = found[wanted.limit - 1]
-            last = Position(final.moment, final.uuid)
-        audit.record(operator, "audit log read", operator)
-        return encode_text(paging.page([_shown(each) for each in found[: wanted.limit]], last))
+        return encode_text(page_of(require_operator(), paging.query()))
+
+
+def page_of(operator: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a page of entries, and add one about the reading; raises InvalidInput."""
+    wanted = paging.page_request(parameters)
+    found = audit.entries(wanted.limit + 1, wanted.after, wanted.start, wanted.end)
+    last = None
+    if len(found) > wanted.limit:
+        final = found[wanted.limit - 1]
+        last = Position(final.moment, final.uuid)
+    audit.record(operator, "audit log read", operator)
+    return paging.page([_shown(each) for each in found[: wanted.limit]], last)
 
 
 def _shown(each: Audited) -> dict[str, Any]:

@@ -30,7 +30,6 @@ from pacifica.notifications.store.jobs import (
     cancel,
     job_of,
     page_of_jobs,
-    start,
 )
 from pacifica.notifications.store.walking import described
 from pacifica.notifications.validation import Schema
@@ -67,24 +66,36 @@ class Backtests:
         """Return a backtest with examples, or a page of backtests, newest first."""
         user = get_remote_user()
         if backtest is None:
-            return encode_text(jobs.page_of(partial(_page, user), _summary))
-        return encode_text(shown(_found(user, backtest)))
+            page = jobs.page_of(partial(_page, user), _summary, paging.query())
+            return encode_text(page)
+        return encode_text(shown(found(user, uuid_of(backtest))))
 
     @answering_errors
     def POST(self) -> bytes:  # noqa: N802
         """Begin a backtest."""
         user = get_remote_user()
-        body = jobs.body_of(_BODY)
-        subscription = _uuid_in(body)
-        job = start(
-            NewJob(JobKind.BACKTEST, user, _request(user, body, subscription), subscription)
-        )
+        job = begin(user, jobs.body_of(_BODY))
         return jobs.accepted(shown(job), f"/backtests/{job.uuid}")
 
     @answering_errors
     def DELETE(self, backtest: str) -> bytes:  # noqa: N802
         """Cancel a backtest, if it runs, and return it."""
-        return encode_text(shown(cancel(_found(get_remote_user(), backtest))))
+        return encode_text(shown(cancel(found(get_remote_user(), uuid_of(backtest)))))
+
+
+def begin(user: str, body: dict[str, Any]) -> StoredJob:
+    """Begin a backtest; `body` keeps BACKTEST_SCHEMA. Raises InvalidInput and JobConflict."""
+    subscription = _uuid_in(body)
+    request = _request(user, body, subscription)
+    return jobs.begin(NewJob(JobKind.BACKTEST, user, request, subscription))
+
+
+def found(user: str, uuid: UUID) -> StoredJob:
+    """Return a user's backtest; refuse (403) any other."""
+    job = job_of(user, JobKind.BACKTEST, uuid)
+    if job is None:
+        raise not_found()
+    return job
 
 
 def shown(job: StoredJob) -> dict[str, Any]:
@@ -145,13 +156,6 @@ def _of_example(counts: Counts) -> dict[str, int]:
     }
 
 
-def _found(user: str, segment: str) -> StoredJob:
-    job = job_of(user, JobKind.BACKTEST, uuid_of(segment))
-    if job is None:
-        raise not_found()
-    return job
-
-
 def _page(user: str, wanted: paging.PageRequest) -> Any:
     return page_of_jobs(
         user,
@@ -178,10 +182,10 @@ def _request(user: str, body: dict[str, Any], subscription: UUID | None) -> dict
     period = jobs.period_of(body)
     jsonpath, stored = body.get("jsonpath"), None
     if subscription is not None:
-        found = subscriptions.one_of_user(user, subscription)
-        if found is None:
+        owned = subscriptions.one_of_user(user, subscription)
+        if owned is None:
             raise not_found()
-        stored = str(found["jsonpath"])
+        stored = str(owned["jsonpath"])
         _require_parsed(stored, "subscription")
     if jsonpath is not None:
         _require_parsed(jsonpath, "jsonpath")

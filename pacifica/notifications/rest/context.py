@@ -5,12 +5,14 @@ import threading
 import cherrypy
 
 from pacifica.notifications.app import App
-from pacifica.notifications.rest.limits import BoundedLock, RateLimiter
+from pacifica.notifications.rest.limits import BoundedLock, RateLimiter, UsersUnderWay
 from pacifica.notifications.rest.targets import TargetChecks
 from pacifica.notifications.settings import Settings
 
 #: The entry in a request's CherryPy configuration that holds its context.
 KEY = "notifications.context"
+# So many searches for events of one user are under way at a time.
+_MAX_SEARCHES = 4
 
 
 class Context:
@@ -27,6 +29,7 @@ class Context:
         self.targets: TargetChecks
         self.large_bodies: BoundedLock
         self.traces: BoundedLock
+        self.searches = UsersUnderWay(_MAX_SEARCHES)
         if app is not None:
             self._use(app)
 

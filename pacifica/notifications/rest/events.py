@@ -1,10 +1,7 @@
 """`/events`: the events that a caller may see, and where each of them went."""
 
-import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +10,7 @@ from pacifica.notifications.rest import paging
 from pacifica.notifications.rest.admission import get_remote_user, require_proxy
 from pacifica.notifications.rest.context import KEY, Context, context
 from pacifica.notifications.rest.deliveries import event_shown
-from pacifica.notifications.rest.errors import ApiError, answering_errors, encode_text
+from pacifica.notifications.rest.errors import answering_errors, encode_text
 from pacifica.notifications.rest.sightings import Sighting, name_of, require_reading, seen_by
 from pacifica.notifications.stages.visibility import Visibility
 from pacifica.notifications.store.events import events_by_uuid
@@ -32,9 +29,6 @@ _MAX_NAME = 2048
 # ends, and the next one goes on.
 _MAX_QUESTIONS = 500
 _MAX_SECONDS = 5.0
-# So many requests of one user are answered at a time.
-_MAX_AT_ONCE = 4
-_RETRY_AFTER = 2
 
 
 class Events:
@@ -43,7 +37,6 @@ class Events:
     exposed = True
 
     def __init__(self, shared: Context | None = None) -> None:
-        self._under_way = UsersUnderWay(_MAX_AT_ONCE)
         self._cp_config = {
             KEY: shared or Context(),
             "hooks.on_start_resource": require_proxy,
@@ -54,37 +47,10 @@ class Events:
     def GET(self, *event: str) -> bytes:  # noqa: N802 CherryPy dispatches on it
         """Return a page of events, newest first, or one event."""
         user = get_remote_user()
-        with self._under_way.admitted(user):
+        with context().searches.admitted(user):
             if not event:
                 return encode_text(page_of(user, paging.query()))
             return encode_text(one_of(user, seen_by(user, name_of(1))))
-
-
-class UsersUnderWay:
-    """Lets only a few requests of each user through at a time."""
-
-    def __init__(self, max_at_once: int) -> None:
-        self._max_at_once = max_at_once
-        self._lock = threading.Lock()
-        self._counts: Counter[str] = Counter()
-
-    @contextmanager
-    def admitted(self, user: str) -> Iterator[None]:
-        """Count a request during the block; refuse it (429) where too many are under way."""
-        with self._lock:
-            if self._counts[user] >= self._max_at_once:
-                raise ApiError(
-                    429,
-                    f"more than {self._max_at_once} requests of this user search events",
-                    headers={"Retry-After": str(_RETRY_AFTER)},
-                )
-            self._counts[user] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._counts[user] -= 1
-                self._counts += Counter()  # forgets whoever has none
 
 
 class _Questions:
@@ -126,6 +92,16 @@ def page_of(user: str, parameters: dict[str, Any]) -> dict[str, Any]:
     )
     items = [event_shown(each.uuid, each.about, each.received) for each in found.events]
     return paging.page(items, found.last)
+
+
+def content_of(user: str, name: str) -> dict[str, Any] | None:
+    """Return the content of an event that a user may see; None if it was purged a moment ago.
+
+    Refuses (403) any other; raises PolicyUnavailable.
+    """
+    event = seen_by(user, name).event
+    stored = events_by_uuid([event.uuid]).get(event.uuid)
+    return None if stored is None else stored.document()
 
 
 def one_of(user: str, sighting: Sighting) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pacifica.notifications.rest.body import read_body
 from pacifica.notifications.rest.context import context
 from pacifica.notifications.rest.errors import encode_text
 from pacifica.notifications.stages.period import Period
-from pacifica.notifications.store.jobs import JobPage, JobState, StoredJob
+from pacifica.notifications.store.jobs import JobPage, JobState, NewJob, StoredJob, start
 from pacifica.notifications.store.position import Position
 from pacifica.notifications.validation import Schema
 
@@ -41,19 +41,30 @@ def period_of(body: Mapping[str, Any]) -> Period:
     return Period(start, end)
 
 
+def begin(new: NewJob) -> StoredJob:
+    """Begin a job, or return the one that its request began before, and tell the workers.
+
+    Raises JobConflict and IdempotencyMismatch.
+    """
+    job = start(new)
+    context().app.publisher.nudge_jobs()
+    return job
+
+
 def accepted(shown: Mapping[str, Any], location: str) -> bytes:
     """Answer that a job was begun, and where it is."""
     cherrypy.response.status = 202
     cherrypy.response.headers["Location"] = location
-    context().app.publisher.nudge_jobs()
     return encode_text(shown)
 
 
 def page_of(
-    read: Callable[[paging.PageRequest], JobPage], shown: Callable[[StoredJob], dict[str, Any]]
+    read: Callable[[paging.PageRequest], JobPage],
+    shown: Callable[[StoredJob], dict[str, Any]],
+    parameters: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the page of jobs that the query asks for; raises InvalidInput."""
-    found = read(paging.page_request(paging.query()))
+    """Return the page of jobs that the query parameters ask for; raises InvalidInput."""
+    found = read(paging.page_request(parameters))
     return paging.page([shown(each) for each in found.jobs], found.last)
 
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,3 +103,30 @@ class BoundedLock:
             f"many {self._what}; try again later",
             headers={"Retry-After": str(_RETRY_AFTER)},
         )
+
+
+class UsersUnderWay:
+    """Lets only a few requests of each user through at a time."""
+
+    def __init__(self, max_at_once: int) -> None:
+        self._max_at_once = max_at_once
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+
+    @contextmanager
+    def admitted(self, user: str) -> Iterator[None]:
+        """Count a request during the block; refuse it (429) where too many are under way."""
+        with self._lock:
+            if self._counts[user] >= self._max_at_once:
+                raise ApiError(
+                    429,
+                    f"more than {self._max_at_once} requests of this user search events",
+                    headers={"Retry-After": str(_RETRY_AFTER)},
+                )
+            self._counts[user] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._counts[user] -= 1
+                self._counts += Counter()  # forgets whoever has none

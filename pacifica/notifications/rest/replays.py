@@ -1,8 +1,10 @@
 """`/eventmatch/ID/replays`: the deliveries of a period are made again."""
 
+from collections.abc import Mapping
 from functools import partial
 from hashlib import sha256
 from typing import Any, Final
+from uuid import UUID
 
 import cherrypy
 
@@ -26,7 +28,6 @@ from pacifica.notifications.store.jobs import (
     cancel,
     job_of,
     page_of_jobs,
-    start,
 )
 from pacifica.notifications.validation import Schema
 
@@ -66,7 +67,7 @@ class Replays:
         """Return a replay, or a page of replays, newest first."""
         if replay is None:
             access = require_owned(self._subscription)
-            return encode_text(jobs.page_of(partial(_page, access), shown))
+            return encode_text(page_of(access, paging.query()))
         return encode_text(shown(self._found(replay)))
 
     @answering_errors
@@ -74,15 +75,7 @@ class Replays:
         """Begin a replay, or return the one that the same key has begun."""
         access = require_owned(self._subscription)
         key = _key()
-        body = jobs.body_of(_BODY)
-        new = NewJob(
-            JobKind.REPLAY,
-            access.caller,
-            _request(body),
-            access.uuid,
-            sha256("\0".join((access.caller, str(access.uuid), key)).encode()).hexdigest(),
-        )
-        job = start(new)
+        job = begin(access, jobs.body_of(_BODY), key)
         return jobs.accepted(shown(job), f"/eventmatch/{access.uuid}/replays/{job.uuid}")
 
     @answering_errors
@@ -92,11 +85,37 @@ class Replays:
 
     def _found(self, segment: str) -> StoredJob:
         uuid = uuid_of(segment)
-        access = require_owned(self._subscription)
-        job = job_of(access.caller, JobKind.REPLAY, uuid, access.uuid)
-        if job is None:
-            raise not_found()
-        return job
+        return found(require_owned(self._subscription), uuid)
+
+
+def begin(access: Access, body: dict[str, Any], key: str) -> StoredJob:
+    """Begin a replay of the caller's subscription, or return the one that the key has begun.
+
+    `body` keeps REPLAY_SCHEMA. Raises InvalidInput, JobConflict and IdempotencyMismatch.
+    """
+    identity = "\0".join((access.caller, str(access.uuid), key))
+    return jobs.begin(
+        NewJob(
+            JobKind.REPLAY,
+            access.caller,
+            _request(body),
+            access.uuid,
+            sha256(identity.encode()).hexdigest(),
+        )
+    )
+
+
+def found(access: Access, uuid: UUID) -> StoredJob:
+    """Return a replay of the caller's subscription; refuse (403) any other."""
+    job = job_of(access.caller, JobKind.REPLAY, uuid, access.uuid)
+    if job is None:
+        raise not_found()
+    return job
+
+
+def page_of(access: Access, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a page of the replays of the caller's subscription; raises InvalidInput."""
+    return jobs.page_of(partial(_page, access), shown, parameters)
 
 
 def shown(job: StoredJob) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """The resource at `/ui`: admits requests, finds their screen, and answers with HTML."""
 
 from collections.abc import Mapping
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, Final
 
 import cherrypy
 from cherrypy.lib.httputil import parse_query_string
 
+from pacifica.notifications.rest.access import is_operator
 from pacifica.notifications.rest.admission import get_remote_user, require_proxy
 from pacifica.notifications.rest.body import close_unread, read_form
 from pacifica.notifications.rest.context import KEY, Context
@@ -43,6 +45,7 @@ _HEADERS: Final = {
 _HTML = "text/html; charset=utf-8"
 _FOR_EVER = "public, max-age=31536000, immutable"
 _ASSET_SEGMENTS = 3
+_TAG_DIGITS = 16
 
 
 class Pages:
@@ -121,7 +124,15 @@ class Pages:
         response.status = page.status
         response.headers["Content-Type"] = _HTML
         response.headers["Cache-Control"] = "no-store"
-        return self._templates.render(page.template, {"root": root, "user": user, **page.values})
+        everywhere = {"root": root, "user": user, "is_operator": bool(user) and is_operator(user)}
+        body = self._templates.render(page.template, {**everywhere, **page.values})
+        if page.status == HTTPStatus.OK:  # for what asks for it again and again
+            tag = f'"{sha256(body).hexdigest()[:_TAG_DIGITS]}"'
+            response.headers["ETag"] = tag
+            if tag in cherrypy.request.headers.get("If-None-Match", ""):
+                response.status = 304
+                return b""
+        return body
 
 
 def _keep_parameters() -> None:
