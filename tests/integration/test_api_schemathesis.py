@@ -7,6 +7,7 @@ import pytest
 
 from tests.fuzz.api import ENVIRONMENT, TOKEN, Feeding, feed_api
 from tests.integration.webservice import Service, running
+from tests.support.servers import RecordingServer
 
 READ_ONLY = ("/openapi.json", "/livez", "/readyz", "/metrics")
 OPERATIONS = [
@@ -36,10 +37,11 @@ def asking(
 ) -> Iterator[Service]:
     """Run a web server that asks subscribers for their names, and producers for a token."""
     folder = tmp_path_factory.mktemp("asking")
-    environment = {**environment_in(folder), **ENVIRONMENT}
     (folder / "db.sqlite3").write_bytes(migrated.read_bytes())
-    with running(environment, folder) as service:
-        yield service
+    with RecordingServer(lambda _: (200, {}, b"{}")) as policy:
+        environment = {**environment_in(folder), **ENVIRONMENT, "POLICY_URL": policy.url}
+        with running(environment, folder) as service:
+            yield service
 
 
 @pytest.fixture(scope="module")
