@@ -24,7 +24,7 @@ from tests.support.stored import LEASE, deliveries_of, receive, row, state, subs
 
 pytestmark = [
     pytest.mark.server,
-    pytest.mark.parametrize("migrated", ["postgresql"], indirect=True),
+    pytest.mark.parametrize("engine", ["postgresql"], indirect=True),
 ]
 
 LOW, HIGH = UUID(int=1), UUID(int=2)
