@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ pytestmark = pytest.mark.server
 
 CAPTURE = json.loads((Path(__file__).parents[1] / "captures" / "ingest.json").read_text())
 INGESTS = 50
+LATE_INGESTS = 5
+#: Seconds for which a commit is held back, by what the target is to find.
+HELD = {404: 30.0, 200: 1.0}
 ANSWER = 30
 #: Only the events of ingests have such records.
 JSONPATH = "$.data[*].destinationTable"
@@ -88,13 +92,13 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
 
 
 @pytest.fixture
-def service(request: pytest.FixtureRequest, tmp_path: Path, peers: Peers) -> Iterator[Service]:
+def service(
+    request: pytest.FixtureRequest, tmp_path: Path, peers: Peers, waits: bool
+) -> Iterator[Service]:
     """Give a service that waits for the real Metadata, and asks the real Policy."""
-    settings = {
-        "POLICY_URL": peers.policy,
-        "SETTLE_METADATA_URL": peers.metadata.url,
-        "SETTLE_MAX_WAIT": "3",
-    }
+    settings = {"POLICY_URL": peers.policy, "SETTLE_MAX_WAIT": "3"}
+    if waits:
+        settings["SETTLE_METADATA_URL"] = peers.metadata.url
     peers.statuses.clear()
     with (
         prepared(request.param, tmp_path, **settings) as service,
@@ -107,17 +111,41 @@ def service(request: pytest.FixtureRequest, tmp_path: Path, peers: Peers) -> Ite
         peers.metadata.notify(None)
 
 
+@pytest.fixture
+def waits() -> bool:
+    """Tell whether the service waits for Metadata."""
+    return True
+
+
+@pytest.mark.usefixtures("service")
 @pytest.mark.parametrize("service", deployments("postgresql-redis"), indirect=True)
-def test_target_that_asks_at_once_finds_the_transaction_of_every_ingest(
-    service: Service, peers: Peers
-) -> None:
-    assert service.port
-    numbers = [
-        number for number, answer in (peers.ingest() for _ in range(INGESTS)) if answer == 200
-    ]
-    assert len(numbers) == INGESTS
+def test_target_that_asks_at_once_finds_the_transaction_of_every_ingest(peers: Peers) -> None:
+    ingested = dict(peers.ingest() for _ in range(INGESTS))
+    assert set(ingested.values()) == {200}
     eventually(lambda: len(peers.statuses) == INGESTS, timeout=60)
-    assert peers.statuses == dict.fromkeys(numbers, 200)
+    assert peers.statuses == dict.fromkeys(ingested, 200)
+
+
+@pytest.mark.parametrize(("waits", "found"), [(False, 404), (True, 200)])
+@pytest.mark.parametrize("service", deployments("postgresql-redis"), indirect=True)
+def test_target_finds_the_transaction_of_a_late_commit_only_where_the_event_waits_for_it(
+    service: Service, peers: Peers, found: int
+) -> None:
+    def hold(received: Received) -> AnswerTriple:
+        """Take an event; keep Metadata from its commit until the target asks, or for a while."""
+        service.receive(received.body)
+        event = json.loads(received.body)
+        if event["eventType"].endswith(".ingest"):
+            with suppress(AssertionError):
+                eventually(lambda: transaction_of(event) in peers.statuses, timeout=HELD[found])
+        return 200, {}, b""
+
+    with RecordingServer(hold) as between:
+        peers.metadata.notify(between.url)
+        ingested = dict(peers.ingest() for _ in range(LATE_INGESTS))
+        assert set(ingested.values()) == {200}
+        eventually(lambda: len(peers.statuses) == LATE_INGESTS, timeout=60)
+    assert peers.statuses == dict.fromkeys(ingested, found)
 
 
 @pytest.mark.parametrize("service", deployments("postgresql-redis"), indirect=True)
