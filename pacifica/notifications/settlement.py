@@ -18,8 +18,6 @@ from pacifica.notifications.transport import Request, Response, SendFailure
 
 #: The extension of an event that went on while Metadata was away, and its value.
 UNKNOWN_EXTENSION: Final = {"pacificasettled": str(Settlement.UNKNOWN)}
-#: The settlements of an event about which Metadata is asked.
-ASKED: Final = (Settlement.SETTLING, Settlement.UNANSWERED, Settlement.UNSETTLED)
 _PREFIX = "org.pacifica.metadata."
 _INGEST, _ORM = f"{_PREFIX}ingest", f"{_PREFIX}orm"
 _JSON = (("Content-Type", "application/json"),)

@@ -62,11 +62,18 @@ def facts_of(subscription: UUID, event: UUID) -> PairFacts | None:
 
 
 def _event(uuid: UUID) -> EventFacts | None:
-    columns = EventLog.created, EventLog.due, EventLog.revision
+    columns = (
+        EventLog.created,
+        EventLog.due,
+        EventLog.revision,
+        EventLog.settlement,
+        EventLog.settled,
+    )
     rows: Any = EventLog.select(*columns).where(EventLog.uuid == uuid).tuples()
-    for created, due, revision in rows:
-        # All events count as settled as soon as they are received.
-        return EventFacts(uuid, created, created, due is None, revision)
+    for created, due, revision, settlement, settled in rows:
+        # An event that does not wait for Metadata counts as settled as soon as it is received.
+        since = created if settlement is None else settled
+        return EventFacts(uuid, created, since, due is None, revision)
     return None
 
 

@@ -111,7 +111,8 @@ def replay(
         return []
     # While they are locked, nobody purges them, and no other delivery of them is added.
     query = EventLog.select(EventLog.uuid).where(EventLog.uuid.in_(list(events)))
-    ordered = query.where(EventLog.due.is_null()).order_by(EventLog.uuid)
+    is_shown = EventLog.settlement.is_null() | EventLog.settled.is_null(False)
+    ordered = query.where(EventLog.due.is_null(), is_shown).order_by(EventLog.uuid)
     locked = [row.uuid for row in (ordered.for_update() if DB.for_update else ordered)]
     # In this order: what is matched later leaves the one table for the other.
     waiting = deferred_for(job.subscription, job.user, locked)

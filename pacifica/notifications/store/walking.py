@@ -26,7 +26,8 @@ class Walked:
 
     `position` is that of the event, or of its delivery where deliveries are walked through.
     `revision` is that of the subscriptions that it was matched with; None: it was not, or long ago.
-    `is_settled` is false while it may still lead to a delivery of the subscription by itself.
+    `is_settled` is false while it may still lead to a delivery of the subscription by itself. It
+    stays false if Metadata never shows what the event tells of.
     `states` are those of its deliveries to the subscription, by their ids, newest last.
     """
 
@@ -44,13 +45,22 @@ def next_events(start: datetime, end: datetime, after: Position | None) -> Seque
     `start` is included and `end` is not. Without a subscription, `states` are None.
     """
     while True:
-        query = EventLog.select(EventLog.created, EventLog.uuid, EventLog.revision, EventLog.due)
+        query = EventLog.select(
+            *(EventLog.created, EventLog.uuid, EventLog.revision),
+            *(EventLog.due, EventLog.settlement, EventLog.settled),
+        )
         rows = _in_order(query, EventLog.created, EventLog.uuid, start, end, after)
         found = list(rows.limit(_EVENTS).tuples())
         events = _fitting([uuid for _created, uuid, *_ in found])
         walked = [
-            Walked(Position(created, uuid), events[uuid], revision, due is None)
-            for created, uuid, revision, due in found
+            Walked(
+                Position(created, uuid),
+                events[uuid],
+                revision,
+                # What Metadata has not shown may have been rolled back.
+                due is None and (settlement is None or settled is not None),
+            )
+            for created, uuid, revision, due, settlement, settled in found
             if uuid in events
         ]
         if walked or not found:

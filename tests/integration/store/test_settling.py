@@ -17,6 +17,7 @@ from pacifica.notifications.settlement import Step
 from pacifica.notifications.store import deduplication, events
 from pacifica.notifications.store.claims import recall
 from pacifica.notifications.store.monitoring import snapshot
+from pacifica.notifications.store.pairs import facts_of
 from pacifica.notifications.store.purging import purge_finished
 from pacifica.notifications.store.settling import (
     claim_settling,
@@ -24,6 +25,7 @@ from pacifica.notifications.store.settling import (
     record_steps,
     stop_settling,
 )
+from pacifica.notifications.store.walking import next_events
 from tests.support import stored
 
 LEASE = 7.0
@@ -189,3 +191,25 @@ def test_events_go_on_without_metadata_but_for_unsettled_ones_which_expire() -> 
 def test_no_more_events_go_on_at_once_than_the_limit(limit: int) -> None:
     settling(3)
     assert len(stop_settling(limit, DAY)) == limit
+
+
+def test_event_is_replayed_only_if_metadata_showed_it() -> None:
+    waiting, expired, settled, retried = settling(4)
+    record(EXPIRED, expired)
+    record(SETTLED, settled)
+    events.dispatch_again([retried])
+    for each in (settled, retried):
+        stored.write(EventLog, [each], due=None)
+    start, end = utcnow() - timedelta(hours=1), utcnow() + timedelta(hours=1)
+    found = {each.event.uuid: each.is_settled for each in next_events(start, end, None)}
+    assert found == {waiting: False, expired: False, settled: True, retried: True}
+
+
+def test_explanation_says_when_metadata_showed_an_event_and_that_it_has_not() -> None:
+    subscription = stored.subscribe()
+    waiting, settled = settling(2)
+    record(SETTLED, settled)
+    at_once = stored.receive()
+    found = [facts_of(subscription, each) for each in (waiting, settled, at_once)]
+    moments = [each and each.event.settled for each in found]
+    assert moments == [None, row(settled).settled, row(at_once).created]
