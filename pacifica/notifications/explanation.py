@@ -45,8 +45,9 @@ class Result(StrEnum):
 class EventFacts:
     """What is on record of an event.
 
-    `settled` is when what it tells of was committed; None: it is not yet. `revision` is that of the
-    subscriptions that it was matched with; None: it was not matched, or by an older version.
+    `settled` is when what it tells of was committed; None: it is not yet, and if `never_settled`,
+    nobody waits for it any more. `revision` is that of the subscriptions that it was matched with;
+    None: it was not matched, or by an older version.
     """
 
     uuid: UUID
@@ -54,6 +55,7 @@ class EventFacts:
     settled: datetime | None
     is_dispatched: bool
     revision: int | None
+    never_settled: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,8 @@ def explain(facts: PairFacts, result_of: Callable[[str], TraceResult]) -> Explan
     else:
         reason, used = _without_delivery(facts, result_of)
         verdicts = _UNMATCHED.get(reason, _STOPPED_AT_MATCHING)
+        if reason is Reason.UNSETTLED and facts.event.never_settled:
+            verdicts = _STOPPED_AT_SETTLING
     times = _times(facts)
     steps = tuple(
         Step(name, verdict, times.get(name) if verdict in _TIMED else None)
@@ -184,6 +188,7 @@ _PASSED, _STOPPED, _WAITING, _NOT_REACHED = (
     StepVerdict.NOT_REACHED,
 )
 _Verdicts = tuple[StepVerdict, ...]
+_STOPPED_AT_SETTLING: _Verdicts = (_PASSED, _STOPPED, *(_NOT_REACHED,) * 3)
 _STOPPED_AT_MATCHING: _Verdicts = (_PASSED, _PASSED, _STOPPED, _NOT_REACHED, _NOT_REACHED)
 _TO_BE_MATCHED: _Verdicts = (_PASSED, _PASSED, _WAITING, _NOT_REACHED, _NOT_REACHED)
 # The verdicts by reason where there is no delivery; the other reasons stop the event at matching.

@@ -46,8 +46,8 @@ class Meaning:
 
 MEANINGS: dict[Reason, Meaning] = {
     Reason.UNSETTLED: Meaning(
-        "Metadata has announced the event, and has not committed what it tells of.",
-        "Wait. It is matched once Metadata has committed it. What Metadata takes back is given up.",
+        "Metadata has announced the event, and does not show what it tells of.",
+        "Wait. It is matched once Metadata shows that. What Metadata takes back is given up.",
     ),
     Reason.AWAITING_DISPATCH: Meaning(
         "The event is on record, and no worker has matched it yet.",

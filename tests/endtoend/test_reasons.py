@@ -20,8 +20,6 @@ OPERATOR = "olga"
 DENIED = (412, {}, b'{"status": "no"}')
 AWAY = (500, {}, b"Metadata is down")
 ALLOWED = (200, {}, b'{"status": "success"}')
-#: What another feature makes happen: an event that Metadata has not committed.
-ELSEWHERE = {Reason.UNSETTLED}
 SLOW = '$..[?($..[?(@.x = "y")])]'
 TIMEOUT = 30
 
@@ -335,7 +333,7 @@ SCENARIOS: dict[Reason, Callable[[Stage], Asked]] = {
     Reason.POLICY_DENIED: is_denied,
 }
 #: Those that need workers of their own.
-ALONE = {Reason.AWAITING_DISPATCH, Reason.EXPIRED}
+ALONE = {Reason.AWAITING_DISPATCH, Reason.EXPIRED, Reason.UNSETTLED}
 
 
 @pytest.mark.parametrize("reason", SCENARIOS)
@@ -370,8 +368,31 @@ def test_event_awaits_dispatch_without_a_worker_and_expires_when_it_was_held_too
         assert asked["outcome"] == "not delivered"
 
 
+def test_event_is_unsettled_until_metadata_shows_what_it_tells_of(tmp_path: Path) -> None:
+    with (
+        RecordingServer() as policy,
+        RecordingServer() as target,
+        RecordingServer(lambda _: (404, {}, b"")) as metadata,
+        embedded(
+            tmp_path, POLICY_URL=policy.url, SETTLE_METADATA_URL=metadata.url, **SETTINGS
+        ) as service,
+        service.web_server(),
+        service.worker(),
+    ):
+        stage = Stage(service, policy, target)
+        uuid = service.subscribe(target.url)
+        event = stage.receive()
+        asked = stage.explanation(uuid, event, Reason.UNSETTLED)
+        assert [each["verdict"] for each in asked["steps"]] == [
+            *("passed", "waiting", "not reached", "not reached", "not reached")
+        ]
+        metadata.answer = lambda _: (200, {}, b"{}")
+        asked = stage.explanation(uuid, event, Reason.DELIVERED)
+        assert asked["steps"][1]["time"] > asked["steps"][0]["time"]
+
+
 def test_every_reason_of_the_closed_list_is_made_to_happen() -> None:
-    assert SCENARIOS.keys() | ALONE | ELSEWHERE == set(Reason) == set(MEANINGS)
+    assert SCENARIOS.keys() | ALONE == set(Reason) == set(MEANINGS)
 
 
 def test_denied_and_unknown_events_are_refused_by_the_same_bytes(stage: Stage) -> None:

@@ -57,6 +57,8 @@ tools.response_headers.on: True
 tools.response_headers.headers: [('Content-Type', 'application/json')]
 """
 USER, PROJECT, INSTRUMENT = 10, "1236é", 54
+#: The group of Policy's administrators.
+ADMINS = 0
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,15 @@ def _installed(folder: Path) -> Path:
             environments.install(folder, LIBRARIES, ("--no-deps", *SERVICES))
             stamp.write_text(wanted)
     return programs
+
+
+def add_user(metadata: str, number: int, name: str, *, is_admin: bool = False) -> None:
+    """Add somebody who is in no project, and in Policy's group of administrators if asked for."""
+    user = {"_id": number, "network_id": name, "first_name": "F", "last_name": "L"}
+    _put(metadata, "users", {**user, "email_address": f"{name}@example.com"})
+    if is_admin:
+        _put(metadata, "groups", {"_id": ADMINS, "name": "admin"})
+        _put(metadata, "user_group", {"user": number, "group": ADMINS})
 
 
 def _describe(metadata: str) -> None:

@@ -58,6 +58,11 @@ def verdicts(found: Explanation) -> str:
     [
         (replace(FACTS, event=replace(EVENT, settled=None)), Reason.UNSETTLED, "pwnnn"),
         (
+            replace(FACTS, event=replace(EVENT, settled=None, never_settled=True)),
+            Reason.UNSETTLED,
+            "psnnn",
+        ),
+        (
             replace(FACTS, event=replace(EVENT, is_dispatched=False, revision=None), then=None),
             Reason.AWAITING_DISPATCH,
             "ppwnn",

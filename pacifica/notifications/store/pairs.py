@@ -11,6 +11,7 @@ from pacifica.notifications.explanation import (
     RevisionFacts,
     SubscriptionFacts,
 )
+from pacifica.notifications.flow import Settlement
 from pacifica.notifications.orm import (
     Attempt,
     DeferredMatch,
@@ -62,18 +63,13 @@ def facts_of(subscription: UUID, event: UUID) -> PairFacts | None:
 
 
 def _event(uuid: UUID) -> EventFacts | None:
-    columns = (
-        EventLog.created,
-        EventLog.due,
-        EventLog.revision,
-        EventLog.settlement,
-        EventLog.settled,
-    )
-    rows: Any = EventLog.select(*columns).where(EventLog.uuid == uuid).tuples()
-    for created, due, revision, settlement, settled in rows:
-        # An event that does not wait for Metadata counts as settled as soon as it is received.
-        since = created if settlement is None else settled
-        return EventFacts(uuid, created, since, due is None, revision)
+    columns = EventLog.created, EventLog.due, EventLog.revision
+    rows: Any = EventLog.select(*columns, EventLog.settlement, EventLog.settled)
+    for created, due, revision, settlement, settled in rows.where(EventLog.uuid == uuid).tuples():
+        # An event that did not wait for Metadata is settled as soon as it is received.
+        went_on = created if settlement is None else settled
+        given_up = settlement == Settlement.EXPIRED
+        return EventFacts(uuid, created, went_on, due is None, revision, given_up)
     return None
 
 

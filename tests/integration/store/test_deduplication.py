@@ -157,7 +157,7 @@ def test_event_waits_for_a_concurrent_claim_and_is_a_duplicate_of_it() -> None:
 def test_event_is_not_counted_as_stored_when_storing_it_failed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(_events: Sequence[Event]) -> None:
+    def fail(*_arguments: object) -> None:
         raise TooLarge(1)
 
     with monkeypatch.context() as patch:

@@ -14,6 +14,7 @@ from pacifica.notifications.flow import State
 from pacifica.notifications.orm import DB, EventLog, EventLogMatch, insert_rows, reading, writing
 from pacifica.notifications.settings import HoldingSettings
 from pacifica.notifications.store.deliveries import matched_row
+from pacifica.notifications.store.eventsearch import EventFilter, page_of_events
 from pacifica.notifications.store.history import DeliveryFilter, page_of_deliveries
 from pacifica.notifications.store.monitoring import snapshot
 from pacifica.notifications.store.purging import purge_batch
@@ -22,6 +23,7 @@ from tests.support import stored
 from tests.support.templates import migrated_database
 
 EVENTS, DELIVERIES_EACH = 1500, 8
+TYPE, SOURCE = "org.pacifica.metadata.ingest", "http://metadata.test"
 
 
 @pytest.fixture
@@ -39,7 +41,11 @@ def fill() -> UUID:
     """
     subscription = stored.subscribe()
     moments = [utcnow() - timedelta(minutes=number) for number in range(EVENTS)]
-    events = [stored.event_row(moment) for moment in moments]
+    events = [
+        stored.event_row(moment)
+        | {"event_type": TYPE, "event_source": SOURCE, "event_id": str(number)}
+        for number, moment in enumerate(moments)
+    ]
     insert_rows(EventLog, events)
     rows = []
     for number in range(EVENTS * DELIVERIES_EACH):
@@ -161,6 +167,32 @@ def test_page_of_deliveries_is_read_by_an_index_in_its_order(
             if "ORDER BY" in sql:
                 assert not tables_read_whole(database, sql, params), sql
                 assert not sorts(database, sql, params), sql
+
+
+def test_page_of_events_is_read_by_an_index_in_its_order(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill()
+    analyze(database)
+    first = page_of_events(EventFilter(), 50, None, list, lambda: True)
+    for wanted in (
+        EventFilter(),
+        EventFilter(type=TYPE),
+        EventFilter(source=SOURCE),
+        EventFilter(type=TYPE, source=SOURCE, end=utcnow()),
+        EventFilter(name="an-id"),
+        EventFilter(name="77"),
+    ):
+
+        def read(wanted: EventFilter = wanted) -> object:
+            return page_of_events(wanted, 50, first.last, list, lambda: True)
+
+        statements = statements_of(read, monkeypatch)
+        assert statements
+        for sql, params in statements:
+            assert not tables_read_whole(database, sql, params), sql
+            # Few events have one name, which costs nothing to sort.
+            assert wanted.name or not sorts(database, sql, params), sql
 
 
 def test_a_table_that_is_sorted_is_noticed(database: str) -> None:
