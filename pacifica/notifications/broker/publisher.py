@@ -24,7 +24,7 @@ _SWEEP_EXPIRES = 60.0
 # and the next sweep begins anew. Two would otherwise follow each other for ever.
 _DEFERRED_EXPIRES = 20.0
 # Seconds after which a message about jobs is void: its sender's lock has then expired.
-_JOBS_EXPIRES = 10.0
+_JOBS_EXPIRES = 5.0
 # A worker without an event loop holds a message back for up to two seconds, however short its wait.
 # It looks for messages only every 0.05 s anyway, which is rest enough.
 _POLLED = "filesystem:"

@@ -1,6 +1,6 @@
 """Goes on with jobs: one worker process at a time does so, for a moment, and for one user.
 
-Then whatever else is due goes first, for at least as long as that took.
+Then whatever else is due goes first, for some times as long as that took.
 """
 
 import logging
@@ -32,11 +32,13 @@ _LOG = logging.getLogger(__name__)
 _LOCK = "jobs"
 #: Seconds after which another process may go on, if the one that has the lock says no more. The
 #: message that goes on is void then.
-LOCK_SECONDS = 10.0
+LOCK_SECONDS = 5.0
 # Seconds after which a job is due again whose worker was killed.
-_LEASE = 15.0
+_LEASE = 5.0
 # Seconds that the next message may wait; what is due later is found by a sweep.
 _MAX_WAIT = 2.0
+# A slice is followed by a rest so many times as long.
+_REST = 3.0
 # A job that ended its workers so often is given up.
 _MAX_ATTEMPTS = 5
 # Seconds that a job may take, waiting included.
@@ -91,7 +93,7 @@ class JobRunner:
         if wait is None or wait > _MAX_WAIT:
             keep_turn(_LOCK, kept, 0.0)
             return None
-        return NextSlice(kept, max(wait, perf_counter() - began))
+        return NextSlice(kept, min(max(wait, _REST * (perf_counter() - began)), _MAX_WAIT))
 
     @staticmethod
     def forget_some() -> int:
