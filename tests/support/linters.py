@@ -5,21 +5,15 @@ They are programs for Node.js, and installed by npm into a folder that is kept f
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support.npm import installed
 
-if sys.platform != "win32":
-    import fcntl
-
-VARIABLE = "TEST_OPENAPI_LINTERS"
 PACKAGES = ("@stoplight/spectral-cli@6.16.3", "@redocly/cli@2.77.0")
 #: Seconds.
-INSTALLING, LINTING = 300, 60
+LINTING = 60
 #: Neither is to ask the network for anything.
 QUIET = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
 
@@ -46,7 +40,7 @@ def redocly(document: dict[str, Any], folder: Path) -> list[str]:
 
 def _lint(program: str, document: dict[str, Any], folder: Path, *options: str) -> Any:
     (folder / "openapi.json").write_text(json.dumps(document))
-    command = [_installed() / program, "lint", "openapi.json", *options]
+    command = [installed("linters", PACKAGES) / ".bin" / program, "lint", "openapi.json", *options]
     environment = {**os.environ, **QUIET}
     ended = subprocess.run(
         command,
@@ -59,27 +53,3 @@ def _lint(program: str, document: dict[str, Any], folder: Path, *options: str) -
     )
     assert ended.stdout, ended.stderr
     return json.loads(ended.stdout)
-
-
-def _installed() -> Path:
-    """Return where the programs are, which are installed if they are not there yet.
-
-    Skips the test where they cannot be; where CI is 'true' that is a failure.
-    """
-    kept, npm = os.environ.get(VARIABLE), shutil.which("npm")
-    if not kept or not npm:
-        absent = "there is no npm" if kept else f"{VARIABLE} names no folder for linters"
-        if os.environ.get("CI") == "true":
-            pytest.fail(absent)
-        pytest.skip(absent)
-    folder = Path(kept)
-    stamp = folder / "installed.json"
-    wanted = json.dumps(PACKAGES)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run beside each other
-        if not stamp.exists() or stamp.read_text() != wanted:
-            options = ("--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts")
-            subprocess.run([npm, "install", *options, *PACKAGES], check=True, timeout=INSTALLING)
-            stamp.write_text(wanted)
-    return folder / "node_modules" / ".bin"

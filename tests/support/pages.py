@@ -45,7 +45,7 @@ class Document(HTMLParser):
         for each in self._open:
             each.text += data
 
-    def all(self, name: str, **attributes: str) -> list[Element]:
+    def all(self, name: str, /, **attributes: str) -> list[Element]:
         """Return the elements of a name that have these attributes."""
         return [
             each

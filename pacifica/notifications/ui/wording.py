@@ -103,39 +103,39 @@ def host_of(url: str) -> str:
 
 
 @dataclass(frozen=True)
-class Bar:
-    """One hour of a chart: where its bar is, and how high its parts are (pixels)."""
-
-    x: int
-    delivered_y: int
-    delivered_height: int
-    failed_y: int
-    failed_height: int
-
-
-@dataclass(frozen=True)
 class Chart:
-    """The last hours as bars, and their totals."""
+    """The last hours as bars, each kind of them as one path of SVG, and their totals."""
 
-    bars: tuple[Bar, ...]
+    delivered_path: str
+    failed_path: str
     delivered: int
     failed: int
 
 
-_STEP, _HEIGHT, _BASE = 5, 28, 30
+# Pixels; a bar stands on `_BASE`.
+_STEP, _WIDTH, _HEIGHT, _BASE = 5, 4, 28, 30
 
 
 def chart_of(hours: tuple[Hour, ...]) -> Chart:
     """Return the bars of the last hours; the highest fills the chart."""
     highest = max((each.delivered + each.failed for each in hours), default=0)
-    bars = []
+    delivered_bars, failed_bars = [], []
     for number, each in enumerate(hours):
         delivered, failed = (_height(n, highest) for n in (each.delivered, each.failed))
-        top = max(_BASE - delivered - failed, 0)
-        bars.append(Bar(number * _STEP, _BASE - delivered, delivered, top, failed))
+        delivered_bars.append(_bar(number, _BASE, delivered))
+        failed_bars.append(_bar(number, _BASE - delivered, failed))
     return Chart(
-        tuple(bars), sum(each.delivered for each in hours), sum(each.failed for each in hours)
+        "".join(delivered_bars),
+        "".join(failed_bars),
+        sum(each.delivered for each in hours),
+        sum(each.failed for each in hours),
     )
+
+
+def _bar(number: int, bottom: int, height: int) -> str:
+    if not height:
+        return ""
+    return f"M{number * _STEP} {bottom}v-{min(height, bottom)}h{_WIDTH}V{bottom}z"
 
 
 def _height(number: int, highest: int) -> int:

@@ -1,0 +1,112 @@
+"""The workbench in a real browser: by mouse, by keyboard, and without scripts."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.browsing import PHONE, Reader, words
+
+Reads = Callable[..., Reader]
+INGEST = (Path(__file__).parents[1] / "captures" / "ingest.json").read_text()
+TEXT_FILES = '$.data[*][?(@.destinationTable = "Files" and @.mimetype = "text/plain")]'
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_click_on_a_value_leads_to_a_subscription(reader: Reads, scripts: bool) -> None:
+    page = reader(java_script_enabled=scripts).opens("workbench")
+    page.get_by_role("button", name="Use an example").click()
+    page.get_by_role("button", name="mimetype = text/plain").click()
+    page.get_by_text("This event matches").wait_for()
+    assert page.get_by_label("Expression").input_value() == TEXT_FILES
+    assert (
+        page.get_by_role("button", name="mimetype = text/plain").get_attribute("aria-pressed")
+        == "true"
+    )
+    assert page.locator(".record.found").count() == 1
+    page.get_by_role("link", name="Tell me when this happens").click()
+    page.get_by_label("Address to send to").wait_for()
+    assert page.get_by_label("Expression").input_value() == TEXT_FILES
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_pasted_event_is_tried_with_a_recipe(reader: Reads, scripts: bool) -> None:
+    page = reader(java_script_enabled=scripts).opens("workbench")
+    page.get_by_label("Event as JSON").fill(INGEST)
+    page.get_by_role("button", name="Use this event").click()
+    page.get_by_role("button", name="TransactionKeyValue").first.wait_for()
+    page.get_by_role("button", name="My instrument has new data").click()
+    page.get_by_label("Instrument number").fill("55")
+    page.get_by_role("button", name="Write the expression").click()
+    page.get_by_text("This event does not match").wait_for()
+    trace = words(page.locator("#trace").inner_text())
+    assert '9 records, 1 passed destinationTable = "Transactions.instrument"' in trace
+    assert "Hint: the nearest value is the number 54" in trace
+    page.get_by_label("Instrument number").fill("54")
+    page.get_by_label("Instrument number").press("Enter")
+    page.get_by_text("This event matches").wait_for()
+
+
+def test_trace_follows_while_one_types_by_keyboard_alone(reader: Reads) -> None:
+    someone = reader()
+    page = someone.opens("workbench")
+    someone.presses(page.get_by_role("button", name="Use an example"))
+    page.get_by_role("button", name="mimetype = text/plain").wait_for()
+    someone.types(page.get_by_label("Expression"), TEXT_FILES.replace("plain", "plan"))
+    page.get_by_text('the nearest value is the text "text/plain"').wait_for()
+    assert page.url.endswith("/ui/workbench")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("$.data[")
+    page.get_by_text("a bracket or parenthesis is still open").wait_for()
+    page.keyboard.press("Control+A")
+    page.keyboard.type(TEXT_FILES)
+    page.get_by_text("This event matches").wait_for()
+    image = page.get_by_role("button", name="mimetype = image/png")
+    someone.presses(image, " ")
+    page.get_by_label("Expression").and_(page.locator("#jsonpath")).wait_for()
+    page.locator('button[aria-pressed="true"]', has_text="image/png").wait_for()
+    assert "image/png" in page.get_by_label("Expression").input_value()
+    # Who uses the keyboard goes on from where they were.
+    assert "image/png" in page.evaluate("document.activeElement.textContent")
+
+
+def test_service_that_is_away_is_said_and_what_was_typed_stays(reader: Reads) -> None:
+    someone = reader()
+    page = someone.opens("workbench?jsonpath=data")
+    page.route(re.compile("/workbench"), lambda route: route.abort())
+    page.get_by_label("Expression").fill("data[0]")
+    page.get_by_text("cannot answer at the moment").wait_for()
+    assert page.get_by_label("Expression").input_value() == "data[0]"
+    someone.complaints.clear()  # the browser tells of the failed request
+
+
+def test_event_full_of_markup_and_long_words_fits_a_phone(reader: Reads) -> None:
+    someone = reader(viewport=PHONE)
+    page = someone.opens("workbench")
+    odd = "<img src=x onerror=alert(1)>\u202e" + "W" * 150
+    event = {"data": [{"destinationTable": odd, odd: odd, "a": {"b": [1, {"c": odd}]}}]}
+    page.get_by_label("Event as JSON").fill(json.dumps(event))
+    page.get_by_role("button", name="Use this event").click()
+    page.locator(".record").first.wait_for()
+    assert page.locator("img").count() == 0
+    assert someone.has_no_horizontal_scrolling()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(reader: Reads, scheme: str) -> None:
+    someone = reader(color_scheme=scheme, reduced_motion="reduce")
+    page = someone.opens("workbench")
+    page.get_by_label("Event as JSON").fill("{")
+    page.get_by_role("button", name="Use this event").click()
+    page.locator("#event-problem").wait_for()
+    assert someone.violations() == []
+    page.get_by_label("Event as JSON").fill(INGEST)
+    page.get_by_role("button", name="Use this event").click()
+    page.get_by_role("button", name="mimetype = text/plain").click()
+    page.get_by_text("This event matches").wait_for()
+    assert someone.violations() == []
+    page.get_by_label("Expression").fill(TEXT_FILES.replace("plain", "plan"))
+    page.get_by_text("Hint: ").wait_for()
+    assert someone.violations() == []

@@ -1,0 +1,43 @@
+"""Makes pictures of each screen: `python -m tests.screenshots --save FOLDER`."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from tests.integration.webservice import some_user
+from tests.support.browsing import DESKTOP, PHONE, Reader, chromium, page_service, seed
+
+SCREENS = {
+    "subscriptions": "",
+    "new": "subscriptions/new?jsonpath=%24.data",
+    "workbench": "workbench?jsonpath=%24.data%5B*%5D%5B%3F(%40.destinationTable+%3D+%22Files%22+"
+    "and+%40.mimetype+%3D+%22text%2Fplain%22)%5D",
+}
+
+
+def main() -> None:
+    """Save the pictures, light and dark, for a desktop and for a phone."""
+    parser = argparse.ArgumentParser("python -m tests.screenshots", description=__doc__)
+    parser.add_argument("--save", type=Path, required=True, help="the folder of the pictures")
+    folder = parser.parse_args().save
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as kept,
+        page_service(Path(kept) / "service") as service,
+        chromium() as browser,
+    ):
+        user = some_user()
+        seed(service, user)
+        for scheme in ("light", "dark"):
+            for kind, size in (("desktop", DESKTOP), ("phone", PHONE)):
+                options = {"viewport": size, "color_scheme": scheme}
+                with Reader(service, browser, user, options) as reader:
+                    for name, path in SCREENS.items():
+                        reader.opens(path)
+                        file = folder / f"{name}-{kind}-{scheme}.png"
+                        reader.page.screenshot(path=str(file), full_page=True)
+                        print(file)
+
+
+if __name__ == "__main__":
+    main()
