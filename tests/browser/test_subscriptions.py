@@ -20,7 +20,7 @@ def test_subscription_is_made_changed_paused_and_deleted_by_mouse(
     page = reader(java_script_enabled=scripts).opens()
     page.get_by_role("link", name="I have an expression already").click()
     page.get_by_label("Name", exact=True).fill("My files")
-    page.get_by_label("Expression").fill(EXPRESSION)
+    page.get_by_role("textbox", name="Expression").fill(EXPRESSION)
     page.get_by_label("Address to send to").fill("workflow.example.org")
     page.get_by_role("button", name="Create subscription").click()
     assert "must be an http or https URL" in page.locator(
@@ -55,7 +55,7 @@ def test_subscription_is_made_and_deleted_by_keyboard_alone(reader: Reads) -> No
     someone.presses(page.get_by_role("button", name="Create subscription"))
     page.locator("#summary").wait_for()
     assert page.evaluate("document.activeElement.id") == "summary"  # told at once
-    someone.types(page.get_by_label("Expression"), EXPRESSION)
+    someone.types(page.get_by_role("textbox", name="Expression"), EXPRESSION)
     someone.types(page.get_by_label("Address to send to"), TARGET)
     page.keyboard.press("Enter")
     page.get_by_role("row").nth(1).wait_for()

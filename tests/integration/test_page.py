@@ -433,6 +433,8 @@ def test_first_page_is_small_and_takes_little_time(service: Service, user: str) 
         path = link.attributes.get("href") or link.attributes["src"]
         size += len(service.call("GET", f"/ui/{path.removeprefix('./')}").content)
     assert size < FIRST_PAGE
+    assert page.headers["Content-Encoding"] == "gzip"
+    assert int(page.headers["Content-Length"]) < len(page.content) / 5
     before = _processor_time(service)
     started = time.monotonic()
     for _ in range(5):

@@ -57,6 +57,9 @@ class Pages:
         self._cp_config = {
             KEY: shared,
             "hooks.before_handler": _keep_parameters,
+            # No page has a secret that its length could tell beside what others chose.
+            "tools.gzip.on": True,
+            "tools.gzip.mime_types": ["text/html", "text/css", "text/javascript", "image/svg+xml"],
             "tools.response_headers.on": False,
             "tools.trailing_slash.on": False,
         }
