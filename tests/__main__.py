@@ -29,6 +29,7 @@ TIERS = {
     "integration": "several parts on SQLite, PostgreSQL and MariaDB; the web server",
     "service": "what only one server does, such as a PostgreSQL that hangs",
     "endtoend": "installed commands as processes, with Redis and RabbitMQ",
+    "browser": "the page at /ui in Chromium: by mouse, by keyboard, without scripts, on a phone",
     "faults": "what they run on is killed, stopped and cut off under load",
     "fuzz": "random input, for a short time",
 }
