@@ -13,14 +13,19 @@ from pacifica.notifications.rest.admission import get_remote_user, require_proxy
 from pacifica.notifications.rest.body import close_unread, read_form
 from pacifica.notifications.rest.context import KEY, Context
 from pacifica.notifications.rest.errors import ApiError, api_error, unexpected_error
-from pacifica.notifications.ui import subscription_form, subscription_list, workbench
+from pacifica.notifications.ui import deliveries, subscription_form, subscription_list, workbench
 from pacifica.notifications.ui.assets import Assets
 from pacifica.notifications.ui.origin import is_same_origin
 from pacifica.notifications.ui.problems import problem_page
 from pacifica.notifications.ui.rendering import Templates
 from pacifica.notifications.ui.screens import Page, Redirect, Route, Visit
 
-_ROUTES: Final = (*subscription_list.ROUTES, *subscription_form.ROUTES, *workbench.ROUTES)
+_ROUTES: Final = (
+    *subscription_list.ROUTES,
+    *subscription_form.ROUTES,
+    *deliveries.ROUTES,
+    *workbench.ROUTES,
+)
 _POLICY: Final = "; ".join(
     (
         "default-src 'none'",

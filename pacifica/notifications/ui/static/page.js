@@ -40,6 +40,7 @@
     say("");
     localTimes(event.target);
   });
+  document.addEventListener("page:renewed", (event) => localTimes(event.target));
   document.addEventListener("htmx:responseError", (event) => say(explain(event.detail.xhr.status)));
   for (const name of ["htmx:sendError", "htmx:timeout"]) {
     document.addEventListener(name, () => say(explain(0)));
