@@ -88,6 +88,11 @@ class Replays:
         return found(require_owned(self._subscription), uuid)
 
 
+def check(body: dict[str, Any]) -> None:
+    """Raise InvalidInput for a body that does not keep the schema."""
+    _BODY.check(body)
+
+
 def begin(access: Access, body: dict[str, Any], key: str) -> StoredJob:
     """Begin a replay of the caller's subscription, or return the one that the key has begun.
 

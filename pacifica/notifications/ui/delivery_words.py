@@ -80,11 +80,16 @@ def delivery_shown(delivery: Mapping[str, Any]) -> DeliveryShown:
     return DeliveryShown(
         shape,
         word,
-        meaning.meaning,
-        "" if meaning.action.startswith("Nothing. If") else meaning.action,
+        in_plain_words(meaning.meaning),
+        in_plain_words(meaning.action.removeprefix("Nothing. ")),
         duration(delivery["latency"]),
         state in (State.MATCHED, State.ALLOWED),
     )
+
+
+def in_plain_words(text: str) -> str:
+    """Return a text of the API in the words of the page."""
+    return text.replace("JSONPath", "expression").replace("target", "receiver")
 
 
 def duration(milliseconds: int | None) -> str:

@@ -13,7 +13,14 @@ from pacifica.notifications.rest.admission import get_remote_user, require_proxy
 from pacifica.notifications.rest.body import close_unread, read_form
 from pacifica.notifications.rest.context import KEY, Context
 from pacifica.notifications.rest.errors import ApiError, api_error, unexpected_error
-from pacifica.notifications.ui import deliveries, subscription_form, subscription_list, workbench
+from pacifica.notifications.ui import (
+    deliveries,
+    replay,
+    subscription_form,
+    subscription_list,
+    why,
+    workbench,
+)
 from pacifica.notifications.ui.assets import Assets
 from pacifica.notifications.ui.origin import is_same_origin
 from pacifica.notifications.ui.problems import problem_page
@@ -24,6 +31,8 @@ _ROUTES: Final = (
     *subscription_list.ROUTES,
     *subscription_form.ROUTES,
     *deliveries.ROUTES,
+    *replay.ROUTES,
+    *why.ROUTES,
     *workbench.ROUTES,
 )
 _POLICY: Final = "; ".join(
