@@ -1,6 +1,6 @@
 """`/backtests`: what a JSONPath would have matched in a period."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
@@ -66,8 +66,7 @@ class Backtests:
         """Return a backtest with examples, or a page of backtests, newest first."""
         user = get_remote_user()
         if backtest is None:
-            page = jobs.page_of(partial(_page, user), _summary, paging.query())
-            return encode_text(page)
+            return encode_text(page_of(user, paging.query()))
         return encode_text(shown(found(user, uuid_of(backtest))))
 
     @answering_errors
@@ -81,6 +80,16 @@ class Backtests:
     def DELETE(self, backtest: str) -> bytes:  # noqa: N802
         """Cancel a backtest, if it runs, and return it."""
         return encode_text(shown(cancel(found(get_remote_user(), uuid_of(backtest)))))
+
+
+def page_of(user: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a page of a user's backtests, newest first; raises InvalidInput."""
+    return jobs.page_of(partial(_page, user), _summary, parameters)
+
+
+def check(body: dict[str, Any]) -> None:
+    """Raise InvalidInput for a body that does not keep the schema."""
+    _BODY.check(body)
 
 
 def begin(user: str, body: dict[str, Any]) -> StoredJob:

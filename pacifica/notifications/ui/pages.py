@@ -14,6 +14,7 @@ from pacifica.notifications.rest.body import close_unread, read_form
 from pacifica.notifications.rest.context import KEY, Context
 from pacifica.notifications.rest.errors import ApiError, api_error, unexpected_error
 from pacifica.notifications.ui import (
+    calendar,
     deliveries,
     replay,
     subscription_form,
@@ -34,6 +35,7 @@ _ROUTES: Final = (
     *replay.ROUTES,
     *why.ROUTES,
     *workbench.ROUTES,
+    *calendar.ROUTES,
 )
 _POLICY: Final = "; ".join(
     (

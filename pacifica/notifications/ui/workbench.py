@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Final
 
@@ -10,13 +10,18 @@ from pacifica.notifications.errors import InvalidInput
 from pacifica.notifications.matching import Trace
 from pacifica.notifications.rest import expressions
 from pacifica.notifications.rest.errors import ApiError
+from pacifica.notifications.ui.calendar import PERIODS, panel_of
 from pacifica.notifications.ui.clauses import read, with_value
 from pacifica.notifications.ui.event_tree import EventTree, steps_of, tree_of
+from pacifica.notifications.ui.recent import event_text, recent_of
 from pacifica.notifications.ui.recipes import RECIPES, Recipe
 from pacifica.notifications.ui.screens import Page, Route, Visit
 from pacifica.notifications.ui.subscription_form import on_one_line
 from pacifica.notifications.ui.trace_words import Explanation, explained
+from pacifica.notifications.ui.why import subscriptions_of
 
+# What these buttons do leaves the expression as it is.
+_OTHER_BUTTONS: Final = frozenset({"try", "count", "recent"})
 # Bytes of a form: each byte of an event may take three.
 _MAX_FORM: Final = 3 * expressions.MAX_BODY
 
@@ -54,12 +59,16 @@ def show(visit: Visit) -> Page:
     jsonpath = visit.query.get("jsonpath", "")
     recipe = RECIPES.get(visit.query.get("recipe", ""))
     text = example() if recipe or jsonpath else ""
-    return _page(_tried(Bench(jsonpath, text, recipe)))
+    problem = ""
+    if name := visit.query.get("event", ""):
+        text, problem = event_text(visit.user, name)
+    bench = _tried(Bench(jsonpath, text, recipe), {"event": problem} if problem else None)
+    return _page(visit, bench)
 
 
 def work(visit: Visit) -> Page:
     """Do what a button of the workbench says, and show the result."""
-    return _page(_worked(visit.form), visit.form)
+    return _page(visit, _worked(visit))
 
 
 def trace(visit: Visit) -> Page:
@@ -85,8 +94,13 @@ def _bench(form: Mapping[str, str]) -> Bench:
     return Bench(on_one_line(form.get("jsonpath", "")), form.get("event", ""), recipe)
 
 
-def _worked(form: Mapping[str, str]) -> Bench:
+def _worked(visit: Visit) -> Bench:
+    form = visit.form
     bench = _bench(form)
+    if "use" in form:
+        text, problem = event_text(visit.user, form["use"])
+        taken = replace(bench, text=text or bench.text)
+        return _tried(taken, {"event": problem} if problem else None)
     if "choose" in form:
         recipe = RECIPES.get(form["choose"])
         return _tried(Bench(bench.jsonpath, bench.text or example(), recipe))
@@ -94,7 +108,7 @@ def _worked(form: Mapping[str, str]) -> Bench:
         return _tried(Bench(bench.jsonpath, example(), bench.recipe))
     if "pick" in form:
         return _picked(bench, form["pick"])
-    if bench.recipe is not None and "try" not in form:
+    if bench.recipe is not None and not _OTHER_BUTTONS & form.keys():
         try:
             jsonpath = bench.recipe.expression(form)
         except InvalidInput as error:
@@ -141,13 +155,17 @@ def _sentences(error: InvalidInput) -> str:
     return ". ".join(f"{each[:1].upper()}{each[1:]}" for each in said) + "."
 
 
-def _page(bench: Bench, form: Mapping[str, str] | None = None) -> Page:
+def _page(visit: Visit, bench: Bench) -> Page:
     return Page(
         "workbench.html",
         {
             "here": "workbench",
             "bench": bench,
-            "form": form or {},
+            "form": visit.form,
+            "panel": panel_of(visit.user, visit.form, bench.jsonpath),
+            "recent": recent_of(visit.user, visit.form),
+            "periods": PERIODS,
+            "choices": subscriptions_of(visit.user),
             "recipes": RECIPES.values(),
             "readable": None
             if bench.event is None
