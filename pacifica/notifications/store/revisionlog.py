@@ -49,9 +49,17 @@ class LoggedRevision:
 
 
 def log_revision(
-    subscription: UUID, action: str, *, actor: str = SERVICE, fields: Collection[str] = ()
+    subscription: UUID,
+    action: str,
+    *,
+    actor: str = SERVICE,
+    fields: Collection[str] = (),
+    owner: str = "",
 ) -> None:
-    """Log what a subscription has become, in the transaction that changed it."""
+    """Log what a subscription has become, in the transaction that changed it.
+
+    `owner` is given where the actor is somebody else.
+    """
     constants: list[Any] = [utcnow(), actor, action, " ".join(sorted(fields))]
     values = [
         *(EventMatch.uuid, EventMatch.revision),
@@ -68,7 +76,8 @@ def log_revision(
     ).execute()
     if actor != SERVICE:
         _keep_newest(subscription)
-        record(actor, f"subscription {action}", actor, subscription, {"fields": sorted(fields)})
+        details = {"fields": sorted(fields)}
+        record(actor, f"subscription {action}", owner or actor, subscription, details)
 
 
 @writing

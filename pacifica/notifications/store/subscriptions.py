@@ -75,14 +75,19 @@ def one_of_anybody(uuid: UUID) -> dict[str, Any] | None:
 
 
 def update(
-    user: str, uuid: UUID, changes_to: Callable[[dict[str, Any]], dict[str, Any]]
+    user: str,
+    uuid: UUID,
+    changes_to: Callable[[dict[str, Any]], dict[str, Any]],
+    *,
+    actor: str | None = None,
 ) -> dict[str, Any] | None:
     """Change a user's subscription and return it; None if the user has no such subscription.
 
     `changes_to` returns the columns to change of the subscription as its owner reads it. Enabling a
-    subscription releases what is held for it. One that its owner disables holds no longer.
+    subscription releases what is held for it. One that its owner disables holds no longer. `actor`
+    is the operator who makes the change for its owner; None: its owner does.
     """
-    return _update(user, uuid, changes_to) if _is_owned(user, uuid) else None
+    return _update(user, uuid, changes_to, actor or user) if _is_owned(user, uuid) else None
 
 
 def delete(user: str, uuid: UUID) -> bool:
@@ -146,7 +151,7 @@ def _create(
 
 @writing
 def _update(
-    user: str, uuid: UUID, changes_to: Callable[[dict[str, Any]], dict[str, Any]]
+    user: str, uuid: UUID, changes_to: Callable[[dict[str, Any]], dict[str, Any]], actor: str
 ) -> dict[str, Any] | None:
     revision = advance_revision()
     row = _owned(user, uuid, select_for_update)
@@ -168,9 +173,11 @@ def _update(
         release_parked(user)
         if "error" not in changes:  # it was the reason for being disabled
             row.error = None
-        _LOG.info("subscription %s is enabled again by its owner", row.uuid)
+        by = "its owner" if actor == user else "an operator"
+        _LOG.info("subscription %s is enabled again by %s", row.uuid, by)
     row.save()
-    log_revision(row.uuid, _action(changes, was_disabled), actor=user, fields=changes)
+    action = _action(changes, was_disabled)
+    log_revision(row.uuid, action, actor=actor, fields=changes, owner=user)
     return row.to_hash()
 
 

@@ -16,6 +16,7 @@ from pacifica.notifications.rest.errors import ApiError, api_error, unexpected_e
 from pacifica.notifications.ui import (
     calendar,
     deliveries,
+    operators,
     replay,
     subscription_form,
     subscription_list,
@@ -36,6 +37,7 @@ _ROUTES: Final = (
     *why.ROUTES,
     *workbench.ROUTES,
     *calendar.ROUTES,
+    *operators.ROUTES,
 )
 _POLICY: Final = "; ".join(
     (

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from pacifica.notifications.rest.operating import PAUSED
 from pacifica.notifications.store.overview import Hour, Overview, Standing
 
 # As delivery.outcome writes the error of a delivery.
@@ -26,6 +27,7 @@ _BY_STATUS: Final = {
     "415": "The receiver does not understand this form of events. Ask those who run it, or choose "
     "another form.",
 }
+_ASK_OPERATORS: Final = "Ask those who run this service why, before you enable it again."
 _EXPRESSION_AT_FAULT: Final = (
     "The expression failed on an event. Try it in the workbench, correct it, and enable the "
     "subscription again."
@@ -62,6 +64,8 @@ def state_shown(overview: Overview) -> StateShown:
     if overview.standing is Standing.DELIVERING:
         return StateShown(shape, "Delivering")
     if overview.standing is Standing.PAUSED:
+        if error.startswith(PAUSED):
+            return StateShown(shape, PAUSED, since, advice=_ASK_OPERATORS)
         return StateShown(shape, "Paused by you", since)
     if overview.standing is Standing.FAILING:
         advice = "It is tried again by itself, and what waits is kept. You need not do anything."
