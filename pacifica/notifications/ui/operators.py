@@ -46,6 +46,7 @@ def show_user(visit: Visit) -> Page:
             "rows": operating.subscriptions_of(wanted) if wanted else [],
             "done": _DONE.get(visit.query.get("done", "")),
             "reason_of": reason_of,
+            "paused": operating.PAUSED,
         },
     )
 
