@@ -16,7 +16,7 @@ import pytest
 from pacifica.notifications.clock import utcnow
 from tests.integration.webservice import Service, running
 from tests.support.npm import installed
-from tests.support.stored import migrated_database
+from tests.support.templates import migrated_database
 
 CHROMIUM = Path(os.environ.get("TEST_CHROMIUM", "/usr/bin/chromium"))
 AXE = ("axe-core@4.14.1",)
