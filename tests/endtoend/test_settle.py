@@ -15,7 +15,8 @@ INGEST = (Path(__file__).parents[1] / "captures" / "ingest.json").read_bytes()
 UNSWEPT = {"CELERY_SWEEP_INTERVAL": "3600"}
 #: Short enough that a killed worker's work is taken up while a test waits.
 SHORT = {"CELERY_LEASE": "25", "CELERY_SWEEP_INTERVAL": "0.3", "SETTLE_TIMEOUT": "1"}
-HELD = 0.7
+#: So often Metadata does not show a transaction yet.
+ABSENT_ANSWERS = 3
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_event_is_delivered_soon_after_metadata_shows_it_and_not_before(
 
     def show_late(_received: Received) -> AnswerTriple:
         assert not target.requests
-        if time.monotonic() - began < HELD:
+        if len(metadata.requests) <= ABSENT_ANSWERS:
             return 404, {}, b""
         shown_at.append(time.monotonic())
         return 200, {}, b"{}"
@@ -65,15 +66,12 @@ def test_event_is_delivered_soon_after_metadata_shows_it_and_not_before(
     metadata.answer = show_late
     service.subscribe(target.url)
     with service.told(**UNSWEPT).worker():
-        began = time.monotonic()
         event = service.receive(INGEST)
-        target.wait_for(1, timeout=15)
+        target.wait_for(1, timeout=20)
         arrived = time.monotonic()
         eventually(lambda: service.is_delivered(event), timeout=10)
-    assert {each.path for each in metadata.requests} == {"/transactioninfo/by_id/2001"}
-    assert len(shown_at) == 1
-    # After 50 ms, and then 100, 200, 400 and 800 ms: without a sweep, five questions at most.
-    assert 3 <= len(metadata.requests) <= 5
+    asked = [each.path for each in metadata.requests]
+    assert asked == ["/transactioninfo/by_id/2001"] * (ABSENT_ANSWERS + 1)
     assert arrived - shown_at[0] < 5
 
 
