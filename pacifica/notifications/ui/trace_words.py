@@ -14,8 +14,9 @@ _ALONE = re.compile(r'\["([^"\\]*)"\]')
 class Line:
     """One line of an explanation.
 
-    `counts` are words such as `12 records, 3 passed`, `text` the part that they are about, and
-    `level` how deep it is inside others. `is_stop` marks where nothing came through.
+    `counts` are words such as `12 records, 3 passed`, `text` the part that they are about, which
+    is a part of the expression if `is_code`, and `level` how deep it is inside others. `is_stop`
+    marks where nothing came through.
     """
 
     counts: str
@@ -23,6 +24,7 @@ class Line:
     level: int = 0
     is_stop: bool = False
     hint: str = ""
+    is_code: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ def _lines(step: StepTrace) -> list[Line]:
         return []
     if step.text == "[*]":
         counts = f"{counted(step.selected, 'record')} in it"
-        return [Line(counts, "each of them ([*])", 0, is_stop, step.hint or "")]
+        return [
+            Line(counts, "each of them is looked at", 0, is_stop, step.hint or "", is_code=False)
+        ]
     if step.entered == 1 and step.selected <= 1:
         counts = "found" if step.selected else "not there"
     else:
@@ -84,7 +88,8 @@ def _of_condition(condition: ConditionTrace, level: int) -> list[Line]:
             together = "one of these"
         elif condition.text.startswith("not"):
             together = "not this"
-        return [Line(counts, together, level, is_stop, condition.hint or ""), *parts]
+        whole = Line(counts, together, level, is_stop, condition.hint or "", is_code=False)
+        return [whole, *parts]
     return [Line(counts, readable(condition.text), level, is_stop, condition.hint or "")]
 
 
