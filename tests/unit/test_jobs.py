@@ -25,6 +25,12 @@ START = datetime(2026, 11, 24, 23, 59, 50)
 MATCHED = Counts(matched=1)
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no slice end because the machine is busy."""
+    monkeypatch.setattr(walk, "_SLICE", 60.0)
+
+
 def walked(number: int, text: str = "{}", revision: int | None = None) -> Walked:
     """Return an event, one second after the one before."""
     event = Event(UUID(int=number), text)

@@ -174,6 +174,8 @@ class Backtester:
 
     def _judged(self, request: BacktestRequest, walked: Walked) -> Counts | None:
         """Return for what an event counts; None: for nothing."""
+        if not walked.is_shown:
+            return None
         jsonpaths = [request.jsonpath, *([] if request.stored is None else [request.stored])]
         matches, *others = self._expressions.match(walked.event, jsonpaths)
         # Against no other JSONPath, nothing is gained or lost.

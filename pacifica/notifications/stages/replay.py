@@ -207,7 +207,9 @@ class Replayer:
     ) -> bool | None:
         """Return True if an event is replayed, as far as Policy allows it."""
         states = tuple((walked.states or {}).values())
-        if not walked.is_settled or any(state in UNDER_WAY for state in states):
+        if not (walked.is_shown and walked.is_settled) or any(
+            state in UNDER_WAY for state in states
+        ):
             return None
         if states and not any(state in _STATES[request.mode] for state in states):
             return None

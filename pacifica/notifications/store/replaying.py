@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.flow import Cause, State
+from pacifica.notifications.flow import Cause, Settlement, State
 from pacifica.notifications.orm import (
     DB,
     EventLog,
@@ -111,8 +111,9 @@ def replay(
         return []
     # While they are locked, nobody purges them, and no other delivery of them is added.
     query = EventLog.select(EventLog.uuid).where(EventLog.uuid.in_(list(events)))
-    is_shown = EventLog.settlement.is_null() | EventLog.settled.is_null(False)
-    ordered = query.where(EventLog.due.is_null(), is_shown).order_by(EventLog.uuid)
+    is_shown = EventLog.settlement.is_null() | (EventLog.settlement != Settlement.EXPIRED)
+    is_settled = EventLog.due.is_null(), EventLog.settle_due.is_null(), is_shown
+    ordered = query.where(*is_settled).order_by(EventLog.uuid)
     locked = [row.uuid for row in (ordered.for_update() if DB.for_update else ordered)]
     # In this order: what is matched later leaves the one table for the other.
     waiting = deferred_for(job.subscription, job.user, locked)

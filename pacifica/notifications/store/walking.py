@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from pacifica.notifications.events import Event, EventSummary, summary
-from pacifica.notifications.flow import State
+from pacifica.notifications.flow import Settlement, State
 from pacifica.notifications.orm import DeferredMatch, EventLog, EventLogMatch, reading
 from pacifica.notifications.store.events import events_by_uuid, sizes_of
 from pacifica.notifications.store.position import Position
@@ -26,14 +26,15 @@ class Walked:
 
     `position` is that of the event, or of its delivery where deliveries are walked through.
     `revision` is that of the subscriptions that it was matched with; None: it was not, or long ago.
-    `is_settled` is false while it may still lead to a delivery of the subscription by itself. It
-    stays false if Metadata never shows what the event tells of.
+    `is_shown` is false while Pacifica Metadata does not show what it tells of, or if it never did.
+    `is_settled` is false while it may still lead to a delivery of the subscription by itself.
     `states` are those of its deliveries to the subscription, by their ids, newest last.
     """
 
     position: Position
     event: Event
     revision: int | None = None
+    is_shown: bool = True
     is_settled: bool = True
     states: Mapping[UUID, State] | None = None
 
@@ -45,10 +46,11 @@ def next_events(start: datetime, end: datetime, after: Position | None) -> Seque
     `start` is included and `end` is not. Without a subscription, `states` are None.
     """
     while True:
-        query = EventLog.select(
-            *(EventLog.created, EventLog.uuid, EventLog.revision),
-            *(EventLog.due, EventLog.settlement, EventLog.settled),
+        columns = (
+            *(EventLog.created, EventLog.uuid, EventLog.revision, EventLog.due),
+            *(EventLog.settle_due, EventLog.settlement),
         )
+        query = EventLog.select(*columns)
         rows = _in_order(query, EventLog.created, EventLog.uuid, start, end, after)
         found = list(rows.limit(_EVENTS).tuples())
         events = _fitting([uuid for _created, uuid, *_ in found])
@@ -57,10 +59,10 @@ def next_events(start: datetime, end: datetime, after: Position | None) -> Seque
                 Position(created, uuid),
                 events[uuid],
                 revision,
-                # What Metadata has not shown may have been rolled back.
-                due is None and (settlement is None or settled is not None),
+                is_shown=asked is None and settlement != Settlement.EXPIRED,
+                is_settled=due is None,
             )
-            for created, uuid, revision, due, settlement, settled in found
+            for created, uuid, revision, due, asked, settlement in found
             if uuid in events
         ]
         if walked or not found:
@@ -83,6 +85,7 @@ def next_events_for(
             each.position,
             each.event,
             each.revision,
+            each.is_shown,
             each.is_settled and each.event.uuid not in waiting,
             states.get(each.event.uuid, {}),
         )

@@ -245,7 +245,7 @@ def test_a_replay_waits_for_what_is_live(flow: Flow) -> None:
     advance(flow)
     found = state_of(job)
     assert (found.progress["waits_for"], found.progress["deliveries"]) == ("other_events", 0)
-    stored.write(EventLog, [late], due=None)
+    flow.run()  # which sends it
     assert run(flow, job).progress["deliveries"] == 1
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import IdempotencyMismatch, JobConflict
-from pacifica.notifications.flow import Cause, Deferral, State
+from pacifica.notifications.flow import Cause, Deferral, Settlement, State
 from pacifica.notifications.orm import AuditEntry, EventLog, EventLogMatch, Job, reading, writing
 from pacifica.notifications.store import jobs, replaying, walking
 from pacifica.notifications.store.claims import keep_turn, take_turn
@@ -255,13 +255,22 @@ def test_what_has_a_delivery_keeps_its_id_and_what_is_under_way_is_left_alone() 
     assert causes == [Cause.REPLAY, Cause.REPLAY, Cause.AUTOMATIC]
 
 
-def test_what_is_not_dispatched_or_is_matched_later_gets_no_delivery() -> None:
+def test_what_is_not_dispatched_or_settled_or_is_matched_later_gets_no_delivery() -> None:
     subscription = stored.subscribe()
-    waiting, deferred = stored.receive(), settled()
+    waiting, deferred, asked, never = stored.receive(), settled(), settled(), settled()
     defer(deferred, subscription)
+    stored.write(EventLog, [asked], settle_due=utcnow(), settlement=Settlement.SETTLING)
+    stored.write(EventLog, [never], settlement=Settlement.EXPIRED)
+    events = [waiting, deferred, asked, never]
     replay(subscription)
-    assert replayed(claimed(), [waiting, deferred]) == ([], 0)
-    assert not stored.deliveries_of(waiting) + stored.deliveries_of(deferred)
+    assert replayed(claimed(), events) == ([], 0)
+    assert [stored.deliveries_of(event) for event in events] == [[]] * 4
+    found = walking.next_events_for(
+        subscription, "alice", utcnow() - timedelta(hours=1), utcnow(), None
+    )
+    shown = {each.event.uuid: (each.is_shown, each.is_settled) for each in found}
+    expected = [(True, False), (True, False), (False, True), (False, True)]
+    assert [shown[event] for event in events] == expected
 
 
 @writing
