@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.webservice import Service, some_user
 from tests.support.browsing import Reader, chromium, page_service, seed
+from tests.support.wholepage import WholePage, whole_page
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +48,11 @@ def reader(service: Service, browser: Any) -> Iterator[Callable[..., Reader]]:
         yield reads
         for each in readers:
             assert each.complaints == []
+
+
+@pytest.fixture(scope="session")
+def whole(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholePage]:
+    """Run a service with something on every screen, only where there is a browser."""
+    assert browser.is_connected()
+    with whole_page(tmp_path_factory.mktemp("whole")) as page:
+        yield page

@@ -1,0 +1,108 @@
+"""The page with all that its screens show: a worker, a Policy, targets, and events that came."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pacifica.notifications.ui.workbench import example
+from tests.integration.webservice import Service, running
+from tests.support import databases
+from tests.support.deployments import Deployment, prepared
+from tests.support.servers import Received, RecordingServer, eventually
+
+OWNER, OPERATOR = "ann", "otto"
+#: The transactions of the events that came; Policy denies the last one.
+TRANSACTIONS = (1234, 1235, 1236, 1237)
+DENIED = TRANSACTIONS[-1]
+VISIBLE = len(TRANSACTIONS) - 1
+#: Expressions: one that matches all events, and one that nearly does.
+FILES = '$.data[*][?(@.destinationTable = "Files" and @.mimetype = "text/plain")]'
+NUMBER = '$.data[*][?(@.destinationTable = "Transactions.instrument" and @.value = 54)]'
+TEXT = NUMBER.replace("54", '"54"')
+SAID = "the workflow is down for maintenance"
+_SETTINGS = {
+    "CELERY_SWEEP_INTERVAL": "0.3",
+    "DELIVERY_ATTEMPTS": "2",
+    "DELIVERY_RETRY_FIRST": "0.1",
+    "RECOVERY_WAITS": "3600",
+    "WEB_OPERATORS": OPERATOR,
+}
+_UNDER_WAY = (
+    "SELECT (SELECT COUNT(*) FROM eventlog WHERE due IS NOT NULL) + "
+    "(SELECT COUNT(*) FROM eventlogmatch WHERE state IN ('matched', 'allowed'))"
+)
+
+
+@dataclass
+class WholePage:
+    """A service whose page has something on every screen.
+
+    `good`, `nearly` and `failing` are subscriptions of OWNER: one that delivers, one that nothing
+    matches, and one whose target fails.
+    """
+
+    service: Service
+    target: RecordingServer
+    policy: RecordingServer
+    good: str = ""
+    nearly: str = ""
+    failing: str = ""
+    events: dict[int, str] = field(default_factory=dict)
+
+    def subscribed(self, path: str, name: str, jsonpath: str, user: str = OWNER) -> str:
+        """Make a subscription whose target has a path, and return its id."""
+        target = f"{self.target.url}/{path}"
+        created = self.service.create(user, name=name, jsonpath=jsonpath, target_url=target)
+        return str(created["uuid"])
+
+    def receive(self, transaction: int) -> str:
+        """Send an event of a transaction, and return its id."""
+        event = json.loads(example())
+        event["eventID"] = f"metadata.ingest.{transaction}"
+        event["data"][0]["value"] = transaction
+        response = self.service.call("POST", "/receive", body=event)
+        assert response.status_code == 200, response.text
+        return response.text
+
+    def settle(self) -> None:
+        """Wait until nothing is under way."""
+        database = self.service.environment["PEEWEE_URL"]
+        eventually(lambda: databases.execute(database, _UNDER_WAY)[0][0] == 0, 30)
+
+
+@contextmanager
+def whole_page(folder: Path) -> Iterator[WholePage]:
+    """Run a service with a worker, to which some events came."""
+    with (
+        RecordingServer(_verdict) as policy,
+        RecordingServer(_answer) as target,
+        prepared(
+            Deployment("sqlite", "filesystem"), folder, **_SETTINGS, POLICY_URL=policy.url
+        ) as deployed,
+        running(deployed.environment, folder) as service,
+        deployed.worker(),
+    ):
+        page = WholePage(service, target, policy)
+        page.good = page.subscribed("good", "Text files", FILES)
+        page.nearly = page.subscribed("good", "Instrument 54 as text", TEXT)
+        page.failing = page.subscribed("bad", "Mass spectrometer", NUMBER)
+        for transaction in TRANSACTIONS:
+            page.events[transaction] = page.receive(transaction)
+        page.settle()
+        yield page
+
+
+def _verdict(asked: Received) -> tuple[int, dict[str, str], bytes]:
+    if asked.method == "GET":
+        return 200, {}, b'[{"_id": 10}]'
+    data: list[dict[str, Any]] = json.loads(asked.body)["data"]
+    return (412 if data[0]["value"] == DENIED else 200), {}, b"{}"
+
+
+def _answer(received: Received) -> tuple[int, dict[str, str], bytes]:
+    if received.path == "/bad":
+        return 503, {"Content-Type": "text/plain"}, SAID.encode()
+    return 200, {"Content-Type": "application/json"}, b'{"taken": true}'
