@@ -51,7 +51,7 @@ checks.ignored_auth.enabled = false
 
 # A period must have begun, and end later than it begins.
 [[operations]]
-include-path-regex = "^(/backtests|/eventmatch/.+/replays)"
+include-path-regex = "^(/backtests|/events|/eventmatch/.+/(deliveries|replays))"
 checks.positive_data_acceptance.enabled = false
 checks.ignored_auth.enabled = false
 
