@@ -46,7 +46,7 @@ def asking(
 
 @pytest.fixture(scope="module")
 def feeding(asking: Service) -> Feeding:
-    return feed_api(asking, examples=10, seconds=240)
+    return feed_api(asking, examples=11, seconds=240)
 
 
 def test_every_answer_is_as_described_whatever_is_sent(feeding: Feeding) -> None:
