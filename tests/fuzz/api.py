@@ -57,7 +57,7 @@ checks.ignored_auth.enabled = false
 
 # Which texts are the attributes of an event is more than a schema can say.
 [[operations]]
-include-path = "/expressions/test"
+include-path = ["/expressions/test", "/eventmatch/{uuid}/test"]
 checks.positive_data_acceptance.enabled = false
 checks.ignored_auth.enabled = false
 
