@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.deployments import Service, deployments, prepared
+from tests.support.scraping import scrape
 from tests.support.servers import AnswerTriple, Received, RecordingServer, eventually
 
 INGEST = (Path(__file__).parents[1] / "captures" / "ingest.json").read_bytes()
@@ -124,8 +125,4 @@ def test_event_that_metadata_never_shows_is_shown_to_operators_who_may_dispatch_
 
 def unsettled(service: Service) -> int:
     """Return how many unsettled events the metrics count."""
-    status, answer = service.call("GET", "/metrics")
-    assert status == 200
-    name = 'pacifica_notifications_events_settling{state="unsettled"} '
-    (line,) = (line for line in answer.decode().splitlines() if line.startswith(name))
-    return int(float(line.removeprefix(name)))
+    return int(scrape(service.port)["events_settling{state=unsettled}"])
