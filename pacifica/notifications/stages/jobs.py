@@ -1,6 +1,6 @@
 """Goes on with jobs: one worker process at a time does so, for a moment, and for one user.
 
-Then whatever else is due goes first, for some times as long as that took.
+Then whatever else is due goes first, for at least as long as that took.
 """
 
 import logging
@@ -37,8 +37,8 @@ LOCK_SECONDS = 5.0
 _LEASE = 5.0
 # Seconds that the next message may wait; what is due later is found by a sweep.
 _MAX_WAIT = 2.0
-# A slice is followed by a rest so many times as long.
-_REST = 3.0
+# A slice is followed by a rest so many times as long: three made a backtest take over a minute.
+_REST = 1.0
 # A job that ended its workers so often is given up.
 _MAX_ATTEMPTS = 5
 # Seconds that a job may take, waiting included.
