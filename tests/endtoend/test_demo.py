@@ -13,6 +13,7 @@ from queue import SimpleQueue
 import pytest
 
 from pacifica.notifications.commands.demo import _deliver
+from pacifica.notifications.commands.serve import page_url
 from pacifica.notifications.commands.stand_ins import catching_target
 from pacifica.notifications.errors import NotificationsError
 from tests.support.processes import BIN, Program, descendants, is_alive
@@ -144,6 +145,32 @@ def test_serve_delivers_until_it_is_told_to_stop_and_leaves_no_process(
     assert "Traceback" not in serve.output, serve.output
     assert serve.lines[-1] == "serve  | stopped"
     assert not (tmp_path / ".pacifica-notifications").exists()
+
+
+def test_serve_opens_the_page_in_the_browser(no_home: dict[str, str], tmp_path: Path) -> None:
+    opened = tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o700)
+    with serving(tmp_path, no_home | {"BROWSER": f"{browser} %s"}, "--open") as (serve, port):
+        page = f"http://127.0.0.1:{port}/ui/"
+        serve.wait_for_line(f"the web page is {page}")
+        eventually(opened.exists)
+        assert opened.read_text() in ("", f"{page}\n")
+
+
+@pytest.mark.parametrize(
+    ("address", "page"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8070/ui/"),
+        ("0.0.0.0", "http://localhost:8070/ui/"),  # noqa: S104 nothing listens there
+        ("::", "http://localhost:8070/ui/"),
+        ("::1", "http://[::1]:8070/ui/"),
+        ("inside.example", "http://inside.example:8070/ui/"),
+    ],
+)
+def test_page_is_where_a_browser_on_this_machine_finds_it(address: str, page: str) -> None:
+    assert page_url(address, 8070) == page
 
 
 def test_serve_fails_and_leaves_no_process_when_its_worker_dies(
