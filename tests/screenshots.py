@@ -3,9 +3,11 @@
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tests.integration.webservice import some_user
 from tests.support.browsing import DESKTOP, PHONE, Reader, chromium, page_service, seed
+from tests.support.wholepage import OPERATOR, OWNER, WholePage, whole_page
 
 SCREENS = {
     "subscriptions": "",
@@ -33,6 +35,22 @@ def main() -> None:
                 options = {"viewport": size, "color_scheme": scheme}
                 with Reader(service, browser, user, options) as reader:
                     for name, path in SCREENS.items():
+                        reader.opens(path)
+                        file = folder / f"{name}-{kind}-{scheme}.png"
+                        reader.page.screenshot(path=str(file), full_page=True)
+                        print(file)
+        with whole_page(Path(kept) / "whole") as whole:
+            _save_whole(whole, browser, folder)
+
+
+def _save_whole(whole: WholePage, browser: Any, folder: Path) -> None:
+    """Save the screens on which something must have happened."""
+    for scheme, kind, size in (("light", "desktop", DESKTOP), ("dark", "phone", PHONE)):
+        for user in (OWNER, OPERATOR):
+            options = {"viewport": size, "color_scheme": scheme}
+            with Reader(whole.service, browser, user, options) as reader:
+                for name, (path, who) in whole.screens().items():
+                    if who == user:
                         reader.opens(path)
                         file = folder / f"{name}-{kind}-{scheme}.png"
                         reader.page.screenshot(path=str(file), full_page=True)

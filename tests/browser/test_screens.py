@@ -27,29 +27,6 @@ def service(whole: WholePage) -> Service:
     return whole.service
 
 
-def screens(whole: WholePage) -> dict[str, str]:
-    """Give the paths of all screens, by who reads them."""
-    good, failing = f"subscriptions/{whole.good}", f"subscriptions/{whole.failing}"
-    first = whole.events[TRANSACTIONS[0]]
-    return {
-        f"{good}/deliveries": OWNER,
-        f"{failing}/deliveries?state=held": OWNER,
-        f"{good}/deliveries?state=failed&from=2020-01-01T00:00": OWNER,
-        f"{good}/deliveries?from=soon": OWNER,
-        f"subscriptions/{whole.nearly}/deliveries": OWNER,
-        f"{good}/replay": OWNER,
-        f"{good}/test": OWNER,
-        "why": OWNER,
-        "why?event=9": OWNER,
-        f"why?event={TRANSACTIONS[0]}": OWNER,
-        f"why?event={first}&subscription={whole.nearly}": OWNER,
-        f"workbench?event={first}&jsonpath=data": OWNER,
-        "operators": OPERATOR,
-        f"operators/subscriptions?user={OWNER}": OPERATOR,
-        "operators/audit": OPERATOR,
-    }
-
-
 @SCRIPTS
 def test_delivery_is_found_by_filters_and_sent_again(
     reader: Reads, whole: WholePage, scripts: bool
@@ -234,7 +211,7 @@ def test_operator_asks_policy_by_keyboard_alone(reader: Reads) -> None:
 
 @pytest.mark.parametrize("size", [PHONE, ZOOMED], ids=["phone", "zoomed"])
 def test_no_screen_scrolls_sideways(reader: Reads, whole: WholePage, size: dict[str, int]) -> None:
-    for path, user in screens(whole).items():
+    for path, user in whole.screens().values():
         someone = reader(user, viewport=size)
         page = someone.opens(path)
         assert someone.has_no_horizontal_scrolling(), path
@@ -251,7 +228,7 @@ def test_axe_finds_nothing(
 ) -> None:
     options = {"color_scheme": scheme, "viewport": size, "reduced_motion": "reduce"}
     readers = {user: reader(user, **options) for user in (OWNER, OPERATOR)}
-    for path, user in screens(whole).items():
+    for path, user in whole.screens().values():
         page = readers[user].opens(path)
         for each in page.locator("details > summary").all():
             each.click()

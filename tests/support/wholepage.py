@@ -67,6 +67,33 @@ class WholePage:
         assert response.status_code == 200, response.text
         return response.text
 
+    def screens(self) -> dict[str, tuple[str, str]]:
+        """Return the paths of the screens, and who reads them, by names."""
+        good, failing = f"subscriptions/{self.good}", f"subscriptions/{self.failing}"
+        first = self.events[TRANSACTIONS[0]]
+        owned = {
+            "deliveries": f"{good}/deliveries",
+            "held": f"{failing}/deliveries?state=held",
+            "filtered": f"{good}/deliveries?state=failed&from=2020-01-01T00:00",
+            "wrong-filter": f"{good}/deliveries?from=soon",
+            "no-deliveries": f"subscriptions/{self.nearly}/deliveries",
+            "replay": f"{good}/replay",
+            "try": f"{good}/test",
+            "why-empty": "why",
+            "why-unknown": "why?event=9",
+            "why-all": f"why?event={TRANSACTIONS[0]}",
+            "why": f"why?event={first}&subscription={self.nearly}",
+            "workbench-event": f"workbench?event={first}&jsonpath=data",
+        }
+        operated = {
+            "operators": "operators",
+            "operators-user": f"operators/subscriptions?user={OWNER}",
+            "audit": "operators/audit",
+        }
+        return {name: (path, OWNER) for name, path in owned.items()} | {
+            name: (path, OPERATOR) for name, path in operated.items()
+        }
+
     def settle(self) -> None:
         """Wait until nothing is under way."""
         database = self.service.environment["PEEWEE_URL"]
@@ -76,6 +103,7 @@ class WholePage:
 @contextmanager
 def whole_page(folder: Path) -> Iterator[WholePage]:
     """Run a service with a worker, to which some events came."""
+    folder.mkdir(parents=True, exist_ok=True)
     with (
         RecordingServer(_verdict) as policy,
         RecordingServer(_answer) as target,

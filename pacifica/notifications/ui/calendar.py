@@ -21,6 +21,8 @@ _STOPS: Final = {
     "events": "There are more events than one count looks at. The rest of the time is not counted.",
     "matches": "There are more events that match than one count takes. The rest is not counted.",
 }
+_UNREADABLE: Final = "Write an expression that can be read first."
+_INCOMPARABLE: Final = "This cannot be compared with that subscription. Choose another one."
 _WIDTH, _HEIGHT, _BASE, _GAP = 360, 60, 62, 3
 # Days that are drawn.
 _MAX_DAYS: Final = 31
@@ -90,7 +92,8 @@ def panel_of(user: str, form: Mapping[str, str], jsonpath: str) -> Panel:
             job = _begun(user, jsonpath, period, against)
             return Panel(period, against, calendar_of(backtests.shown(job)))
         except InvalidInput as error:
-            problem = "Write an expression that can be read first." if error.problems else ""
+            at_fault = {field for field, _ in error.problems}
+            problem = _UNREADABLE if "jsonpath" in at_fault else _INCOMPARABLE
         except JobConflict:
             problem = "Another count of yours is running. Cancel it, or wait for it."
             before = before or _running(user)
