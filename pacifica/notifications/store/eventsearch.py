@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from pacifica.notifications.events import EventSummary, summary
 from pacifica.notifications.orm import EventLog, reading
 from pacifica.notifications.store.history import abouts_of_old
-from pacifica.notifications.store.position import Position, newest_first
+from pacifica.notifications.store.position import Position, concealed, newest_first
 
 #: Of the events that have one id or transaction, so many are found.
 MAX_SAME: Final = 200
@@ -17,9 +17,6 @@ MAX_SAME: Final = 200
 _CANDIDATES = 50
 _MAX_SCANNED = 1000
 _LARGEST = 2**63 - 1
-_EPOCH = datetime(1970, 1, 1)
-# The first of these after the last event that was looked at is where the next page begins.
-_UNITS = tuple(timedelta(seconds=each) for each in (3600, 60, 1, 0.001))
 
 
 @dataclass(frozen=True)
@@ -85,18 +82,6 @@ def page_of_events(
         if not may_go_on():
             last = concealed(after, newest or after)
             return EventPage([each for each in found if each.position > last], last)
-
-
-def concealed(last: Position, newest: Position) -> Position:
-    """Return the first full hour, minute, second or millisecond after `last` and before `newest`.
-
-    If there is none, `last` itself.
-    """
-    for unit in _UNITS:
-        full = _EPOCH + ((last.created - _EPOCH) // unit + 1) * unit
-        if full < newest.created:
-            return Position(full, UUID(int=0))
-    return last
 
 
 @reading

@@ -12,7 +12,7 @@ from pacifica.notifications.events import EventSummary, summary
 from pacifica.notifications.flow import State
 from pacifica.notifications.orm import Attempt, EventLog, EventLogMatch, reading
 from pacifica.notifications.store.events import events_by_uuid
-from pacifica.notifications.store.position import Position, newest_first
+from pacifica.notifications.store.position import Position, concealed, newest_first
 
 #: The states that an owner knows of; a denied delivery is as if it had never been.
 VISIBLE_STATES = tuple(state for state in State if state is not State.DENIED)
@@ -111,18 +111,22 @@ def page_of_deliveries(
 ) -> DeliveryPage:
     """Return up to `limit` deliveries of a subscription, newest first, from a position on.
 
-    `shown` returns those that the reader may see. What it leaves out leaves no trace: neither the
-    length of a page nor its last position tells of it.
+    `shown` returns those that the reader may see. What it leaves out leaves no trace: the last
+    position is that of a delivery that is shown, or a full hour, minute or second.
     """
     found: list[LoggedDelivery] = []
+    newest: Position | None = None
     for _round in range(_MAX_ROUNDS):
         some, after = _scan(subscription, wanted, limit + 1 - len(found), after)
+        newest = newest or (some[0].position if some else after)
         found += shown(some)
         if len(found) > limit:
             return DeliveryPage(found[:limit], found[limit - 1].position)
         if after is None:
             return DeliveryPage(found, None)
-    return DeliveryPage(found, after)
+    assert after is not None  # noqa: S101 for the type checker
+    last = concealed(after, newest or after)
+    return DeliveryPage([each for each in found if each.position > last], last)
 
 
 @reading

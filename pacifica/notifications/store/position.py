@@ -1,9 +1,13 @@
 """Places in lists that are ordered by time and then by id, so that a page begins at any of them."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
+
+_EPOCH = datetime(1970, 1, 1)
+# The first of these after the last row that was looked at is where the next page begins.
+_UNITS = tuple(timedelta(seconds=each) for each in (3600, 60, 1, 0.001))
 
 
 @dataclass(frozen=True, order=True)
@@ -34,3 +38,15 @@ def newest_first(
     if end is not None:
         query = query.where(moment < end)
     return query.order_by(moment.desc(), uuid.desc())
+
+
+def concealed(last: Position, newest: Position) -> Position:
+    """Return the first full hour, minute, second or millisecond after `last` and before `newest`.
+
+    If there is none, `last` itself.
+    """
+    for unit in _UNITS:
+        full = _EPOCH + ((last.created - _EPOCH) // unit + 1) * unit
+        if full < newest.created:
+            return Position(full, UUID(int=0))
+    return last

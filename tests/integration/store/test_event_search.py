@@ -16,11 +16,10 @@ from pacifica.notifications.store.eventsearch import (
     EventFilter,
     EventPage,
     FoundEvent,
-    concealed,
     events_named,
     page_of_events,
 )
-from pacifica.notifications.store.position import Position
+from pacifica.notifications.store.position import Position, concealed
 from tests.support import stored
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, 250_000)
