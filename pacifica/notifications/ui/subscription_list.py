@@ -53,6 +53,7 @@ def show(visit: Visit) -> Page:
             "needing": sum(each.standing == Standing.DISABLED for each in rows),
             "failing": sum(each.standing == Standing.FAILING for each in rows),
             "is_first": after is None,
+            "all_counted": found.all_counted,
             "next": None if found.last is None else _cursor(found.last),
             "done": _DONE.get(visit.query.get("done", "")),
         },

@@ -9,6 +9,7 @@ import pytest
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.flow import State
 from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch, insert_rows, writing
+from pacifica.notifications.store import overview
 from pacifica.notifications.store.deliveries import matched_row
 from pacifica.notifications.store.overview import HOURS, Standing, overview_of
 from tests.integration.store.test_monitoring_plans import (
@@ -115,6 +116,18 @@ def test_hours_count_what_was_delivered_and_what_failed_and_never_what_policy_de
     assert utcnow() - found[str(one)].delivered < timedelta(minutes=5)
     assert sum(each.delivered + each.failed for each in found[str(other)].hours) == 0
     assert found[str(other)].delivered is None
+
+
+@pytest.mark.usefixtures("database")
+def test_deliveries_of_a_busy_day_are_counted_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deliver(stored.subscribe("alice"), [(State.DELIVERED, "200", 0)] * 5)
+    assert overview_of("alice", 50).all_counted
+    monkeypatch.setattr(overview, "_MAX_COUNTED", 3)
+    found = overview_of("alice", 50)
+    assert not found.all_counted
+    assert sum(each.delivered for each in found.subscriptions[0].hours) == 3
 
 
 def test_page_reads_no_table_of_deliveries_or_subscriptions_from_end_to_end(
