@@ -24,7 +24,7 @@ from tests.support.rig import Unit, came_true
 from tests.support.servers import RecordingServer
 
 #: Ingests that are stored, of which one in `EACH` is found; enough for several slices and batches.
-STORED, EACH = 8000, 40
+STORED, EACH = 3000, 15
 FOUND = STORED // EACH
 _NUMBER = 10_000_000
 _SETTINGS = {

@@ -293,10 +293,10 @@ def test_few_wait_for_targets_at_once_and_one_user_waits_once(
             for each in slow:
                 each.wait_for(1)
             again = posted(asking, users[0], f"{target.url}/again")
-            assert_error(again, 429, "another target of yours is being asked")
+            assert_error(again, 429, "another target of yours is being tried")
             assert again.headers["Retry-After"] == "5"
             more = posted(asking, user, f"{target.url}/more")
-            assert_error(more, 503, "too many targets are being asked")
+            assert_error(more, 503, "too many targets are being tried")
             event = b'{"cloudEventsVersion":"0.1","eventType":"t","source":"/s","eventID":"1"}'
             received = asking.call("POST", "/receive", None, event)
             assert received.status_code == 200, received.text

@@ -201,7 +201,7 @@ def test_event_is_replayed_only_if_metadata_showed_it() -> None:
     for each in (settled, retried):
         stored.write(EventLog, [each], due=None)
     start, end = utcnow() - timedelta(hours=1), utcnow() + timedelta(hours=1)
-    found = {each.event.uuid: each.is_settled for each in next_events(start, end, None)}
+    found = {each.event.uuid: each.is_shown for each in next_events(start, end, None)}
     assert found == {waiting: False, expired: False, settled: True, retried: True}
 
 

@@ -15,6 +15,7 @@ from tests.unit.config.refusals import KEY, refused
 GOOD = {
     keys.TEXT: ("somebody", "somebody else", "nobody"),
     keys.NAME: ("X-User", "X-Forwarded-User", "Remote"),
+    keys.HTTP_URL_OR_NOTHING: ("", "https://a.example:8443/base", "http://127.0.0.1:1"),
     keys.HTTP_URL: ("https://a.example:8443/base", "http://[::1]", "http://127.0.0.1:1"),
     keys.BROKER_URL: ("redis://a/0", "amqp://u:p%2F%25@b//", "filesystem:///c"),
     keys.DATABASE_URL: (
@@ -186,7 +187,8 @@ def test_unusable_authorities_are_one_line_and_exit_status_2(
     monkeypatch.setenv(variable, str(file))
     assert main("-p", "0") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"environment variable {variable}: [policy] ca_file = '{file}': must be a file" in line
+    assert f"environment variable {variable}: [" in line
+    assert f"] ca_file = '{file}': must be a file" in line
 
 
 def test_folder_without_prepared_certificates_is_refused(
