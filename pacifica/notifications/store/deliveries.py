@@ -27,7 +27,7 @@ from pacifica.notifications.store.holding import (
     probe_was_ruled,
 )
 from pacifica.notifications.store.revisions import read_subscriptions
-from pacifica.notifications.store.rowlocks import lock_deliveries
+from pacifica.notifications.store.rowlocks import lock_deliveries, one_of
 
 
 class ClaimedRow(NamedTuple):
@@ -287,7 +287,7 @@ def _record_answers(outcomes: Sequence[Outcome]) -> None:
                 updated=now,
                 tries=EventLogMatch.tries + 1,
             )
-            .where(EventLogMatch.uuid.in_(uuids))
+            .where(one_of(EventLogMatch.uuid, uuids))
             .execute()
         )
         DB.handle().tallies.add(DELIVERIES_FINISHED, changed, "delivered")
