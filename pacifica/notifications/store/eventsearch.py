@@ -81,7 +81,7 @@ def page_of_events(
             return EventPage(found, None)
         if not may_go_on():
             last = concealed(after, newest or after)
-            return EventPage([each for each in found if each.position > last], last)
+            return EventPage([each for each in found if each.position >= last], last)
 
 
 @reading

@@ -126,7 +126,7 @@ def page_of_deliveries(
             return DeliveryPage(found, None)
     assert after is not None  # noqa: S101 for the type checker
     last = concealed(after, newest or after)
-    return DeliveryPage([each for each in found if each.position > last], last)
+    return DeliveryPage([each for each in found if each.position >= last], last)
 
 
 @reading

@@ -22,6 +22,8 @@ from pacifica.notifications.store.eventsearch import (
 from pacifica.notifications.store.position import Position, concealed
 from tests.support import stored
 
+#: So many events a page looks at together.
+CANDIDATES = 50
 NOON = datetime(2026, 1, 31, 12, 0, 0, 250_000)
 
 
@@ -76,6 +78,12 @@ def test_pages_have_every_event_once_newest_first(wanted: EventFilter, limit: in
     found = listed(pages(wanted, limit))
     assert [each for each in found if each in uuids] == uuids
     assert len(found) == (233 if wanted == EventFilter() else 230)
+
+
+def test_event_that_a_page_looked_at_last_is_on_it() -> None:
+    uuids = sorted(store(CANDIDATES + 10, apart=0.0), reverse=True)
+    last = uuids[CANDIDATES - 1]
+    assert listed(pages(EventFilter(), 5, frozenset(uuids) - {last})) == [last]
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.0001, 0.3, 5000.0])
