@@ -34,7 +34,7 @@ from pacifica.notifications.store.revisionlog import revisions_of
 from tests.benchmarks import services
 from tests.benchmarks.report import Report, parser
 from tests.support import databases, stored
-from tests.support.stored import migrated_database
+from tests.support.deployments import migrated_database
 
 _COLUMNS = {"median": "median ms", "slowest": "slowest ms"}
 _PATIENCE = "3600"

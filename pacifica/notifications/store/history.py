@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
+from pacifica.notifications.clock import utcnow
 from pacifica.notifications.events import EventSummary, summary
 from pacifica.notifications.flow import State
 from pacifica.notifications.orm import Attempt, EventLog, EventLogMatch, reading
@@ -17,7 +18,7 @@ from pacifica.notifications.store.position import Position, concealed, newest_fi
 #: The states that an owner knows of; a denied delivery is as if it had never been.
 VISIBLE_STATES = tuple(state for state in State if state is not State.DENIED)
 # Rows that one page looks at for each state, so that a filter that few rows pass costs no more.
-_MAX_SCANNED = 1000
+_MAX_SCANNED = 300
 # How often a page looks for more rows in place of those that may not be shown.
 _MAX_ROUNDS = 10
 _MAX_ATTEMPTS = 200
@@ -93,6 +94,11 @@ class DeliveryFilter:
     start: datetime | None = None
     end: datetime | None = None
 
+    @property
+    def is_selective(self) -> bool:
+        """Whether no index gives the deliveries, so that they are looked for among others."""
+        return self.type is not None or self.status is not None
+
 
 @dataclass(frozen=True)
 class DeliveryPage:
@@ -115,17 +121,16 @@ def page_of_deliveries(
     position is that of a delivery that is shown, or a full hour, minute or second.
     """
     found: list[LoggedDelivery] = []
-    newest: Position | None = None
-    for _round in range(_MAX_ROUNDS):
+    newest = after or Position(utcnow(), UUID(int=0))
+    for _round in range(1 if wanted.is_selective else _MAX_ROUNDS):
         some, after = _scan(subscription, wanted, limit + 1 - len(found), after)
-        newest = newest or (some[0].position if some else after)
         found += shown(some)
         if len(found) > limit:
             return DeliveryPage(found[:limit], found[limit - 1].position)
         if after is None:
             return DeliveryPage(found, None)
     assert after is not None  # noqa: S101 for the type checker
-    last = concealed(after, newest or after)
+    last = concealed(after, newest)
     return DeliveryPage([each for each in found if each.position >= last], last)
 
 
@@ -171,8 +176,7 @@ def _scan(
     An index gives the deliveries of each state by time; what else the filter asks for is looked for
     in a bounded number of them.
     """
-    is_filtered = wanted.type is not None or wanted.status is not None
-    to_scan = _MAX_SCANNED if is_filtered else limit
+    to_scan = _MAX_SCANNED if wanted.is_selective else limit
     ends: list[Position] = []
     by_state = []
     for state in wanted.states:
