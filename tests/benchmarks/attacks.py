@@ -68,6 +68,7 @@ def main() -> int:
     what = f"10 healthy users beside 10 hostile ones ({NAMES[deployment]}), seed {args.seed}"
     report = Report("attacks", what, _COLUMNS)
     with services.measuring(), services.ours(deployment) as site:
+        report.note(services.database_line(site))
         found = report.row(f"{args.seconds:g} s", [_attacked(site, args.seed, args.seconds)])
     report.finish(args)
     return int(bool(found["lost"] or found["disabled"]) or found["slowest"] > _LATEST)

@@ -127,6 +127,18 @@ def ours(deployment: Deployment = POSTGRESQL_REDIS, **settings: str) -> Iterator
             yield Site(Ours(service.folder, service.port, service.environment), beside)
 
 
+def database_line(site: Site) -> str:
+    """Say which database a service has, and whether it cleans up after itself.
+
+    Without autovacuum PostgreSQL gathers no statistics either, and plans queries blindly.
+    """
+    if not site.service.database.startswith("postgresql"):
+        return ""
+    ((server,),) = databases.execute(site.service.database, "SHOW server_version")
+    ((vacuums,),) = databases.execute(site.service.database, "SHOW autovacuum")
+    return f"PostgreSQL {server.split()[0]}, autovacuum {vacuums}"
+
+
 @contextmanager
 def old(cache: Path, deployment: Deployment = POSTGRESQL_REDIS) -> Iterator[Site]:
     """Give 0.5.2 on a database and a broker of its own, and its peers."""

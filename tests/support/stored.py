@@ -98,7 +98,7 @@ def matched(*to: UUID) -> UUID:
 
 def record_matches(event: UUID, to: Sequence[UUID]) -> None:
     """Store whom an event goes to, without asking Policy about them."""
-    plan = DispatchPlan(current_revision(), [], [(event, uuid) for uuid in to], [])
+    plan = DispatchPlan(current_revision(), [], [(uuid4(), event, uuid) for uuid in to], [])
     dispatched = record_dispatched([event], plan, [], lease=LEASE, max_claimed=0)
     hold_dispatched(dispatched, plan, [])
 

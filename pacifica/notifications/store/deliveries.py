@@ -19,7 +19,7 @@ from pacifica.notifications.store.events import events_by_uuid
 from pacifica.notifications.store.holding import (
     UNDER_WAY,
     disable,
-    hold_for_disabled,
+    hold_these,
     probe_arrived,
     probe_failed,
     probe_from,
@@ -63,17 +63,17 @@ def deliverable(rows: Sequence[ClaimedRow], leased: datetime | None) -> list[Del
         return []
     subscriptions = read_subscriptions({row.subscription for row in rows})
     deliveries = []
-    disabled = set()
+    disabled = {}
     for row in rows:
         subscription = subscriptions[row.subscription]
         is_probe = subscription.probe == row.uuid
         if subscription.deleted:
             _drop(row.uuid)
         elif subscription.disabled and not is_probe:
-            disabled.add(row.subscription)
+            disabled[row.uuid] = row.subscription
         elif subscription.value is None:
             disable_unreadable(row.subscription)
-            disabled.add(row.subscription)
+            disabled[row.uuid] = row.subscription
         else:
             deliveries.append(
                 Delivery(
@@ -90,8 +90,8 @@ def deliverable(rows: Sequence[ClaimedRow], leased: datetime | None) -> list[Del
             )
     if disabled:
         if leased is not None:
-            _end_leases([row.uuid for row in rows if row.subscription in disabled], leased)
-        hold_for_disabled(disabled)
+            _end_leases(list(disabled), leased)
+        hold_these(disabled)
     return deliveries
 
 
@@ -195,7 +195,7 @@ def _fail(outcome: Outcome, error: str) -> None:
     if not disable(
         subscription.uuid, error, revision=subscription.revision, probe_due=outcome.probe_due
     ):
-        hold_for_disabled([subscription.uuid])
+        hold_these({delivery.uuid: subscription.uuid})
 
 
 @writing

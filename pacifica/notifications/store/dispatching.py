@@ -18,7 +18,7 @@ from pacifica.notifications.store.deliveries import (
     matched_row,
     record_rulings,
 )
-from pacifica.notifications.store.holding import hold_for_disabled
+from pacifica.notifications.store.holding import hold_these
 from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
 
 
@@ -26,13 +26,14 @@ from pacifica.notifications.store.revisions import SubscriptionCache, current_re
 class DispatchPlan:
     """Deliveries that are not on record yet, with their subscriptions as of a revision.
 
-    `disabled` are pairs of an event and a disabled subscription, about which Policy is not asked.
+    `disabled` are deliveries to disabled subscriptions, about which Policy is not asked: for each
+    its id, its event and its subscription.
     `deferred` are pairs of an event and what it is matched with later.
     """
 
     revision: int
     deliveries: list[Delivery]
-    disabled: list[tuple[UUID, UUID]]
+    disabled: list[tuple[UUID, UUID, UUID]]
     deferred: list[tuple[UUID, Deferral]]
 
 
@@ -63,10 +64,10 @@ def plan_dispatch(
             if subscription is None or subscription.deleted:
                 continue
             if subscription.value is None or subscription.disabled:
-                disabled.append((each.event.uuid, uuid))
+                disabled.append((uuid4(), each.event.uuid, uuid))
             else:
                 deliveries.append(Delivery(uuid4(), each.event.uuid, 1, subscription.value))
-    for uuid in {uuid for _event, uuid in disabled if subscriptions[uuid].value is None}:
+    for uuid in {uuid for *_, uuid in disabled if subscriptions[uuid].value is None}:
         disable_unreadable(uuid)
     deferred = [(each.event.uuid, deferral) for each in matched for deferral in each.deferrals]
     return DispatchPlan(revision, deliveries, disabled, deferred)
@@ -102,9 +103,13 @@ def hold_dispatched(dispatched: Dispatched, plan: DispatchPlan, rulings: Sequenc
     """
     held = [ruling for ruling in rulings if ruling.state is State.HELD]
     record_rulings([each for each in held if each.deliveries[0].event in dispatched.events])
-    disabled = {uuid for event, uuid in plan.disabled if event in dispatched.events}
-    if disabled:
-        hold_for_disabled(disabled)
+    hold_these(
+        {
+            delivery: subscription
+            for delivery, event, subscription in plan.disabled
+            if event in dispatched.events
+        }
+    )
 
 
 @writing
@@ -132,7 +137,9 @@ def _record(
                 unclaimed.append(delivery.uuid)
             rows.append(_ruled_row(delivery, ruling, now, leased if is_claimed else None))
     rows += [
-        matched_row(uuid4(), event, uuid, now) for event, uuid in plan.disabled if event in ended
+        matched_row(delivery, event, subscription, now)
+        for delivery, event, subscription in plan.disabled
+        if event in ended
     ]
     insert_rows(EventLogMatch, rows)
     denied = sum(row["state"] is State.DENIED for row in rows)

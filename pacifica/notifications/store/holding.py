@@ -6,7 +6,7 @@ probe that tells whether the others can follow (see EventMatch.held_action).
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,7 @@ from pacifica.notifications.orm import DB, EventLogMatch, EventMatch, HeldAction
 from pacifica.notifications.settings import RecoverySettings
 from pacifica.notifications.store.revisionlog import log_revision
 from pacifica.notifications.store.revisions import advance_revision
-from pacifica.notifications.store.rowlocks import lock_deliveries, locking
+from pacifica.notifications.store.rowlocks import lock_deliveries, locking, one_of
 
 _LOG = logging.getLogger(__name__)
 UNDER_WAY = (State.MATCHED, State.ALLOWED)
@@ -121,6 +121,17 @@ def hold_for_disabled(uuids: Collection[UUID]) -> None:
     """
     while _hold_some(uuids):
         pass
+
+
+def hold_these(deliveries: Mapping[UUID, UUID]) -> None:
+    """Do as `hold_for_disabled` for these deliveries, whose subscriptions are given.
+
+    They are found by their ids: a busy subscription that is disabled has many others.
+    """
+    uuids = list(deliveries)
+    for start in range(0, len(uuids), _ROWS_PER_TRANSACTION):
+        some = uuids[start : start + _ROWS_PER_TRANSACTION]
+        _hold_some({deliveries[uuid] for uuid in some}, one_of(EventLogMatch.uuid, some))
 
 
 def drop_all(subscription: UUID) -> None:
@@ -301,9 +312,10 @@ def _probed_by(probe: Delivery) -> EventMatch | None:
 
 
 @writing
-def _hold_some(subscriptions: Collection[UUID]) -> bool:
+def _hold_some(subscriptions: Collection[UUID], *conditions: Any) -> bool:
     """Hold some of what is under way for disabled subscriptions; tell whether there may be more.
 
+    `conditions` are those that the deliveries fulfil.
     Their rows are locked first: one that its owner enables at the same moment either is seen as
     enabled here, or has what is held here released.
     """
@@ -313,8 +325,11 @@ def _hold_some(subscriptions: Collection[UUID]) -> bool:
     rows = list(locking(query.order_by(EventMatch.uuid)))
     disabled = [row for row in rows if row.deleted is None]
     probes = [row.probe for row in disabled if row.probe is not None]
-    to_drop = _some([row.uuid for row in rows if row.deleted is not None], _UNFINISHED)
-    to_hold = _some([row.uuid for row in disabled], UNDER_WAY, probes)
+    if probes:
+        conditions += (EventLogMatch.uuid.not_in(probes),)
+    deleted = [row.uuid for row in rows if row.deleted is not None]
+    to_drop = _some(deleted, _UNFINISHED, *conditions)
+    to_hold = _some([row.uuid for row in disabled], UNDER_WAY, *conditions)
     lock_deliveries([*to_drop, *to_hold])
     _drop(to_drop)
     if to_hold:
@@ -334,16 +349,14 @@ def _drop_some(subscription: UUID) -> bool:
 
 
 def _some(
-    subscriptions: Collection[UUID], states: Collection[State], besides: Collection[UUID] = ()
+    subscriptions: Collection[UUID], states: Collection[State], *conditions: Any
 ) -> list[UUID]:
     """Return some deliveries of subscriptions that are in one of the states."""
     if not subscriptions:
         return []
     query = EventLogMatch.select(EventLogMatch.uuid).where(
-        EventLogMatch.event_match.in_(subscriptions), EventLogMatch.state.in_(states)
+        EventLogMatch.event_match.in_(subscriptions), EventLogMatch.state.in_(states), *conditions
     )
-    if besides:
-        query = query.where(EventLogMatch.uuid.not_in(besides))
     return [row.uuid for row in query.limit(_ROWS_PER_TRANSACTION)]
 
 

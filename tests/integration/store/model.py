@@ -150,9 +150,9 @@ class Model:
         """Hold what Policy gave no verdict on, and what is of disabled subscriptions."""
         for delivery in held:
             self._hold_for_policy(delivery, probed)
-        for subscription in disabled:
-            if self.subscribers[subscription].disabled:
-                self._hold(subscription)
+        for uuid in disabled:
+            if uuid in self.matches and self.subscribers[self.matches[uuid].subscription].disabled:
+                self._hold_one(uuid)
 
     def match_deferred(self) -> list[tuple[UUID, UUID]]:
         """Match what is due with all that is enabled; returns the pairs that match."""
@@ -175,7 +175,7 @@ class Model:
                 match.go(State.DROPPED)
             elif subscriber.disabled:
                 match.leased = Due.NEVER
-                self._hold(match.subscription)
+                self._hold_one(uuid)
             else:
                 deliverable.append(uuid)
         return deliverable
@@ -200,7 +200,7 @@ class Model:
             elif subscriber.disabled and subscriber.probe != uuid:
                 if state is State.ALLOWED:
                     match.leased = Due.NEVER
-                self._hold(match.subscription)
+                self._hold_one(uuid)
             else:
                 deliverable.add(uuid)
         return deliverable
@@ -291,7 +291,7 @@ class Model:
                 subscriber.held_due, subscriber.probes = Due.NEVER, 0
             self._hold(match.subscription)
         elif subscriber.disabled:
-            self._hold(match.subscription)
+            self._hold_one(delivery.uuid)
         elif changes == subscriber.changes:
             self.disable(match.subscription, recovers=answer == "outage")
 
@@ -341,11 +341,15 @@ class Model:
             match.go(State.HELD)
 
     def _hold(self, subscription: UUID) -> None:
-        probe = self.subscribers[subscription].probe
-        state = State.DROPPED if self.subscribers[subscription].deleted else State.HELD
         for uuid, match in self.matches.items():
-            if match.subscription == subscription and match.state in UNDER_WAY and uuid != probe:
-                match.go(state)
+            if match.subscription == subscription:
+                self._hold_one(uuid)
+
+    def _hold_one(self, uuid: UUID) -> None:
+        match = self.matches[uuid]
+        subscriber = self.subscribers[match.subscription]
+        if match.state in UNDER_WAY and uuid != subscriber.probe:
+            match.go(State.DROPPED if subscriber.deleted else State.HELD)
 
     def _release_deferred(self) -> None:
         self.deferred = [(event, uuid, Due.NOW) for event, uuid, _due in self.deferred]

@@ -165,7 +165,8 @@ class StoreMachine(RuleBasedStateMachine):
         plan = plan_dispatch([matched], current_revision(), self.cache)
         asked = [delivery.subscription.uuid for delivery in plan.deliveries]
         assert asked == [uuid for uuid in to if not subscribers[uuid].disabled]
-        assert plan.disabled == [(event.uuid, uuid) for uuid in to if subscribers[uuid].disabled]
+        held = [(of, uuid) for _delivery, of, uuid in plan.disabled]
+        assert held == [(event.uuid, uuid) for uuid in to if subscribers[uuid].disabled]
         return plan
 
     @precondition(lambda self: self.dispatching)
@@ -179,15 +180,11 @@ class StoreMachine(RuleBasedStateMachine):
         changed = current_revision() != plan.revision
         before = {row.uuid for row in rows(EventLogMatch, EventLogMatch.event_log == event)}
         dispatched = record_dispatched([event], plan, rulings, lease=LEASE, max_claimed=limit)
-        found = {
-            row.event_match_id: row.uuid
-            for row in rows(EventLogMatch, EventLogMatch.event_log == event)
-            if row.uuid not in before
-        }
+        stored = {row.uuid for row in rows(EventLogMatch, EventLogMatch.event_log == event)}
         asked = {
             delivery.uuid: (delivery.subscription.uuid, verdict) for delivery, verdict in given
         }
-        disabled = [(found[uuid], uuid) for _event, uuid in plan.disabled if uuid in found]
+        disabled = [(uuid, to) for uuid, _event, to in plan.disabled if uuid in stored - before]
         unmatched = [uuid for _event, each in plan.deferred for uuid in each.subscriptions]
         claimed, unclaimed = self.model.record(event, asked, disabled, unmatched, limit)
         assert dispatched.unclaimed == unclaimed
@@ -209,7 +206,7 @@ class StoreMachine(RuleBasedStateMachine):
         held = [each for each in rulings if each.state is State.HELD]
         self.model.hold_dispatched(
             [each.deliveries[0] for each in held if dispatched.events],
-            [uuid for _event, uuid in plan.disabled if dispatched.events],
+            [uuid for uuid, *_ in plan.disabled if dispatched.events],
             Due.LATER if before == self.times_passed else Due.NOW,
         )
 

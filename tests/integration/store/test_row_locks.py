@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg2
 import pytest
@@ -46,7 +46,7 @@ def test_deliveries_are_stored_while_somebody_works_on_their_subscription(change
         "change": lambda: holding.select_for_update(EventMatch.uuid == to),
     }
     event = receive()
-    plan = DispatchPlan(current_revision(), [], [(event, other), (event, to)], [])
+    plan = DispatchPlan(current_revision(), [], [(uuid4(), event, other), (uuid4(), event, to)], [])
     with ThreadPoolExecutor(2) as threads, uncommitted(threads, working[change]):
         dispatch = threads.submit(record_dispatched, [event], plan, [], lease=LEASE, max_claimed=0)
         assert dispatch.result(AT_ONCE).events == {event}
