@@ -1,10 +1,7 @@
 """Who may ask why an event did not arrive, and look for events; also on the command line."""
 
 import json
-from collections.abc import Iterator
 from uuid import UUID, uuid4
-
-import pytest
 
 from pacifica.notifications.reasons import MEANINGS, Reason
 from tests.endtoend.stage import (
@@ -15,22 +12,9 @@ from tests.endtoend.stage import (
     Stage,
     delivered,
     delivery_in,
-    whole_service,
 )
 from tests.support import databases
 from tests.support.servers import eventually
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with whole_service(tmp_path_factory.mktemp("stage")) as stage:
-        yield stage
-
-
-@pytest.fixture
-def stage(running: Stage) -> Stage:
-    """Give the service, which has no subscriptions and whose target takes everything."""
-    return running.cleared()
 
 
 def test_denied_and_unknown_events_are_refused_by_the_same_bytes(stage: Stage) -> None:

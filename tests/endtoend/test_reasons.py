@@ -1,7 +1,7 @@
 """Each reason why an event did or did not reach a subscription, made to happen and asked for."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,25 +17,12 @@ from tests.endtoend.stage import (
     Stage,
     delivered,
     delivery_in,
-    whole_service,
 )
 from tests.endtoend.test_flow import embedded
 from tests.support import databases
 from tests.support.servers import AnswerTriple, Received, RecordingServer, eventually
 
 SLOW = '$..[?($..[?(@.x = "y")])]'
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with whole_service(tmp_path_factory.mktemp("stage")) as stage:
-        yield stage
-
-
-@pytest.fixture
-def stage(running: Stage) -> Stage:
-    """Give the service, which has no subscriptions and whose target takes everything."""
-    return running.cleared()
 
 
 def is_delivered(stage: Stage) -> Asked:
