@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pacifica.notifications.flow import AttemptOutcome, Outcome
 from pacifica.notifications.orm import Attempt, EventLogMatch, insert_rows, writing
+from pacifica.notifications.store.rowlocks import one_of
 
 # How many attempts one transaction looks at.
 _ROWS = 1000
@@ -18,15 +19,10 @@ def record_attempts(outcomes: Iterable[Outcome]) -> None:
     insert_rows(Attempt, rows, unless_stored=True)
 
 
-def delete_attempts(deliveries: Any) -> None:
-    """Delete the attempts of deliveries that a query finds, in the caller's transaction."""
-    Attempt.delete().where(Attempt.delivery.in_(deliveries)).execute()
-
-
-def delete_attempts_of_events(events: Collection[UUID]) -> None:
-    """Delete the attempts of all deliveries of events, in the caller's transaction."""
-    of_events = EventLogMatch.event_log.in_(events)
-    delete_attempts(EventLogMatch.select(EventLogMatch.uuid).where(of_events))
+def delete_deliveries(uuids: Collection[UUID]) -> None:
+    """Delete deliveries, which the caller's transaction has locked, with their attempts."""
+    Attempt.delete().where(one_of(Attempt.delivery, uuids)).execute()
+    EventLogMatch.delete().where(one_of(EventLogMatch.uuid, uuids)).execute()
 
 
 @writing

@@ -265,7 +265,8 @@ def _record_verdict(ruling: Ruling, now: datetime) -> None:
 def _record_answers(outcomes: Sequence[Outcome]) -> None:
     states = lock_deliveries(outcome.delivery.uuid for outcome in outcomes)
     now = utcnow()
-    record_attempts(outcomes)
+    # Of what was purged since, nothing is left that would ever delete an attempt.
+    record_attempts(each for each in outcomes if each.delivery.uuid in states)
     delivered = defaultdict(list)
     failed = defaultdict(list)
     for outcome in outcomes:

@@ -25,8 +25,9 @@ from pacifica.notifications.orm import (
     writing,
 )
 from pacifica.notifications.settlement import is_awaited
-from pacifica.notifications.store.attempts import delete_attempts_of_events
+from pacifica.notifications.store.attempts import delete_deliveries
 from pacifica.notifications.store.claims import claim
+from pacifica.notifications.store.rowlocks import lock_deliveries
 
 _EVENTS_PER_PURGE = 500
 # A server limits the size of one statement.
@@ -304,27 +305,31 @@ def purge(uuids: Collection[UUID], older_than: datetime | None) -> int:
     It is done in batches, so that no statement takes long and workers can work in between.
     """
     purged = 0
-    while batch := _purge_batch(uuids, older_than):
-        purged += batch
-    return purged
+    while True:
+        found, deleted = _purge_batch(uuids, older_than)
+        if not found:
+            return purged
+        purged += deleted
 
 
 @writing
-def _purge_batch(uuids: Collection[UUID], older_than: datetime | None) -> int:
+def _purge_batch(uuids: Collection[UUID], older_than: datetime | None) -> tuple[int, int]:
+    """Return how many events were found, and how many of these were not deleted by others."""
     conditions = [
         *([EventLog.uuid.in_(uuids)] if uuids else []),
         *([EventLog.created < older_than] if older_than else []),
     ]
     query = EventLog.select(EventLog.uuid).where(*conditions).limit(_EVENTS_PER_PURGE)
-    if DB.for_update:  # a worker that dispatches one of them must not add matches in between
-        query = query.for_update()
     old = [row.uuid for row in query]
-    if old:
-        delete_attempts_of_events(old)
-        EventLogMatch.delete().where(EventLogMatch.event_log.in_(old)).execute()
-        DeferredMatch.delete().where(DeferredMatch.event.in_(old)).execute()
-        EventLog.delete().where(EventLog.uuid.in_(old)).execute()
-    return len(old)
+    if not old:
+        return 0, 0
+    these = EventLog.uuid.in_(old)
+    if DB.for_update:  # a worker that dispatches one of them must not add matches in between
+        list(EventLog.select(EventLog.uuid).where(these).order_by(EventLog.uuid).for_update())
+    rows = EventLogMatch.select(EventLogMatch.uuid).where(EventLogMatch.event_log.in_(old))
+    delete_deliveries(lock_deliveries(row.uuid for row in rows))
+    DeferredMatch.delete().where(DeferredMatch.event.in_(old)).execute()
+    return len(old), int(EventLog.delete().where(these).execute())
 
 
 @writing

@@ -16,8 +16,9 @@ import peewee
 from pacifica.notifications.flow import State
 from pacifica.notifications.metrics import EVENTS_PURGED
 from pacifica.notifications.orm import DB, DeferredMatch, EventLog, EventLogMatch, reading, writing
-from pacifica.notifications.store.attempts import delete_attempts, delete_attempts_of_events
+from pacifica.notifications.store.attempts import delete_deliveries
 from pacifica.notifications.store.position import Position
+from pacifica.notifications.store.rowlocks import lock_deliveries
 
 _WAITING = (State.MATCHED, State.ALLOWED, State.HELD)
 # How many events, and how many deliveries, one transaction looks at and deletes.
@@ -99,15 +100,29 @@ def _purge(older_than: datetime | None, after: Position | None, uuids: Collectio
     if found and not fitting:
         _delete_some_deliveries(found[0].place.uuid)
         return Purged(last=after or _START)
-    finished = [each.place.uuid for each in fitting if each.is_finished]
-    if finished:
-        delete_attempts_of_events(finished)
-        EventLogMatch.delete().where(EventLogMatch.event_log.in_(finished)).execute()
-        EventLog.delete().where(EventLog.uuid.in_(finished)).execute()
-        DB.handle().tallies.add(EVENTS_PURGED, len(finished))
+    deleted = _delete([each.place.uuid for each in fitting if each.is_finished])
     is_last = len(found) < _EVENTS and len(fitting) == len(found)
     last = None if is_last else fitting[-1].place
-    return Purged(len(finished), len(fitting) - len(finished), last)
+    return Purged(deleted, len(fitting) - deleted, last)
+
+
+def _delete(events: Collection[UUID]) -> int:
+    """Delete locked events, without those of which a delivery is sent again since; return how many.
+
+    Nobody adds a delivery to them: all are locked that there are.
+    """
+    if not events:
+        return 0
+    columns = EventLogMatch.uuid, EventLogMatch.event_log
+    of_events = EventLogMatch.event_log.in_(events)
+    rows: Any = list(EventLogMatch.select(*columns).where(of_events).tuples())
+    states = lock_deliveries(uuid for uuid, _event in rows)
+    resumed = {event for uuid, event in rows if states.get(uuid) in _WAITING}
+    delete_deliveries([uuid for uuid, event in rows if event not in resumed])
+    finished = [event for event in events if event not in resumed]
+    EventLog.delete().where(EventLog.uuid.in_(finished)).execute()
+    DB.handle().tallies.add(EVENTS_PURGED, len(finished))
+    return len(finished)
 
 
 def _candidates(
@@ -167,6 +182,5 @@ def _deferred(events: Collection[UUID]) -> set[UUID]:
 
 def _delete_some_deliveries(event: UUID) -> None:
     rows = EventLogMatch.select(EventLogMatch.uuid).where(EventLogMatch.event_log == event)
-    some = [row.uuid for row in rows.limit(_DELIVERIES)]
-    delete_attempts(some)
-    EventLogMatch.delete().where(EventLogMatch.uuid.in_(some)).execute()
+    some = lock_deliveries(row.uuid for row in rows.limit(_DELIVERIES))
+    delete_deliveries([uuid for uuid, state in some.items() if state not in _WAITING])

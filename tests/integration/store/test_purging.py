@@ -7,6 +7,7 @@ import pytest
 
 from pacifica.notifications import tasks
 from pacifica.notifications.clock import utcnow
+from pacifica.notifications.flow import Attempt, Outcome
 from pacifica.notifications.orm import (
     DeferredMatch,
     EventLog,
@@ -19,6 +20,7 @@ from pacifica.notifications.orm import (
 from pacifica.notifications.settings import RetentionSettings
 from pacifica.notifications.stages.retention import Retention
 from pacifica.notifications.store import deliveries, holding, purging, statistics
+from pacifica.notifications.store.history import attempts_of
 from pacifica.notifications.store.monitoring import snapshot
 from pacifica.notifications.store.purging import Purged, purge_batch, purge_finished
 from pacifica.notifications.store.statistics import Worker
@@ -166,9 +168,11 @@ def test_late_answer_harms_nothing_when_its_event_was_purged() -> None:
     stored.write(EventLogMatch, uuids, state="expired", due=None)
     made(event, OLD)
     assert purge_finished([event], None) == Purged(1, 0)
-    outcome = deliveries.Outcome(claimed, True, None, "200", "")
+    made_attempt = Attempt(utcnow(), 9, "http://target.invalid/", "", "[]", 200, "[]", "", False)
+    outcome = Outcome(claimed, True, None, "200", "", attempt=made_attempt)
     deliveries.record_outcomes([outcome])
     assert left() == set()
+    assert attempts_of(claimed.uuid) == []
 
 
 def test_very_many_events_go_in_short_transactions() -> None:

@@ -12,10 +12,11 @@ import pytest
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.flow import Cause, Delivery, Outcome, Ruling, State
-from pacifica.notifications.orm import EventLogMatch, EventMatch, insert_rows, writing
-from pacifica.notifications.store import deliveries, expiring, holding
+from pacifica.notifications.orm import EventLog, EventLogMatch, EventMatch, insert_rows, writing
+from pacifica.notifications.store import deliveries, events, expiring, holding, purging
 from pacifica.notifications.store.deliveries import matched_row
 from pacifica.notifications.store.dispatching import DispatchPlan, record_dispatched
+from pacifica.notifications.store.purging import Purged
 from pacifica.notifications.store.resending import send_again
 from pacifica.notifications.store.revisions import current_revision
 from tests.support import databases
@@ -69,7 +70,11 @@ def test_subscriptions_are_changed_while_the_deliveries_of_a_disabled_one_are_he
 
 
 @pytest.mark.parametrize(
-    "action", ["answer", "rule", "wait", "hold", "leave", "release", "expire", "drop", "replay"]
+    "action",
+    [
+        *("answer", "rule", "wait", "hold", "leave", "release", "expire", "drop", "replay"),
+        *("purge", "purge some", "purge unfinished"),
+    ],
 )
 def test_deliveries_are_locked_in_the_order_of_their_ids(migrated: str, action: str) -> None:
     to = stored_in_descending_order()
@@ -81,6 +86,16 @@ def test_deliveries_are_locked_in_the_order_of_their_ids(migrated: str, action: 
         lock(connection, HIGH, "NOWAIT")
         connection.commit()
         acting.result(AT_ONCE)
+
+
+def test_event_is_kept_when_a_delivery_is_sent_again_while_it_is_purged(migrated: str) -> None:
+    purge = _purge(stored_in_descending_order())
+    with ThreadPoolExecutor(2) as threads:
+        with uncommitted(threads, lambda: send_again([HIGH], Cause.RESEND)):
+            purging_it = threads.submit(purge)
+            wait_for_lock(migrated, purging_it)
+        assert purging_it.result(AT_ONCE) == Purged(0, 1)
+    assert [state(each)[0] for each in (LOW, HIGH)] == ["dropped", "matched"]
 
 
 def _answer(to: UUID) -> Callable[[], object]:
@@ -134,6 +149,21 @@ def _replay(_to: UUID) -> Callable[[], object]:
     return lambda: writing(send_again)([HIGH, LOW], Cause.REPLAY)
 
 
+def _purge(to: UUID) -> Callable[[], object]:
+    holding.drop_all(to)
+    write(EventLog, [row(EventLogMatch, LOW).event_log_id], due=None)
+    return lambda: purging.purge_finished([], None)
+
+
+def _purge_some(_to: UUID) -> Callable[[], object]:
+    event = row(EventLogMatch, LOW).event_log_id
+    return lambda: writing(purging._delete_some_deliveries)(event)
+
+
+def _purge_unfinished(_to: UUID) -> Callable[[], object]:
+    return lambda: events.purge([], utcnow())
+
+
 # Nothing of it is read by a release.
 _NO_RECOVERY: Any = None
 ACTIONS: dict[str, Callable[[UUID], Callable[[], object]]] = {
@@ -146,6 +176,9 @@ ACTIONS: dict[str, Callable[[UUID], Callable[[], object]]] = {
     "expire": _expire,
     "drop": _drop,
     "replay": _replay,
+    "purge": _purge,
+    "purge some": _purge_some,
+    "purge unfinished": _purge_unfinished,
 }
 
 
