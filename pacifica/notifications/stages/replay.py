@@ -61,8 +61,8 @@ class Matching(StrEnum):
     NOW = "now"
 
 
-# What is made again of what is on record. One that was denied is as if it had never been.
-_STATES: dict[ReplayMode, tuple[State, ...]] = {
+#: What is made again of what is on record. One that was denied is as if it had never been.
+REPLAYED_STATES: dict[ReplayMode, tuple[State, ...]] = {
     ReplayMode.FAILED: FAILED_STATES,
     ReplayMode.MISSING: (State.DENIED,),
     ReplayMode.ALL: (State.DELIVERED, State.DENIED, *FAILED_STATES),
@@ -192,7 +192,7 @@ class Replayer:
         events = replay(
             claimed,
             [each.walked.event.uuid for each in chosen],
-            _STATES[request.mode],
+            REPLAYED_STATES[request.mode],
             missing=request.mode is not ReplayMode.FAILED,
             progress_for=progress_for,
         )
@@ -211,7 +211,7 @@ class Replayer:
             state in UNDER_WAY for state in states
         ):
             return None
-        if states and not any(state in _STATES[request.mode] for state in states):
+        if states and not any(state in REPLAYED_STATES[request.mode] for state in states):
             return None
         if request.match is Matching.NOW:
             jsonpath: str | None = subscription.jsonpath

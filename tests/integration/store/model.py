@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from uuid import UUID
 
-from pacifica.notifications.flow import Delivery, State
+from pacifica.notifications.flow import Cause, Delivery, State
 
 UNDER_WAY = (State.MATCHED, State.ALLOWED)
 OPEN = (*UNDER_WAY, State.HELD)
@@ -66,6 +66,7 @@ class Match:
     #: The number of the claim of whom may be sending it, and whether its lease is over.
     claim: int = 0
     leased: Due = Due.NEVER
+    cause: Cause = Cause.AUTOMATIC
 
     def go(self, state: State, due: Due = Due.NEVER) -> None:
         self.state, self.due, self.attempts = state, due, 0
@@ -83,6 +84,14 @@ class Model:
     matches: dict[UUID, Match] = field(default_factory=dict)
     #: Pairs of an event and a subscription that it is matched with later, all of one user.
     deferred: list[tuple[UUID, UUID, Due]] = field(default_factory=list)
+    #: When the replay goes on; there is one at a time.
+    replay_due: Due = Due.NEVER
+
+    @property
+    def able(self) -> list[UUID]:
+        """The subscriptions that can be replayed."""
+        alive = {uuid: each for uuid, each in self.subscribers.items() if not each.deleted}
+        return [uuid for uuid, each in alive.items() if not each.disabled]
 
     def due_events(self, *, suspect: bool) -> list[UUID]:
         return [
@@ -98,6 +107,7 @@ class Model:
         return [u for u in self.in_state(State.HELD) if self._is_of(u, subscription)]
 
     def let_time_pass(self) -> None:
+        self.replay_due = Due.NOW if self.replay_due is Due.LATER else self.replay_due
         for each in (*self.events.values(), *self.matches.values()):
             each.due = Due.NOW if each.due is Due.LATER else each.due
         for match in self.matches.values():
@@ -316,6 +326,34 @@ class Model:
             subscriber.release()
         elif change == "disable":
             subscriber.probe, subscriber.probes, subscriber.held_due = None, 0, Due.NEVER
+
+    def send_again(self, uuid: UUID, cause: Cause) -> None:
+        """Begin a delivery anew, after the lease of whoever may be sending it."""
+        self._take_up([uuid])
+        self.matches[uuid].cause = cause
+
+    def replay(
+        self, subscription: UUID, events: list[UUID], states: tuple[State, ...], missing: bool
+    ) -> tuple[list[UUID], list[UUID]]:
+        """Replay events; returns those of which a delivery is made again, and which get one."""
+        again, absent = [], []
+        waiting = {event for event, uuid, _due in self.deferred if uuid == subscription}
+        for event in events:
+            received = self.events.get(event)
+            if received is None or received.due is not Due.NEVER:
+                continue
+            found = {
+                uuid: match
+                for uuid, match in self.matches.items()
+                if (match.event, match.subscription) == (event, subscription)
+            }
+            fitting = [uuid for uuid, match in found.items() if match.state in states]
+            if not found and missing and event not in waiting:
+                absent.append(event)
+            elif fitting and not any(match.state in OPEN for match in found.values()):
+                self.send_again(fitting[-1], Cause.REPLAY)
+                again.append(event)
+        return again, absent
 
     def expire(self, max_held: int) -> int:
         over = [

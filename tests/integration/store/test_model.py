@@ -22,9 +22,17 @@ from pacifica.notifications import clock
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.config import load_settings
 from pacifica.notifications.events import Event
-from pacifica.notifications.flow import Deferral, Delivery, Matched, Outcome, Ruling, State
-from pacifica.notifications.orm import DeferredMatch, EventLog, EventLogMatch, EventMatch, reading
-from pacifica.notifications.store import deliveries, events, expiring, holding, subscriptions
+from pacifica.notifications.flow import Cause, Deferral, Delivery, Matched, Outcome, Ruling, State
+from pacifica.notifications.orm import (
+    DeferredMatch,
+    EventLog,
+    EventLogMatch,
+    EventMatch,
+    Job,
+    reading,
+)
+from pacifica.notifications.stages.replay import REPLAYED_STATES, ReplayMode
+from pacifica.notifications.store import deliveries, events, expiring, holding, jobs, subscriptions
 from pacifica.notifications.store.deferred import (
     DeferredResult,
     claim_deferred,
@@ -38,6 +46,10 @@ from pacifica.notifications.store.dispatching import (
     plan_dispatch,
     record_dispatched,
 )
+from pacifica.notifications.store.history import delivery_of
+from pacifica.notifications.store.jobs import ClaimedJob, JobKind, NewJob
+from pacifica.notifications.store.replaying import replay
+from pacifica.notifications.store.resending import resend
 from pacifica.notifications.store.revisions import SubscriptionCache, as_matched, current_revision
 from tests.integration.store.model import OPEN, Due, Match, Model, Received, Subscriber
 from tests.support.configured import changed
@@ -57,7 +69,9 @@ ANSWERS = st.lists(ANSWER, min_size=1, max_size=4)
 CHANGES = st.sampled_from(["enable", "enable", "disable", "rename", "rename", "delete"])
 MOSTLY = st.sampled_from([True, True, True, True, False])
 ANY = st.integers(0, ALL)
+MODES = st.sampled_from(list(ReplayMode))
 MAX_SUBSCRIBERS = 3
+UNKNOWN = UUID(int=0)
 
 
 def where(holds: Callable[["Model"], object]) -> Any:
@@ -81,6 +95,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.times_passed = 0
         self.asking: list[Delivery] = []
         self.sending: list[tuple[Delivery, int, int]] = []
+        #: All claims of the replay, and the one that counts.
+        self.replaying: list[ClaimedJob] = []
+        self.claim: ClaimedJob | None = None
         self.settings = changed(
             load_settings(),
             holding_release_batch=RELEASED,
@@ -132,7 +149,66 @@ class StoreMachine(RuleBasedStateMachine):
         assert events.purge([event], None) == 1
         self.model.purge(event)
 
+    @where(lambda model: model.matches)
+    @rule(which=ANY)
+    def resend(self, which: int) -> None:
+        uuid = picked(list(self.model.matches), which)
+        logged = delivery_of(self.model.matches[uuid].subscription, uuid)
+        assert logged is not None
+        resend(logged, "alice")
+        self.model.send_again(uuid, Cause.RESEND)
+
+    @where(lambda model: model.able and model.replay_due is Due.NEVER)
+    @rule(which=ANY)
+    def begin_replay(self, which: int) -> None:
+        uuid = picked(self.model.able, which)
+        self.replaying = []
+        jobs.start(NewJob(JobKind.REPLAY, "alice", {}, uuid))
+        self.model.replay_due = Due.NOW
+        self.claim_replay()
+
+    @where(lambda model: model.replay_due is not Due.NEVER)
+    @rule()
+    def cancel_replay(self) -> None:
+        jobs.cancel(self.replaying[-1].job)
+        self.claim, self.model.replay_due = None, Due.NEVER
+
     # Workers
+
+    @where(lambda model: model.replay_due is Due.NOW)
+    @rule()
+    def claim_replay(self) -> None:
+        self.claim = jobs.claim_job(LEASE)
+        assert self.claim is not None
+        self.replaying.append(self.claim)
+        self.model.replay_due = Due.LATER
+
+    @precondition(lambda self: self.replaying)
+    @rule(which=ANY, mode=MODES, limit=st.integers(1, 5), ends=st.booleans())
+    def replay(self, which: int, mode: ReplayMode, limit: int, ends: bool) -> None:
+        """Go on with a replay by a claim, which somebody may have taken over since."""
+        claimed = picked(self.replaying, which)
+        uuid, states = claimed.job.subscription, REPLAYED_STATES[mode]
+        assert uuid is not None
+        walked, missing = [*self.model.events, UNKNOWN][-limit:], mode is not ReplayMode.FAILED
+        again, absent = [], []
+        if claimed is self.claim:
+            again, absent = self.model.replay(uuid, walked, states, missing)
+            self.claim, self.model.replay_due = None, Due.NEVER if ends else Due.NOW
+        counts: list[int] = []
+
+        def progress_for(count: int) -> tuple[dict[str, int], float | None]:
+            counts.append(count)
+            return {}, None if ends else 0.0
+
+        replayed = replay(claimed, walked, states, missing=missing, progress_for=progress_for)
+        assert sorted(replayed) == sorted([*again, *absent])
+        assert counts in ([], [len(replayed)])
+        added = [row for row in rows(EventLogMatch) if row.uuid not in self.model.matches]
+        for row in added:
+            match = Match(row.event_log_id, row.event_match_id, cause=Cause.REPLAY)
+            self.model.matches[row.uuid] = match
+        assert sorted(row.event_log_id for row in added) == sorted(absent)
 
     @where(lambda model: any(each.due is Due.NOW for each in model.events.values()))
     @rule(verdicts=VERDICTS, limit=st.integers(0, 3), finishes=MOSTLY)
@@ -354,7 +430,7 @@ class StoreMachine(RuleBasedStateMachine):
             match = matches[row.uuid]
             assert (row.event_log_id, row.event_match_id) == (match.event, match.subscription)
             assert (row.state, when(row.due)) == (match.state, match.due)
-            assert when(row.leased) == match.leased
+            assert (when(row.leased), row.cause) == (match.leased, match.cause)
             if match.due is not Due.NEVER:
                 assert row.attempts == match.attempts
 
@@ -374,6 +450,10 @@ class StoreMachine(RuleBasedStateMachine):
             for uuid in row.subscriptions.split()
         ]
         assert sorted(found, key=str) == sorted(self.model.deferred, key=str)
+
+    @invariant()
+    def the_replay_is_due_when_the_model_says(self) -> None:
+        assert {when(row.due) for row in rows(Job)} <= {self.model.replay_due, Due.NEVER}
 
     @invariant()
     def nothing_is_stuck(self) -> None:
