@@ -3,12 +3,14 @@
 `python -m tests.benchmarks.lists` makes subscriptions, events and deliveries on PostgreSQL, and a
 tenth of them on SQLite and MariaDB. One user owns a subscription with as many deliveries as all
 others have together. Each list is read on its first page, and far behind it where it has a cursor.
-Policy is not asked.
+Policy is not asked. The last lines are what a delivery takes on disk.
 """
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,9 +20,7 @@ import pytest
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.flow import State
-from pacifica.notifications.orm import DB, Attempt, EventLog, EventLogMatch, insert_rows, writing
 from pacifica.notifications.store import audit
-from pacifica.notifications.store.deliveries import matched_row
 from pacifica.notifications.store.eventsearch import EventFilter, page_of_events
 from pacifica.notifications.store.history import (
     DeliveryFilter,
@@ -31,116 +31,88 @@ from pacifica.notifications.store.history import (
 from pacifica.notifications.store.overview import overview_of
 from pacifica.notifications.store.position import Position
 from pacifica.notifications.store.revisionlog import revisions_of
-from tests.benchmarks import services
+from tests.benchmarks import millions, services
 from tests.benchmarks.report import Report, parser
-from tests.support import databases, stored
-from tests.support.deployments import migrated_database
+from tests.support import databases
+from tests.support.templates import migrated_database
 
 _COLUMNS = {"median": "median ms", "slowest": "slowest ms"}
+ENGINES = ("sqlite", "mariadb", "postgresql")
 _PATIENCE = "3600"
-_OWNER = "alice"
-_SUBSCRIPTIONS = 100
-_PORTION = 20_000
 _LIMIT = 50
-_STATES = (State.DELIVERED,) * 47 + (State.DENIED, State.HELD, State.FAILED)
 
 
 def main() -> int:
     """Make the rows on each engine and measure; 1 if a page took longer than `--bound`."""
     options = parser(__doc__, repeat=20, compares=False)
     options.add_argument("--deliveries", type=int, default=10_000_000, help="(default: 10000000)")
+    options.add_argument("--engine", choices=ENGINES, action="append")
     options.add_argument("--bound", type=float, default=50, help="most ms (default: 50)")
     args = options.parse_args()
     what = (
         f"{args.deliveries:,} deliveries on PostgreSQL and {args.deliveries // 10:,} on SQLite and "
         f"MariaDB, half of them of one subscription; pages of {_LIMIT}"
     )
-    report = Report("lists", what, _COLUMNS, peers=False)
     slowest = 0.0
-    for engine in ("sqlite", "mariadb", "postgresql"):
-        count = args.deliveries if engine == "postgresql" else args.deliveries // 10
-        with (
-            services.measuring(),
-            TemporaryDirectory() as folder,
-            migrated_database(engine, Path(folder)) as url,
-            pytest.MonkeyPatch.context() as patch,
-            databases.configured(url, patch),
-        ):
-            patch.setenv("DATABASE_STATEMENT_TIMEOUT", _PATIENCE)
-            subscription, delivery = fill(count)
-            slowest = max(slowest, measure(report, engine, subscription, delivery, args.repeat))
+    with services.measuring(), TemporaryDirectory() as folder, ExitStack() as stack:
+        filled = {
+            engine: filled_database(stack, engine, Path(folder), args.deliveries)
+            for engine in args.engine or ENGINES
+        }
+        report = Report("lists", what, _COLUMNS, peers=False)
+        for engine, database in filled.items():
+            with configured(database.url):
+                slowest = max(slowest, measure(report, engine, database, args.repeat))
+                tell_sizes(report, engine, database)
     report.finish(args)
     return int(slowest > args.bound)
 
 
-def fill(deliveries: int) -> tuple[UUID, UUID]:
-    """Make the rows; return the subscription that has half of them, and one of its deliveries."""
-    largest = stored.subscribe(_OWNER)
-    others = [stored.subscribe(f"user{number}") for number in range(_SUBSCRIPTIONS)]
-    now, delivery = utcnow(), uuid4()
-    for start in range(0, deliveries, _PORTION):
-        numbers = range(start, min(start + _PORTION, deliveries))
-        events = [
-            {
-                **stored.event_row(now - timedelta(seconds=number)),
-                "event_type": f"type{number % 50}",
-                "event_source": f"source{number % 5}",
-                "event_id": f"event{number}",
-            }
-            for number in numbers[::2]
-        ]
-        rows = []
-        for number in numbers:
-            event = events[(number - start) // 2]
-            whose = largest if number % 2 else others[number // 2 % _SUBSCRIPTIONS]
-            row = matched_row(uuid4(), event["uuid"], whose, event["created"])
-            state = _STATES[number // 2 % len(_STATES)]
-            status = "200" if state is State.DELIVERED else "503"
-            row |= {"state": state, "due": None, "policy_status_code": "200"}
-            rows.append(row | {"target_status_code": status, "tries": 1})
-        delivery = rows[1]["uuid"]
-        _insert(events, rows)
-    _analyze()
-    return largest, delivery
+@dataclass(frozen=True)
+class Filled:
+    """A database with very many rows: how many, and in how many seconds they were made."""
+
+    url: str
+    deliveries: int
+    seconds: float
+    subscription: UUID
+    delivery: UUID
 
 
-@writing
-def _insert(events: list[dict[str, object]], rows: list[dict[str, object]]) -> None:
-    insert_rows(EventLog, events)
-    insert_rows(EventLogMatch, rows)
-    attempt = {
-        "number": 1,
-        "milliseconds": 9,
-        "cause": "automatic",
-        "url": "http://target.invalid/",
-        "address": "192.0.2.1:80",
-        "request": "[]",
-        "status": 200,
-        "response": "[]",
-        "body": "",
-        "truncated": False,
-        "outcome": "delivered",
-        "next_attempt": None,
-    }
-    insert_rows(
-        Attempt,
-        [{"delivery": row["uuid"], "started": row["created"], **attempt} for row in rows],
+def filled_database(stack: ExitStack, engine: str, folder: Path, deliveries: int) -> Filled:
+    """Make a database on an engine, with its share of the deliveries."""
+    count = deliveries if engine == "postgresql" else deliveries // 10
+    url = stack.enter_context(migrated_database(engine, folder))
+    began = time.monotonic()
+    with configured(url):
+        subscription, delivery = millions.fill(engine, count)
+    return Filled(url, count, time.monotonic() - began, subscription, delivery)
+
+
+@contextmanager
+def configured(url: str) -> Iterator[None]:
+    """Configure the service for a database whose statements may take long."""
+    with pytest.MonkeyPatch.context() as patch, databases.configured(url, patch):
+        patch.setenv("DATABASE_STATEMENT_TIMEOUT", _PATIENCE)
+        yield
+
+
+def tell_sizes(report: Report, engine: str, database: Filled) -> None:
+    """Say what a delivery takes on disk."""
+    sizes = millions.bytes_of(engine)
+    told = "; ".join(
+        f"{name} {rows:.0f} bytes and {indexes:.0f} of indexes"
+        for name, (rows, indexes) in zip(
+            ("an event", "a delivery", "an attempt"), sizes.values(), strict=True
+        )
     )
+    made = f"{database.deliveries:,} deliveries were made in {database.seconds:.0f} s"
+    report.note(f"{engine}: {told} ({made})")
 
 
-def _analyze() -> None:
-    DB.connect(reuse_if_open=True)
-    engine = str(DB.bound().__class__.__name__).lower()
-    if "postgresql" in engine:
-        DB.execute_sql("VACUUM ANALYZE")
-    elif "mysql" in engine:
-        DB.execute_sql("ANALYZE TABLE eventlog, eventlogmatch, notificationattempt").fetchall()
-    else:
-        DB.execute_sql("ANALYZE")
-
-
-def measure(report: Report, engine: str, subscription: UUID, delivery: UUID, repeat: int) -> float:
+def measure(report: Report, engine: str, database: Filled, repeat: int) -> float:
     """Time a page of each list; return the slowest (ms)."""
+    subscription, delivery = database.subscription, database.delivery
     first = page_of_deliveries(subscription, DeliveryFilter(), _LIMIT, None, list)
     far = Position(utcnow() - timedelta(days=3), uuid4())
     month = utcnow() - timedelta(days=30)
@@ -168,10 +140,12 @@ def measure(report: Report, engine: str, subscription: UUID, delivery: UUID, rep
         "events": events(),
         "events, far behind": events(far),
         "events of a type": events(type="type7"),
-        "events of a source and type": events(type="type7", source="source1"),
+        "events of a type that no event has": events(type="nothing"),
+        "events of a source and type": events(type="type7", source="source2"),
+        "events of a source that never has the type": events(type="type7", source="source1"),
         "events by id": events(name="event777"),
         "audit log": lambda: audit.entries(_LIMIT),
-        "subscriptions at a glance": lambda: overview_of(_OWNER, _LIMIT),
+        "subscriptions at a glance": lambda: overview_of(millions.OWNER, _LIMIT),
     }
     slowest = 0.0
     for label, call in calls.items():
