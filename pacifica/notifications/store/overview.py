@@ -19,9 +19,9 @@ from pacifica.notifications.store.position import Position, newest_first
 
 #: How many hours are counted, the present one included.
 HOURS = 24
-# Index entries that are counted for one page; of more deliveries in a day, only so many count.
-_MAX_COUNTED = 100_000
-_UNTIL_HOUR = 13  # characters of a time up to its hour
+# Of more deliveries in an hour to the subscriptions of one page, only so many count. A page that
+# counts so many in each hour takes MariaDB 50 ms.
+_MAX_COUNTED = 1_250
 _ENDED_BADLY = (State.FAILED, State.EXPIRED)
 _WAS_ALLOWED = "AND policy_status_code LIKE '2__'"
 _AS_STORED: Any = EventMatch.uuid.db_value
@@ -73,7 +73,7 @@ class Place:
 class OverviewPage:
     """Some subscriptions, and the place of the last; None: no others follow.
 
-    `all_counted` is false if there were too many deliveries in the last hours to count them all.
+    `all_counted` is false if there were too many deliveries in one of the hours to count them all.
     """
 
     subscriptions: tuple[Overview, ...]
@@ -97,11 +97,11 @@ def overview_of(user: str, limit: int, after: Place | None = None) -> OverviewPa
     uuids = [row.uuid for row in shown]
     now = utcnow()
     delivered, hours = _last_delivered(uuids), _hours(uuids, now)
-    counted = [sum(each.delivered for each in some) for some in hours.values()]
+    counted = [sum(each.delivered for each in hour) for hour in zip(*hours.values(), strict=True)]
     return OverviewPage(
         tuple(_overview(row, delivered.get(row.uuid), hours[row.uuid]) for row in shown),
         last,
-        sum(counted) < _MAX_COUNTED,
+        max(counted, default=0) < _MAX_COUNTED,
     )
 
 
@@ -158,8 +158,8 @@ def _hours(uuids: Sequence[UUID], now: datetime) -> dict[UUID, tuple[Hour, ...]]
     """Return the last hours of each subscription."""
     first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
     starts = [first + timedelta(hours=number) for number in range(HOURS)]
-    delivered = _counts(uuids, first, (State.DELIVERED,))
-    failed = _counts(uuids, first, _ENDED_BADLY, _WAS_ALLOWED)
+    delivered = _counts(uuids, starts, (State.DELIVERED,))
+    failed = _counts(uuids, starts, _ENDED_BADLY, _WAS_ALLOWED)
     return {
         uuid: tuple(
             Hour(start, delivered.get((uuid, start), 0), failed.get((uuid, start), 0))
@@ -170,26 +170,27 @@ def _hours(uuids: Sequence[UUID], now: datetime) -> dict[UUID, tuple[Hour, ...]]
 
 
 def _counts(
-    uuids: Sequence[UUID], first: datetime, states: Sequence[State], also: str = ""
+    uuids: Sequence[UUID], starts: Sequence[datetime], states: Sequence[State], also: str = ""
 ) -> dict[tuple[UUID, datetime], int]:
-    """Count the deliveries of each subscription and hour, in one query of a bounded size."""
+    """Count the deliveries of each subscription and hour, in one query of a bounded size.
+
+    Each hour is a range of the index, so that no engine computes the hour of a delivery.
+    """
     if not uuids:
         return {}
-    text = "CHAR(32)" if _is_mysql() else "TEXT"
-    found = (
-        f"SELECT event_match_id, SUBSTR(CAST(created AS {text}), 1, {_UNTIL_HOUR}) AS hour "  # noqa: S608 no value
-        f"FROM {_deliveries()} WHERE state IN ({_marks(states)}) "
-        f"AND event_match_id IN ({_marks(uuids)}) AND created >= {DB.param} {also} "
-        f"LIMIT {_MAX_COUNTED}"
-    )
-    rows = DB.execute_sql(
-        f"SELECT event_match_id, hour, COUNT(*) FROM ({found}) found GROUP BY event_match_id, hour",  # noqa: S608
-        (*states, *map(_AS_STORED, uuids), EventLogMatch.created.db_value(first)),
-    ).fetchall()
-    return {
-        (_AS_UUID(uuid), datetime.fromisoformat(f"{hour}:00")): int(count)
-        for uuid, hour, count in rows
-    }
+    hours, values = [], []
+    for number, start in enumerate(starts):
+        hours.append(
+            f"SELECT {number}, event_match_id, COUNT(*) FROM (SELECT event_match_id "  # noqa: S608 no value
+            f"FROM {_deliveries()} WHERE state IN ({_marks(states)}) "
+            f"AND event_match_id IN ({_marks(uuids)}) "
+            f"AND created >= {DB.param} AND created < {DB.param} {also} LIMIT {_MAX_COUNTED}"
+            f") found{number} GROUP BY event_match_id"
+        )
+        period = start, start + timedelta(hours=1)
+        values += [*states, *map(_AS_STORED, uuids), *map(EventLogMatch.created.db_value, period)]
+    rows = DB.execute_sql(" UNION ALL ".join(hours), values).fetchall()
+    return {(_AS_UUID(uuid), starts[number]): int(count) for number, uuid, count in rows}
 
 
 def _deliveries() -> str:
