@@ -117,6 +117,23 @@ def test_update_tables_holds_for_those_that_an_error_disabled_when_database_is_o
     assert holding == ["disabled by an error"]
 
 
+@pytest.mark.parametrize("version", OLD_VERSIONS)
+def test_update_tables_gives_each_old_subscription_one_revision_from_its_last_change(
+    engine: str, empty_database: str, version: str
+) -> None:
+    install(empty_database, engine, version)
+    OrmSync.update_tables()
+    OrmSync.update_tables()
+    revisions = [
+        (row.subscription, row.changed, row.action, row.jsonpath, row.deleted)
+        for row in Revision.select().order_by(Revision.subscription)
+    ]
+    assert revisions == [
+        (row.uuid, row.updated, "migrated", row.jsonpath, row.deleted)
+        for row in EventMatch.select().order_by(EventMatch.uuid)
+    ]
+
+
 def test_update_tables_leaves_nothing_to_do_when_events_are_old(
     engine: str, empty_database: str
 ) -> None:
