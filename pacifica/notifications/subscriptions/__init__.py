@@ -2,9 +2,11 @@
 
 `subscription` validates a request body by the JSON schemas in `schemas`, and returns the columns of
 a row. Deliveries read a stored row as a `Subscription`. `masking` hides the secrets of its auth,
-and `networks` has the rules about the addresses of targets.
+and `networks` has the rules about the addresses of targets. `channel` tells a webhook from what is
+pulled or mailed.
 """
 
+from pacifica.notifications.subscriptions.channel import Channel
 from pacifica.notifications.subscriptions.masking import MASK, masked, unmasked
 from pacifica.notifications.subscriptions.networks import (
     NO_RULES,
@@ -30,6 +32,7 @@ __all__ = [
     "REQUIRED_FIELDS",
     "SUBSCRIPTION_SCHEMA",
     "SUBSCRIPTION_VERSION",
+    "Channel",
     "Rules",
     "Subscription",
     "check_extensions",
