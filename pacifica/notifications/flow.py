@@ -10,10 +10,11 @@ from pacifica.notifications.subscriptions import Subscription
 
 
 class State(StrEnum):
-    """The state of a delivery; work is due only in the first two."""
+    """The state of a delivery; workers have something to do only in the first two."""
 
     MATCHED = "matched"  # waits for Policy's verdict
     ALLOWED = "allowed"  # waits to be sent
+    AVAILABLE = "available"  # waits to be fetched by its owner, or to be acknowledged
     HELD = "held"  # waits for its disabled subscription, or for Policy to recover
     DELIVERED = "delivered"
     DENIED = "denied"  # its user may not see the event
@@ -51,6 +52,7 @@ class AttemptOutcome(StrEnum):
     RETRYING = "retrying"  # another attempt follows
     DISABLED = "disabled"  # it disabled the subscription, or the probe failed
     GIVEN_UP = "given_up"  # the event is the reason that it cannot be delivered
+    HELD = "held"  # it was fetched too often without being acknowledged
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,15 @@ class Ruling:
     status: str
     body: str
     probe_due: datetime | None = None
+
+    def state_of(self, delivery: Delivery) -> State:
+        """Return the state of one of the deliveries: what is allowed is sent, or fetched."""
+        is_fetched = self.state is State.ALLOWED and delivery.subscription.is_pulled
+        return State.AVAILABLE if is_fetched else self.state
+
+    def due_of(self, delivery: Delivery) -> datetime | None:
+        """Return when a worker is to do something about one of the deliveries."""
+        return None if self.state_of(delivery) is State.AVAILABLE else self.due
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,19 @@ EVENTS_SETTLED: Final = Total(
     ("settled", "unknown", "unsettled", "expired"),
 )
 EVENTS_PURGED: Final = Total("events_purged", "Finished events that were deleted.")
+PULLS: Final = Total(
+    "pulls",
+    "Requests that fetch deliveries: they got some, or none, or might not wait (busy).",
+    "result",
+    ("some", "none", "busy"),
+)
+PULL_LOCKS: Final = Total(
+    "pull_locks",
+    "Locks of fetched deliveries that ended, by how. Those that ran out (expired) count when the "
+    "delivery is fetched again.",
+    "end",
+    ("acknowledged", "released", "expired"),
+)
 SWEEPS: Final = Total("sweeps", "Searches for work that is due.")
 BROKER_FAILURES: Final = Total("broker_failures", "Messages that could not be sent to the broker.")
 ATTEMPTS: Final = Durations(
@@ -110,6 +123,8 @@ TOTALS: Final = (
     EVENTS_PURGED,
     DELIVERIES_FINISHED,
     LEASES_EXPIRED,
+    PULLS,
+    PULL_LOCKS,
     SWEEPS,
     BROKER_FAILURES,
 )

@@ -27,6 +27,9 @@ class Reason(StrEnum):
     POLICY_DENIED = "policy_denied"
     SENDING = "sending"
     RETRYING = "retrying"
+    AWAITING_FETCH = "awaiting_fetch"
+    FETCHED = "fetched"
+    NOT_ACKNOWLEDGED = "not_acknowledged"
     HELD = "held"
     DELIVERED = "delivered"
     EXPIRED = "expired"
@@ -105,6 +108,21 @@ MEANINGS: dict[Reason, Meaning] = {
         "An attempt failed, and another one follows at the time given.",
         "Look at the attempts, and mend the target. The next attempt comes by itself.",
     ),
+    Reason.AWAITING_FETCH: Meaning(
+        "The event matches, you may see it, and your program has not fetched it yet.",
+        "Have your program fetch it. Until then it counts against the bounds of what is held.",
+    ),
+    Reason.FETCHED: Meaning(
+        "Your program has fetched the event, and has not acknowledged it.",
+        "Nothing, if your program is at work. When its lock runs out, or it releases the event, "
+        "the event is handed out again.",
+    ),
+    Reason.NOT_ACKNOWLEDGED: Meaning(
+        "Your program has fetched the event as often as it may, and never acknowledged it. The "
+        "event is held.",
+        "Look at the attempts, and mend the program. Then resend the event, or change the "
+        "subscription in any way, which hands out all that is held.",
+    ),
     Reason.HELD: Meaning(
         "The subscription is disabled by an error. The event is kept for it.",
         "Mend what the subscription's error says, and enable it. What is held is then sent.",
@@ -114,8 +132,10 @@ MEANINGS: dict[Reason, Meaning] = {
         "Nothing. If your program did not act on it, look at what the target answered, and resend.",
     ),
     Reason.EXPIRED: Meaning(
-        "The event was held for too long, or with too many others, and was given up.",
-        "Resend the event, or replay the time in which the subscription was disabled.",
+        "The event was held, or not fetched, for too long or with too many others, and was given "
+        "up.",
+        "Resend the event, or replay the time in which the subscription was disabled or not "
+        "fetched from.",
     ),
     Reason.DROPPED: Meaning(
         "The subscription was deleted before the event could be delivered.",
@@ -163,7 +183,11 @@ def delivery_reason(
             return Reason.AWAITING_POLICY if failing is None else Reason.POLICY_AWAY
         case State.ALLOWED:
             return Reason.RETRYING if failing is not None or attempts > 1 else Reason.SENDING
+        case State.AVAILABLE:
+            return Reason.FETCHED if attempts else Reason.AWAITING_FETCH
         case State.HELD:
+            if failing is not None:  # it began to fail when it was fetched in vain
+                return Reason.NOT_ACKNOWLEDGED
             # Only for Policy is anything held while the subscription is enabled.
             is_for_policy = not (is_disabled or policy_status.startswith("2"))
             return Reason.POLICY_AWAY if is_for_policy else Reason.HELD

@@ -43,6 +43,8 @@ def serve(app: App, cherrypy_file: str, address: str | None, port: int | None) -
     except OSError as error:
         raise ConfigError(f"cannot listen on {host}:{number}: {error.strerror}") from error
     warn_of_default_user(app.settings.notifications)
+    # Before the server stops, which waits for the requests that have begun.
+    cherrypy.engine.subscribe("stop", assembled.root.context.puller.stop, priority=0)
     _run_until_told()
 
 

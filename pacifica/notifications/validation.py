@@ -53,6 +53,8 @@ def _reason(error: ValidationError) -> str:
         return "must not be empty"
     if rule == "maxItems":
         return f"must not have more than {expected} items"
+    if rule in ("minimum", "maximum") and {"minimum", "maximum"} <= error.schema.keys():
+        return f"must be from {error.schema['minimum']} to {error.schema['maximum']}"
     if rule == "uniqueItems":
         return "must not have duplicates"
     if rule == "pattern" and "description" in error.schema:

@@ -33,7 +33,7 @@ from pacifica.notifications.store.dispatching import (
     record_dispatched,
 )
 from pacifica.notifications.store.revisions import current_revision
-from pacifica.notifications.subscriptions import new_subscription
+from pacifica.notifications.subscriptions import PULL_URL, new_subscription
 
 LEASE = 60.0
 SOON = timedelta(seconds=10)
@@ -57,9 +57,11 @@ def forget_all() -> None:
             model.delete().execute()
 
 
-def subscribe(user: str = "alice", jsonpath: str = "$.data") -> UUID:
+def subscribe(
+    user: str = "alice", jsonpath: str = "$.data", target_url: str = "http://target.invalid/"
+) -> UUID:
     """Store a subscription."""
-    body = {"name": "n", "jsonpath": jsonpath, "target_url": "http://target.invalid/"}
+    body = {"name": "n", "jsonpath": jsonpath, "target_url": target_url}
     return UUID(subscriptions.create(new_subscription(body, user, 4096))["uuid"])
 
 
@@ -109,6 +111,18 @@ def allowed(*to: UUID) -> tuple[UUID, list[UUID]]:
     claimed = tuple(deliveries.claim_matched([event], LEASE, 100))
     deliveries.record_rulings([Ruling(claimed, State.ALLOWED, utcnow(), "200", "")])
     return event, [each.uuid for each in claimed]
+
+
+def available(count: int, **wanted: Any) -> tuple[UUID, list[UUID]]:
+    """Store a subscription that is pulled, and what waits to be fetched from it, oldest first."""
+    subscription = subscribe(target_url=PULL_URL, **wanted)
+    return subscription, [make_available(subscription) for _ in range(count)]
+
+
+def make_available(subscription: UUID) -> UUID:
+    """Store an event that waits to be fetched; returns its delivery."""
+    _event, (delivery,) = allowed(subscription)
+    return delivery
 
 
 @writing

@@ -282,6 +282,8 @@ def _add_states(tables: Tables) -> None:
         updated=f"{{moment}} NOT NULL DEFAULT '{_LONG_AGO}'",
         tries="INTEGER NOT NULL DEFAULT 0",
         cause="VARCHAR(16) NOT NULL DEFAULT 'automatic'",
+        fetch_id="{uuid}",
+        fetched="{moment}",
     )
     tables.execute(
         """

@@ -208,6 +208,9 @@ class EventLogMatch(BaseModel):
     the time until which a worker may be sending it, even while it is held. `attempts` and `failing`
     (the time of the first failure) belong to the current state. `tries` counts all attempts on
     record, and `cause` is why the next one is made (see flow.Cause).
+
+    A delivery that is pulled is nobody's work. `fetch_id` is the fetch that it was handed out by
+    last, at `fetched`, and `leased` is until when it is not handed out again.
     """
 
     class Meta:
@@ -234,6 +237,8 @@ class EventLogMatch(BaseModel):
     updated = peewee.DateTimeField(default=utcnow)
     tries = peewee.IntegerField(default=0)
     cause = peewee.CharField(16, default=Cause.AUTOMATIC)
+    fetch_id = peewee.UUIDField(null=True)
+    fetched = peewee.DateTimeField(null=True)
 
 
 class DeferredMatch(BaseModel):

@@ -8,9 +8,12 @@ from pacifica.notifications.app import App
 from pacifica.notifications.rest.limits import BoundedLock, RateLimiter, UsersUnderWay
 from pacifica.notifications.rest.targets import TargetChecks
 from pacifica.notifications.settings import Settings
+from pacifica.notifications.stages.pull import Puller
 
 #: The entry in a request's CherryPy configuration that holds its context.
 KEY = "notifications.context"
+# Where CherryPy's configuration does not say how many threads a process has.
+_THREADS = 16
 # So many searches for events of one user are under way at a time.
 _MAX_SEARCHES = 4
 
@@ -29,6 +32,7 @@ class Context:
         self.targets: TargetChecks
         self.large_bodies: BoundedLock
         self.traces: BoundedLock
+        self.puller: Puller
         self.searches = UsersUnderWay(_MAX_SEARCHES)
         if app is not None:
             self._use(app)
@@ -56,6 +60,9 @@ class Context:
         waiting, wait = receive.parse_waiting, receive.parse_wait
         self.large_bodies = BoundedLock("large bodies are being read", waiting, wait)
         self.traces = BoundedLock("JSONPaths are being tried", waiting, wait)
+        threads = int(cherrypy.config.get("server.thread_pool", _THREADS))
+        waiting = min(app.settings.pull.waiting, threads // 2)
+        self.puller = Puller(app.settings.pull, waiting, app.tallies)
         self._app = app
 
 

@@ -17,6 +17,7 @@ from pacifica.notifications.rest.deliveries import Deliveries
 from pacifica.notifications.rest.errors import ApiError, answering_errors, encode_text
 from pacifica.notifications.rest.explain import Explain
 from pacifica.notifications.rest.listing import shown
+from pacifica.notifications.rest.pull import Pull
 from pacifica.notifications.rest.replays import Replays
 from pacifica.notifications.rest.request import require_known
 from pacifica.notifications.rest.revisions import Revisions
@@ -114,6 +115,7 @@ _RESOURCES: dict[str, Callable[[str], Any]] = {
     "deliveries": Deliveries,
     "delivery": DeliveryFormat,
     "explain": Explain,
+    "pull": Pull,
     "replays": Replays,
     "revisions": Revisions,
     "test": TestDelivery,

@@ -52,8 +52,8 @@ from pacifica.notifications.rest.errors import (
 from pacifica.notifications.rest.request import require_known
 from pacifica.notifications.settlement import is_awaited
 from pacifica.notifications.store import deduplication
-from pacifica.notifications.store.deliveries import is_under_way
 from pacifica.notifications.store.events import record_batch
+from pacifica.notifications.store.history import is_under_way
 
 Environ = dict[str, Any]
 WsgiApplication = Callable[[Environ, Any], Iterable[bytes]]

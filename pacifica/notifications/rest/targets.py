@@ -15,7 +15,7 @@ from pacifica.notifications.delivery import (
 from pacifica.notifications.errors import InvalidInput
 from pacifica.notifications.rest.errors import ApiError
 from pacifica.notifications.settings import DeliverySettings
-from pacifica.notifications.subscriptions import delivery_rules, literal_address
+from pacifica.notifications.subscriptions import Channel, delivery_rules, literal_address
 from pacifica.notifications.transport import (
     Request,
     Resolver,
@@ -49,6 +49,8 @@ class TargetChecks:
         This may take as long as a lookup and a delivery, so no transaction may be open. Raises
         InvalidInput, or ApiError (429 or 503) when too many requests wait for targets to agree.
         """
+        if Channel.of(url) is Channel.PULL:  # nothing is sent anywhere
+            return
         self.require_permitted(url)
         if self._settings.handshake:
             self._require_agreed(url, auth, user)

@@ -22,7 +22,7 @@ from pacifica.notifications.rest.admission import require_proxy
 from pacifica.notifications.rest.body import read_body
 from pacifica.notifications.rest.context import context
 from pacifica.notifications.rest.deliveries import attempt_shown
-from pacifica.notifications.rest.errors import answering_errors, encode_text
+from pacifica.notifications.rest.errors import ApiError, answering_errors, encode_text
 from pacifica.notifications.rest.request import require_known
 from pacifica.notifications.store import audit, history
 from pacifica.notifications.store.events import events_by_uuid
@@ -81,6 +81,8 @@ def send_test(access: Access, event: Event | None = None) -> dict[str, Any]:
     subscription = read_subscriptions([access.uuid])[access.uuid].value
     if subscription is None:
         raise not_found()
+    if subscription.is_pulled:
+        raise ApiError(409, "events are fetched from this subscription, so there is no target")
     delivery = Delivery(uuid4(), event.uuid, 1, subscription, cause=Cause.TEST)
     try:
         request = delivery_request(delivery, event, utcnow(), context().settings.delivery)

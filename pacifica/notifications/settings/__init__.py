@@ -15,6 +15,7 @@ from pacifica.notifications.settings.deliveries import (
     RetentionSettings,
 )
 from pacifica.notifications.settings.keys import Key, Network
+from pacifica.notifications.settings.pull import PullSettings
 from pacifica.notifications.settings.requests import (
     EventMatchSettings,
     NotificationsSettings,
@@ -44,6 +45,7 @@ __all__ = [
     "Network",
     "NotificationsSettings",
     "PolicySettings",
+    "PullSettings",
     "ReceiveSettings",
     "RecoverySettings",
     "RetentionSettings",
@@ -71,6 +73,7 @@ class Settings:
     matching: MatchingSettings = field(default_factory=MatchingSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    pull: PullSettings = field(default_factory=PullSettings)
     recovery: RecoverySettings = field(default_factory=RecoverySettings)
     holding: HoldingSettings = field(default_factory=HoldingSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)

@@ -138,6 +138,7 @@ class Authoriser:
             for each in rulings
             if each.state is State.ALLOWED
             for delivery in each.deliveries
+            if not delivery.subscription.is_pulled
         ]
 
     def _rulings(self, answered: Sequence[_Answered]) -> list[Ruling]:

@@ -19,6 +19,7 @@ from pacifica.notifications.store.events import events_by_uuid
 from pacifica.notifications.store.holding import (
     UNDER_WAY,
     disable,
+    disable_unreadable,
     hold_these,
     probe_arrived,
     probe_failed,
@@ -26,6 +27,7 @@ from pacifica.notifications.store.holding import (
     probe_was_given_up,
     probe_was_ruled,
 )
+from pacifica.notifications.store.pulling import make_available
 from pacifica.notifications.store.revisions import read_subscriptions
 from pacifica.notifications.store.rowlocks import lock_deliveries, one_of
 
@@ -74,6 +76,8 @@ def deliverable(rows: Sequence[ClaimedRow], leased: datetime | None) -> list[Del
         elif subscription.value is None:
             disable_unreadable(row.subscription)
             disabled[row.uuid] = row.subscription
+        elif leased is not None and subscription.value.is_pulled:
+            make_available(row.uuid)
         else:
             deliveries.append(
                 Delivery(
@@ -115,11 +119,6 @@ def matched_row(uuid: UUID, event: UUID, subscription: UUID, now: datetime) -> d
         "tries": 0,
         "cause": Cause.AUTOMATIC,
     }
-
-
-def disable_unreadable(subscription: UUID) -> None:
-    """Disable a subscription whose row cannot be read, as older versions left some."""
-    disable(subscription, "its extensions or auth are stored as broken JSON")
 
 
 @reading
@@ -172,16 +171,6 @@ def record_outcomes(outcomes: Sequence[Outcome]) -> None:
             _fail(outcome, outcome.error)
         elif outcome.given_up and outcome.delivery.probe:
             probe_was_given_up(outcome.delivery)
-
-
-@reading
-def is_under_way(uuid: UUID) -> bool:
-    """Tell whether a worker may be sending a delivery of this service now."""
-    return (
-        EventLogMatch.select(EventLogMatch.uuid)
-        .where(EventLogMatch.uuid == uuid, EventLogMatch.leased > utcnow())
-        .exists()
-    )
 
 
 def _fail(outcome: Outcome, error: str) -> None:
@@ -238,13 +227,23 @@ def _schedule_retry(ruling: Ruling, now: datetime) -> None:
 
 
 def _record_verdict(ruling: Ruling, now: datetime) -> None:
-    # After a release, a worker may still be sending what is allowed: its lease stays on record.
-    lease: dict[str, Any] = {"leased": None} if ruling.state is State.DENIED else {}
+    alike = defaultdict(list)
+    for each in ruling.deliveries:
+        alike[ruling.state_of(each), ruling.due_of(each)].append(each.uuid)
+    for (state, due), uuids in alike.items():
+        _enter(state, due, uuids, ruling, now)
+
+
+def _enter(
+    state: State, due: datetime | None, uuids: list[UUID], ruling: Ruling, now: datetime
+) -> None:
+    # After a release, somebody may still have what is allowed: the lease stays on record.
+    lease: dict[str, Any] = {"leased": None} if state is State.DENIED else {}
     changed = (
         EventLogMatch.update(
             **lease,
-            state=ruling.state,
-            due=ruling.due,
+            state=state,
+            due=due,
             attempts=0,
             failing=None,
             policy_status_code=ruling.status,
@@ -252,12 +251,12 @@ def _record_verdict(ruling: Ruling, now: datetime) -> None:
             updated=now,
         )
         .where(
-            EventLogMatch.uuid.in_([delivery.uuid for delivery in ruling.deliveries]),
+            EventLogMatch.uuid.in_(uuids),
             EventLogMatch.state == State.MATCHED,
         )
         .execute()
     )
-    if ruling.state is State.DENIED:
+    if state is State.DENIED:
         DB.handle().tallies.add(DELIVERIES_FINISHED, changed, "denied")
 
 

@@ -14,11 +14,10 @@ from pacifica.notifications.store.deferred import insert_deferred, release_if_en
 from pacifica.notifications.store.deliveries import (
     ClaimedRow,
     deliverable,
-    disable_unreadable,
     matched_row,
     record_rulings,
 )
-from pacifica.notifications.store.holding import hold_these
+from pacifica.notifications.store.holding import disable_unreadable, hold_these
 from pacifica.notifications.store.revisions import SubscriptionCache, current_revision
 
 
@@ -130,10 +129,11 @@ def _record(
         for delivery in ruling.deliveries:
             if delivery.event not in ended:
                 continue
-            is_claimed = ruling.state is State.ALLOWED and len(claimed) < max_claimed
+            is_sent = ruling.state_of(delivery) is State.ALLOWED
+            is_claimed = is_sent and len(claimed) < max_claimed
             if is_claimed:
                 claimed.append(replace(delivery, leased=leased))
-            elif ruling.state is State.ALLOWED:
+            elif is_sent:
                 unclaimed.append(delivery.uuid)
             rows.append(_ruled_row(delivery, ruling, now, leased if is_claimed else None))
     rows += [
@@ -156,7 +156,7 @@ def _ruled_row(
     row |= {"policy_status_code": ruling.status, "policy_resp_body": ruling.body}
     if ruling.state is State.HELD:
         return row
-    row |= {"state": ruling.state, "due": ruling.due}
+    row |= {"state": ruling.state_of(delivery), "due": ruling.due_of(delivery)}
     if ruling.state is State.MATCHED:
         row |= {"attempts": delivery.attempts, "failing": now}
     elif leased is not None:

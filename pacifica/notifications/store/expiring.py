@@ -1,4 +1,4 @@
-"""The bounds on what is held: beyond them, the oldest deliveries are given up."""
+"""The bounds on what is held or not fetched: beyond them, the oldest deliveries are given up."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -13,14 +13,17 @@ from pacifica.notifications.metrics import DELIVERIES_FINISHED
 from pacifica.notifications.orm import DB, EventLogMatch, reading, writing
 from pacifica.notifications.store.rowlocks import lock_deliveries
 
+#: What counts against the bounds on holding.
+KEPT_STATES = (State.HELD, State.AVAILABLE)
 # Others wait no longer than it takes to expire so many.
 _ROWS_PER_TRANSACTION = 1000
 
 
 def expire(max_held: int, max_age: float) -> int:
-    """Give up what is held for more than `max_age` seconds, and the oldest beyond `max_held`.
+    """Give up what is kept for more than `max_age` seconds, and the oldest beyond `max_held`.
 
-    `max_held` is for each subscription. Returns how many deliveries expired; they stay on record.
+    `max_held` is for each subscription. What somebody has fetched stays until its lock runs out.
+    Returns how many deliveries expired; they stay on record.
     """
     expired = 0
     while batch := _expire(_too_old(max_age)):
@@ -35,7 +38,7 @@ def expire(max_held: int, max_age: float) -> int:
 @reading
 def _too_old(max_age: float) -> list[UUID]:
     rows = EventLogMatch.select(EventLogMatch.uuid).where(
-        EventLogMatch.state == State.HELD,
+        _is_kept(),
         EventLogMatch.created < utcnow() - timedelta(seconds=max_age),
     )
     return [row.uuid for row in rows.limit(_ROWS_PER_TRANSACTION)]
@@ -46,7 +49,7 @@ def _too_many(max_held: int) -> list[tuple[UUID, int]]:
     held = peewee.fn.COUNT(EventLogMatch.uuid)
     rows = (
         EventLogMatch.select(EventLogMatch.event_match, held.alias("held"))
-        .where(EventLogMatch.state == State.HELD)
+        .where(EventLogMatch.state.in_(KEPT_STATES))
         .group_by(EventLogMatch.event_match)
         .having(held > max_held)
     )
@@ -57,7 +60,7 @@ def _too_many(max_held: int) -> list[tuple[UUID, int]]:
 @reading
 def _oldest_held(subscription: UUID, limit: int) -> list[UUID]:
     rows = EventLogMatch.select(EventLogMatch.uuid).where(
-        EventLogMatch.event_match == subscription, EventLogMatch.state == State.HELD
+        EventLogMatch.event_match == subscription, _is_kept()
     )
     return [row.uuid for row in rows.order_by(EventLogMatch.created).limit(limit)]
 
@@ -69,8 +72,17 @@ def _expire(uuids: Sequence[UUID]) -> int:
     lock_deliveries(uuids)
     expired = (
         EventLogMatch.update(state=State.EXPIRED, due=None, leased=None, updated=utcnow())
-        .where(EventLogMatch.uuid.in_(uuids), EventLogMatch.state == State.HELD)
+        .where(EventLogMatch.uuid.in_(uuids), _is_kept())
         .execute()
     )
     DB.handle().tallies.add(DELIVERIES_FINISHED, expired, "expired")
     return expired
+
+
+def _is_kept() -> Any:
+    """Return the condition for a delivery that is held, or that nobody has fetched."""
+    is_free = EventLogMatch.leased.is_null() | (EventLogMatch.leased <= utcnow())
+    is_available = (EventLogMatch.state == State.AVAILABLE) & is_free
+    return EventLogMatch.state.in_(KEPT_STATES) & (
+        (EventLogMatch.state == State.HELD) | is_available
+    )

@@ -168,6 +168,16 @@ def attempts_of(delivery: UUID) -> Sequence[LoggedAttempt]:
 
 
 @reading
+def is_under_way(uuid: UUID) -> bool:
+    """Tell whether a worker may be sending a delivery of this service now."""
+    return (
+        EventLogMatch.select(EventLogMatch.uuid)
+        .where(EventLogMatch.uuid == uuid, EventLogMatch.leased > utcnow())
+        .exists()
+    )
+
+
+@reading
 def _scan(
     subscription: UUID, wanted: DeliveryFilter, limit: int, after: Position | None
 ) -> tuple[Sequence[LoggedDelivery], Position | None]:
@@ -229,7 +239,7 @@ def _read(condition: Any) -> list[LoggedDelivery]:
         *(EventLogMatch.state, EventLogMatch.cause, EventLogMatch.due, EventLogMatch.attempts),
         *(EventLogMatch.tries, EventLogMatch.failing, EventLogMatch.policy_status_code),
         *(EventLogMatch.target_status_code, EventLogMatch.target_resp_body),
-        *(EventLogMatch.created, EventLogMatch.updated),
+        *(EventLogMatch.created, EventLogMatch.updated, EventLogMatch.leased),
     )
     rows: Any = EventLogMatch.select(*columns).join(EventLog).where(condition).tuples()
     found = list(rows)
@@ -239,7 +249,9 @@ def _read(condition: Any) -> list[LoggedDelivery]:
 
 def _logged(row: Sequence[Any], about: EventSummary | None) -> LoggedDelivery:
     uuid, subscription, event, *described = row[:8]
-    received, state, *others = row[8:]
+    received, state, cause, due, *others, leased = row[8:]
+    if state == State.AVAILABLE and leased is not None and leased > utcnow():
+        due = leased  # then its lock runs out
     return LoggedDelivery(
         uuid,
         subscription,
@@ -247,6 +259,8 @@ def _logged(row: Sequence[Any], about: EventSummary | None) -> LoggedDelivery:
         about or EventSummary(*described),
         received,
         State(state),
+        cause,
+        due,
         *others,
     )
 

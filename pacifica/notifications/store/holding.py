@@ -22,9 +22,10 @@ from pacifica.notifications.settings import RecoverySettings
 from pacifica.notifications.store.revisionlog import log_revision
 from pacifica.notifications.store.revisions import advance_revision
 from pacifica.notifications.store.rowlocks import lock_deliveries, locking, one_of
+from pacifica.notifications.subscriptions import Channel
 
 _LOG = logging.getLogger(__name__)
-UNDER_WAY = (State.MATCHED, State.ALLOWED)
+UNDER_WAY = (State.MATCHED, State.ALLOWED, State.AVAILABLE)
 _UNFINISHED = (*UNDER_WAY, State.HELD)
 # Others wait no longer than it takes to hold or drop so many.
 _ROWS_PER_TRANSACTION = 1000
@@ -53,6 +54,11 @@ def disable(
         _LOG.warning("subscription %s is disabled: %s", uuid, single_line(error))
         hold_for_disabled([uuid])
     return disabled
+
+
+def disable_unreadable(subscription: UUID) -> None:
+    """Disable a subscription whose row cannot be read, as older versions left some."""
+    disable(subscription, "its extensions or auth are stored as broken JSON")
 
 
 @reading
@@ -170,7 +176,7 @@ def release_or_probe(subscription: UUID, batch: int, recovery: RecoverySettings)
     if row.deleted is not None:
         row.held_due = now if _drop_some(subscription) else None
     elif row.held_action is HeldAction.RELEASE:
-        released = _release(subscription, batch, now)
+        released = _release(row, batch, now)
         row.held_due = now if len(released) == batch else None
     else:
         _probe(row, now, recovery)
@@ -264,15 +270,18 @@ def _probe_next(row: EventMatch) -> None:
     row.probe_at(utcnow(), max(row.probes - 1, 1))
 
 
-def _release(subscription: UUID, limit: int, now: datetime) -> list[UUID]:
+def _release(subscription: EventMatch, limit: int, now: datetime) -> list[UUID]:
     """Take the oldest held deliveries up again, beginning with Policy; returns their ids.
 
-    One that a worker may still be sending waits until that worker's lease is over. Part of the
-    caller's transaction.
+    So are those that wait to be fetched from a subscription that is not pulled any more. One that a
+    worker may still be sending waits until that worker's lease is over. Part of the caller's
+    transaction.
     """
+    is_pulled = Channel.of(subscription.target_url) is Channel.PULL
+    states = (State.HELD,) if is_pulled else (State.HELD, State.AVAILABLE)
     rows = (
         EventLogMatch.select(EventLogMatch.uuid)
-        .where(EventLogMatch.event_match == subscription, EventLogMatch.state == State.HELD)
+        .where(EventLogMatch.event_match == subscription.uuid, EventLogMatch.state.in_(states))
         .order_by(EventLogMatch.created, EventLogMatch.uuid)
         .limit(limit)
     )
@@ -280,13 +289,15 @@ def _release(subscription: UUID, limit: int, now: datetime) -> list[UUID]:
     if oldest:
         lock_deliveries(oldest)
         leased: Any = EventLogMatch.leased
+        not_fetched: dict[str, Any] = {} if is_pulled else {"fetch_id": None}
         EventLogMatch.update(
+            **not_fetched,
             state=State.MATCHED,
             due=peewee.Case(None, [(leased > now, leased)], now),
             attempts=0,
             failing=None,
             updated=now,
-        ).where(EventLogMatch.uuid.in_(oldest), EventLogMatch.state == State.HELD).execute()
+        ).where(EventLogMatch.uuid.in_(oldest), EventLogMatch.state.in_(states)).execute()
     return oldest
 
 
@@ -298,7 +309,7 @@ def _probe(row: EventMatch, now: datetime, recovery: RecoverySettings) -> None:
         .exists()
     )
     if not is_under_way:
-        row.probe = next(iter(_release(row.uuid, 1, now)), None)
+        row.probe = next(iter(_release(row, 1, now)), None)
     if row.probe is None and row.disabled is None:  # nothing is held
         row.release_at(None)
         return

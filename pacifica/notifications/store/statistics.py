@@ -10,7 +10,6 @@ from uuid import UUID
 import peewee
 
 from pacifica.notifications.clock import utcnow
-from pacifica.notifications.flow import State
 from pacifica.notifications.orm import (
     DB,
     EventLogMatch,
@@ -20,6 +19,7 @@ from pacifica.notifications.orm import (
     writing,
 )
 from pacifica.notifications.settings import HoldingSettings
+from pacifica.notifications.store.expiring import KEPT_STATES
 
 #: Seconds after which a worker process counts as dead if it did not say that it lives.
 WORKER_EXPIRES = 60.0
@@ -85,7 +85,7 @@ def _near_bounds(holding: HoldingSettings) -> int:
     oldest = utcnow() - timedelta(seconds=_NEAR * holding.max_age)
     per_subscription = (
         EventLogMatch.select(EventLogMatch.event_match)
-        .where(EventLogMatch.state == State.HELD)
+        .where(EventLogMatch.state.in_(KEPT_STATES))
         .group_by(EventLogMatch.event_match)
         .having(
             (peewee.fn.COUNT(EventLogMatch.event_match) >= _NEAR * holding.max_held)

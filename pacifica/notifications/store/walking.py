@@ -17,7 +17,7 @@ from pacifica.notifications.store.position import Position
 _EVENTS, _BYTES = 100, 2**20
 #: What a replay takes up again, and what it leaves alone because it is still under way.
 FAILED_STATES = (State.FAILED, State.EXPIRED)
-UNDER_WAY = (State.MATCHED, State.ALLOWED, State.HELD)
+UNDER_WAY = (State.MATCHED, State.ALLOWED, State.AVAILABLE, State.HELD)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ and `networks` has the rules about the addresses of targets. `channel` tells a w
 pulled or mailed.
 """
 
-from pacifica.notifications.subscriptions.channel import Channel
+from pacifica.notifications.subscriptions.channel import PULL_URL, Channel
 from pacifica.notifications.subscriptions.masking import MASK, masked, unmasked
 from pacifica.notifications.subscriptions.networks import (
     NO_RULES,
@@ -29,6 +29,7 @@ __all__ = [
     "DELIVERY_FORMAT_SCHEMA",
     "MASK",
     "NO_RULES",
+    "PULL_URL",
     "REQUIRED_FIELDS",
     "SUBSCRIPTION_SCHEMA",
     "SUBSCRIPTION_VERSION",

@@ -1,6 +1,10 @@
 """How a subscription gets its events, which the scheme of its target URL says."""
 
 from enum import StrEnum
+from typing import Final
+
+#: The target URL of a subscription whose events are fetched.
+PULL_URL: Final = "pull:"
 
 
 class Channel(StrEnum):

@@ -12,6 +12,7 @@ from pacifica.notifications.errors import ExpressionError, InvalidInput
 from pacifica.notifications.events import STRUCTURED, extension_problems, printable_name
 from pacifica.notifications.jsonpath import parse
 from pacifica.notifications.spelling import nearest
+from pacifica.notifications.subscriptions.channel import PULL_URL, Channel
 from pacifica.notifications.subscriptions.schemas import DELIVERY_FORMAT_SCHEMA, SUBSCRIPTION_SCHEMA
 from pacifica.notifications.validation import Schema
 
@@ -41,6 +42,11 @@ class Subscription:
     revision: int
     specversion: str = ""
     mode: str = STRUCTURED
+
+    @property
+    def is_pulled(self) -> bool:
+        """Whether its owner fetches its events, so that none is sent."""
+        return Channel.of(self.target_url) is Channel.PULL
 
 
 def new_subscription(body: Any, user: str, max_jsonpath: int) -> dict[str, Any]:
@@ -163,13 +169,15 @@ def _url_problem(text: str | None) -> str | None:
         return None
     if not text.isascii() or not text.isprintable() or " " in text:
         return "must be ASCII without spaces; percent-encode other characters"
+    if Channel.of(text) is Channel.PULL:
+        return None if text == PULL_URL else f"must be {PULL_URL} and nothing more, to be pulled"
     try:
         parts = urlsplit(text)
         host, _port = parts.hostname, parts.port
     except ValueError:
         return "is not a URL"
     if parts.scheme not in ("http", "https") or not host:
-        return "must be an http or https URL with a host"
+        return f"must be an http or https URL with a host, or {PULL_URL}"
     if parts.username is not None or parts.password is not None:
         return "must not hold credentials; put them into auth"
     return None

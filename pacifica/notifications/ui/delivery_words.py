@@ -15,10 +15,11 @@ from pacifica.notifications.reasons import MEANINGS, Reason
 STATE_WORDS: Final = {
     State.DELIVERED: "Delivered",
     State.ALLOWED: "Being sent",
+    State.AVAILABLE: "Waits to be fetched",
     State.MATCHED: "Waits for Policy",
     State.HELD: "Held",
     State.FAILED: "Given up",
-    State.EXPIRED: "Held for too long",
+    State.EXPIRED: "Kept for too long",
     State.DROPPED: "Dropped",
     State.DENIED: "Denied",
 }
@@ -35,11 +36,13 @@ _OUTCOMES: Final = {
     AttemptOutcome.RETRYING: ("failing", "It failed, and another attempt follows."),
     AttemptOutcome.DISABLED: ("disabled", "It failed, and the subscription was disabled."),
     AttemptOutcome.GIVEN_UP: ("no", "It failed, and nothing follows by itself."),
+    AttemptOutcome.HELD: ("paused", "It was fetched too often, and is held for you."),
 }
 _SHAPES: Final = {
     State.DELIVERED: "yes",
     State.MATCHED: "waiting",
     State.ALLOWED: "waiting",
+    State.AVAILABLE: "waiting",
     State.HELD: "paused",
     State.FAILED: "disabled",
     State.EXPIRED: "disabled",
