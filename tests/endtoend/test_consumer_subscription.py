@@ -1,15 +1,18 @@
-"""A consumer with the service as its producer: what it held for a killed one, and unknown users."""
+"""A consumer with the service as its producer: what was held for a killed one, and fetching."""
 
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
+from pacifica.notifications.consumer.ledger import Ledger
 from tests.support import archives
 from tests.support.consuming import ENDS, Site, site
 from tests.support.processes import BIN, Program
@@ -111,3 +114,52 @@ def test_user_whom_policy_does_not_know_is_a_line_and_a_state(
         program.wait_for_line(f"the producer disabled the subscription: {reason}", ENDS)
         shown = consumer.shown()["subscription"]
         assert (shown["state"], shown["error"]) == ("disabled", reason)
+
+
+def fetching(consumer: Site, service: Running, user: str) -> Any:
+    """Run a consumer that opens no port."""
+    options = ("--producer", service.url, "--policy", service.policy, "--user", user, "--pull")
+    return consumer.running(ARCHIVE, *options)
+
+
+def done(consumer: Site) -> set[str | None]:
+    """Return the ids of the events whose runs have succeeded."""
+    runs = Ledger(consumer.work / "ledger.sqlite3").newest(100)
+    return {run.event["id"] for run in runs if run.state == "done"}
+
+
+def test_fetching_consumer_opens_no_port_and_misses_nothing_while_it_is_down(
+    consumer: Site, service: Running
+) -> None:
+    with fetching(consumer, service, "carol") as program:
+        send(service, 10)
+        eventually(lambda: done(consumer) == {"10"}, ENDS)
+        assert listening(program.pid) == []
+        program.signal(signal.SIGKILL)
+        program.wait()
+    send(service, 11)
+    with fetching(consumer, service, "carol") as program:
+        eventually(lambda: done(consumer) == {"10", "11"}, ENDS)
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0, program.output
+    assert subscription(service, "carol")["target_url"] == "pull:"
+    send(service, 12)
+    with fetching(consumer, service, "carol") as program:
+        eventually(lambda: done(consumer) == {"10", "11", "12"}, ENDS)
+    command = [*consumer.command(ARCHIVE), "--producer", service.url, "--user", "carol", "--remove"]
+    with Program(command, {}, consumer.folder) as program:
+        assert program.wait(ENDS) == 0, program.output
+    headers = {"Http-Remote-User": "carol"}
+    listed = requests.get(f"{service.url}/eventmatch", headers=headers, timeout=TIMEOUT)
+    assert listed.json() == []
+
+
+def listening(pid: int) -> list[Any]:
+    """Return the sockets on which a process or one that it started takes connections."""
+    program = psutil.Process(pid)
+    return [
+        each
+        for process in (program, *program.children(recursive=True))
+        for each in process.net_connections()
+        if each.status == psutil.CONN_LISTEN or (each.type == socket.SOCK_DGRAM and not each.raddr)
+    ]

@@ -9,12 +9,13 @@ import threading
 from pathlib import Path
 
 from pacifica.notifications.consumer import endpoint
-from pacifica.notifications.consumer.endpoint import Endpoint, EndpointLimits, Tokens
+from pacifica.notifications.consumer.endpoint import Endpoint, Tokens
+from pacifica.notifications.consumer.intake import Intake
 from pacifica.notifications.consumer.workfolder import WorkFolder
 
 TOKEN, STATUS_TOKEN = "k7Q2", "s9X4"
 SUBSCRIPTION = {"id": "1", "state": "disabled", "error": "why"}
-LIMITS = EndpointLimits(max_bytes=1000, max_waiting=3)
+MAX_BYTES, MAX_WAITING = 1000, 3
 
 
 def main(folder: str, port: str) -> None:
@@ -24,9 +25,8 @@ def main(folder: str, port: str) -> None:
     with work.locked():
         work.ledger.prepare()
         tokens = Tokens(TOKEN, STATUS_TOKEN)
-        served = Endpoint(
-            work, tokens, LIMITS, lambda _: print("nudged", flush=True), lambda: SUBSCRIPTION
-        )
+        intake = Intake(work, MAX_WAITING, lambda _: print("nudged", flush=True))
+        served = Endpoint(work, tokens, MAX_BYTES, intake, lambda: SUBSCRIPTION)
         endpoint.start(served, "127.0.0.1", int(port))
         print("serving", flush=True)
         over.wait()

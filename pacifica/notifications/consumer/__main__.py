@@ -64,6 +64,11 @@ def build_parser() -> ArgumentParser:
     add("--user", required=True, metavar="NAME", help="who subscribes, a user of Pacifica")
     add("--user-header", default="Http-Remote-User", metavar="NAME", help="default: %(default)s")
     add("--producer-user", metavar="NAME", help="for Basic authentication by a proxy before it")
+    add(
+        "--pull",
+        action="store_true",
+        help="fetch the notifications: no port is opened, and the subscription stays at the end",
+    )
     add = parser.add_argument_group("endpoint").add_argument
     add("--address", default="127.0.0.1", help="to listen on (default: %(default)s)")
     add("--port", type=int, default=8080, help="default: %(default)s")
@@ -86,7 +91,8 @@ def build_parser() -> ArgumentParser:
     add(
         "--remove",
         action="store_true",
-        help="delete the subscription that a killed command left in the work folder, and end",
+        help="delete the subscription that a killed command, or one with --pull, left in the work "
+        "folder, and end",
     )
     add("--work", type=Path, default=Path("consumer"), help="work folder (default: ./consumer)")
     add("--start-limit", type=_seconds, default=900, metavar="S", help="of a step (default: 900)")
@@ -119,6 +125,7 @@ def _options(args: Namespace) -> Options:
         archive=args.archive,
         work=args.work,
         producer=producer,
+        pull=args.pull,
         host=args.address,
         port=args.port,
         public_url=args.public_url or f"http://{host}:{args.port}/",

@@ -3,16 +3,15 @@
 import hmac
 import json
 import logging
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import responses
 from typing import Any
-from uuid import UUID, uuid4
 
 import cherrypy
 
+from pacifica.notifications.consumer.intake import Intake, NotTaken
 from pacifica.notifications.consumer.ledger import Run
 from pacifica.notifications.consumer.workfolder import WorkFolder
 from pacifica.notifications.errors import ConsumerError
@@ -26,20 +25,9 @@ _ERROR_HEADERS = {
     _UNAUTHORISED: {"WWW-Authenticate": "Bearer"},
     _LATER: {"Retry-After": "10"},
 }
-# Where CloudEvents 1.0 and 0.3, and 0.1, have what names an event; how much of it is kept.
-_EVENT_NAMES = {"id": ("id", "eventID"), "type": ("type", "eventType"), "source": ("source",)}
-_MAX_NAME = 500
 _THREADS = 10
 _BACKLOG = 256
 _CONNECTIONS = 250
-
-
-@dataclass(frozen=True)
-class EndpointLimits:
-    """The size of a notification (bytes), and how many may wait for a run."""
-
-    max_bytes: int
-    max_waiting: int
 
 
 @dataclass(frozen=True)
@@ -59,34 +47,26 @@ class Endpoint:
         self,
         work: WorkFolder,
         tokens: Tokens,
-        limits: EndpointLimits,
-        nudge: Callable[[UUID], object],
+        max_bytes: int,
+        intake: Intake,
         subscription: Callable[[], dict[str, Any]],
     ) -> None:
         self._work = work
         self._tokens = tokens
-        self.limits = limits
-        self._nudge = nudge
+        self.max_bytes = max_bytes
+        self._intake = intake
         self._subscription = subscription
 
     def POST(self) -> bytes:  # noqa: N802 CherryPy's dispatcher needs the method's name
         """Store a notification durably, schedule its run, and respond with its id."""
         _require_token(self._tokens.notify)
         notification, event = self._body()
-        uuid = uuid4()
-        folder = self._work.run(uuid)
         try:
-            folder.create(notification)
-            is_taken = self._work.ledger.add(uuid, self.limits.max_waiting, _named(event))
-        except (OSError, sqlite3.Error) as error:
-            folder.remove()
-            _LOG.error("a notification could not be stored: %s", error)
-            raise _later("the notification could not be stored") from error
-        if not is_taken:
-            folder.remove()
-            raise _later("too many notifications are waiting")
-        self._nudge(uuid)
-        return _json({"id": str(uuid)})
+            return _json({"id": str(self._intake.take(notification, event))})
+        except NotTaken as error:
+            if error.__cause__ is not None:
+                _LOG.error("a notification could not be stored: %s", error.__cause__)
+            raise cherrypy.HTTPError(_LATER, str(error)) from error
 
     def GET(self) -> bytes:  # noqa: N802
         """Return the state of the subscription, the number of runs, and the newest runs."""
@@ -114,8 +94,8 @@ class Endpoint:
 
     def _body(self) -> tuple[bytes, dict[str, Any]]:
         body: bytes = cherrypy.request.body.fp.read()
-        if len(body) > self.limits.max_bytes:
-            raise cherrypy.HTTPError(413, f"the body is larger than {self.limits.max_bytes} bytes")
+        if len(body) > self.max_bytes:
+            raise cherrypy.HTTPError(413, f"the body is larger than {self.max_bytes} bytes")
         try:
             event = json.loads(body)
             if isinstance(event, dict):
@@ -150,7 +130,7 @@ def start(endpoint: Endpoint, host: str, port: int) -> None:
     }
     limits = Limits(
         # The application refuses a body that is slightly too large; a much larger one is not read.
-        body=2 * endpoint.limits.max_bytes,
+        body=2 * endpoint.max_bytes,
         threads=_THREADS,
         connections=_CONNECTIONS,
         backlog=_BACKLOG,
@@ -166,20 +146,6 @@ def start(endpoint: Endpoint, host: str, port: int) -> None:
 def stop() -> None:
     """Finish the current requests, and stop the server."""
     cherrypy.engine.exit()
-
-
-def _named(event: dict[str, Any]) -> dict[str, str | None]:
-    """Return the id, type and source of an event of any version, each shortened."""
-    found = {}
-    for name, names in _EVENT_NAMES.items():
-        values = (event.get(each) for each in names)
-        texts = (value for value in values if isinstance(value, str))
-        found[name] = next(texts, None)
-    return {name: text and text[:_MAX_NAME] for name, text in found.items()}
-
-
-def _later(reason: str) -> cherrypy.HTTPError:
-    return cherrypy.HTTPError(_LATER, reason)
 
 
 def _require_token(token: str) -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -22,6 +22,8 @@ from pacifica.notifications.children import Child
 from pacifica.notifications.consumer import endpoint, queue
 from pacifica.notifications.consumer.archive import ArchiveLimits, Extracted
 from pacifica.notifications.consumer.environment import Environment, equipped, extracted, step
+from pacifica.notifications.consumer.fetching import Fetching
+from pacifica.notifications.consumer.intake import Intake
 from pacifica.notifications.consumer.jobs import EntryPoint
 from pacifica.notifications.consumer.ledger import Mode
 from pacifica.notifications.consumer.policy import lacks_user
@@ -32,6 +34,8 @@ from pacifica.notifications.consumer.workfolder import WorkFolder, write_durably
 from pacifica.notifications.errors import ConsumerError
 
 _TOKEN_BYTES = 32
+# The target URL of a subscription from which notifications are fetched.
+_PULL_URL = "pull:"
 # Seconds between two checks for waiting runs, and for ended runs.
 _CHECK_INTERVAL = 2.0
 _POLL = 0.2
@@ -44,12 +48,14 @@ _NUDGE_TIMEOUT = 5.0
 class Options:
     """The options of a consumer; times in seconds, sizes in bytes.
 
-    `seconds` is how long one run may take. `grace` is how long runs may continue at the end.
+    `seconds` is how long one run may take. `grace` is how long runs may continue at the end. With
+    `pull`, notifications are fetched, and there is no endpoint.
     """
 
     archive: Path
     work: Path
     producer: Producer
+    pull: bool
     host: str
     port: int
     public_url: str
@@ -136,7 +142,6 @@ class Consumer:
     def start(self) -> None:
         """Take the steps in order; raise ConsumerError, which names a failed step."""
         work, options = self._work, self._options
-        token = secrets.token_urlsafe(_TOKEN_BYTES)
         work.note(queue=f"consumer-{uuid4()}", broker=options.broker)
         self._undo.callback(self._forget)
         program = self._undo.enter_context(
@@ -157,22 +162,40 @@ class Consumer:
         with step(self._say, "start the job queue"):
             work.note(entry=asdict(entry))
             self._start_queue()
+        self._undo.callback(self._nudger.close, _NUDGE_TIMEOUT)
+        intake = Intake(work, options.max_waiting, self._nudger.nudge)
+        terms = Terms(options.archive.name, digest, program.jsonpath, options.public_url)
+        if options.pull:
+            self._start_fetching(replace(terms, target_url=_PULL_URL), intake)
+        else:
+            self._start_endpoint(terms, intake)
+
+    def _start_endpoint(self, terms: Terms, intake: Intake) -> None:
+        """Have notifications sent to an endpoint, until the consumer ends."""
+        work, options = self._work, self._options
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
         with step(self._say, "start the endpoint"):
-            limits = endpoint.EndpointLimits(options.max_bytes, options.max_waiting)
             tokens = endpoint.Tokens(token, self._status_token())
-            self._undo.callback(self._nudger.close, _NUDGE_TIMEOUT)
             self._undo.callback(endpoint.stop)
             served = endpoint.Endpoint(
-                work, tokens, limits, self._nudger.nudge, self._subscription.shown
+                work, tokens, options.max_bytes, intake, self._subscription.shown
             )
             endpoint.start(served, options.host, options.port)
         with step(self._say, "subscribe"):
             self._undo.callback(self._unsubscribe)
-            self._subscription.begin(
-                Terms(options.archive.name, digest, program.jsonpath, options.public_url), token
-            )
+            self._subscription.begin(terms, token)
         self._say(f"GET / shows the runs to who has the bearer token in {work.status_token}")
         self._say(f"ready: notifications are taken at {options.public_url}")
+
+    def _start_fetching(self, terms: Terms, intake: Intake) -> None:
+        """Fetch notifications; the subscription stays when the consumer ends."""
+        with step(self._say, "subscribe"):
+            uuid = self._subscription.begin(terms, None)
+            self._undo.callback(self._subscription.leave)
+        fetching = Fetching(self._options.producer, uuid, intake, self._say)
+        self._undo.callback(fetching.close)
+        fetching.start()
+        self._say(f"ready: notifications are fetched from {self._options.producer.shown_url}")
 
     def watch(self, stopped: Callable[[float], bool]) -> None:
         """Nudge the worker about waiting runs until `stopped` returns True.
@@ -222,7 +245,7 @@ class Consumer:
         os.environ[queue.FOLDER] = str(self._work.path)
         quiet = "--without-gossip --without-mingle --without-heartbeat"
         # RabbitMQ lets in one worker of a name, and there may be others on this machine.
-        name = f"consumer-{self._options.port}@%h"
+        name = f"{self._work.noted()['queue']}@%h"
         app = f"celery -A {queue.__name__} worker --hostname {name} --loglevel INFO"
         pool = f"--pool threads --concurrency {self._options.concurrency}"
         command = [sys.executable, "-m", parent_watch.__name__, *f"{app} {quiet} {pool}".split()]

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -30,6 +31,22 @@ class Subscribed:
 
 
 @dataclass(frozen=True)
+class FetchedItem:
+    """A notification that was fetched, and the lock by which it is acknowledged."""
+
+    lock: str
+    event: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FetchedItems:
+    """What was fetched, and after how many seconds to fetch again."""
+
+    items: Sequence[FetchedItem]
+    retry_after: float
+
+
+@dataclass(frozen=True)
 class Producer:
     """The service that sends notifications, and the user who subscribes.
 
@@ -41,15 +58,18 @@ class Producer:
     user_header: str = "Http-Remote-User"
     authorization: str | None = field(default=None, repr=False)
 
-    def subscribe(self, name: str, jsonpath: str, target_url: str, token: str) -> UUID:
-        """Subscribe a URL, with a bearer token, to matching events; raise ConsumerError."""
+    def subscribe(self, name: str, jsonpath: str, target_url: str, token: str | None) -> UUID:
+        """Subscribe a URL, with a bearer token or none, to matching events.
+
+        Raises ConsumerError.
+        """
         subscription = {"name": name, "jsonpath": jsonpath, **_target(target_url, token)}
         answer = self._call("POST", "/eventmatch", subscription)
         self._require(answer, "did not take the subscription")
         try:
             return UUID(json.loads(answer.body)["uuid"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConsumerError(f"{self._place()} answered with no subscription") from error
+            raise ConsumerError(f"{self.shown_url} answered with no subscription") from error
 
     def unsubscribe(self, uuid: UUID) -> None:
         """Delete a subscription if it exists; raise ConsumerError."""
@@ -57,7 +77,7 @@ class Producer:
         if answer.status != _GONE:
             self._require(answer, "did not end the subscription")
 
-    def renew(self, uuid: UUID, target_url: str, token: str) -> None:
+    def renew(self, uuid: UUID, target_url: str, token: str | None) -> None:
         """Give a subscription a new URL and token, and enable it; raise ConsumerError.
 
         The producer then sends what it held meanwhile.
@@ -75,7 +95,7 @@ class Producer:
         try:
             return _subscribed(json.loads(answer.body))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConsumerError(f"{self._place()} answered with no subscription") from error
+            raise ConsumerError(f"{self.shown_url} answered with no subscription") from error
 
     def named(self, name: str) -> Subscribed | None:
         """Return the caller's subscription with a name, None if absent; raise ConsumerError."""
@@ -85,7 +105,34 @@ class Producer:
             listed = json.loads(answer.body)
             return next((_subscribed(each) for each in listed if each["name"] == name), None)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConsumerError(f"{self._place()} answered with no list") from error
+            raise ConsumerError(f"{self.shown_url} answered with no list") from error
+
+    def fetch(self, uuid: UUID, count: int, lock: int, wait: int) -> FetchedItems:
+        """Fetch up to `count` notifications for `lock` seconds, for which the producer may wait.
+
+        Raises ConsumerError.
+        """
+        body = {"max": count, "lock": lock, "wait": wait}
+        answer = self._call("POST", f"/eventmatch/{uuid}/pull", body)
+        self._require(answer, "gave no notifications")
+        try:
+            document = json.loads(answer.body)
+            items = [
+                FetchedItem(str(each["lock"]), dict(each["event"])) for each in document["items"]
+            ]
+            return FetchedItems(items, float(document["retry_after"]))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConsumerError(f"{self.shown_url} answered with no notifications") from error
+
+    def acknowledge(self, uuid: UUID, locks: Sequence[str]) -> None:
+        """Say that notifications have arrived; raise ConsumerError."""
+        answer = self._call("POST", f"/eventmatch/{uuid}/pull/acknowledge", {"locks": list(locks)})
+        self._require(answer, "did not take what was acknowledged")
+
+    def release(self, uuid: UUID, locks: Sequence[str]) -> None:
+        """Have notifications handed out again; raise ConsumerError."""
+        answer = self._call("POST", f"/eventmatch/{uuid}/pull/release", {"locks": list(locks)})
+        self._require(answer, "did not take what was released")
 
     def _call(self, method: str, path: str, body: Any = None) -> "_Response":
         # Imported here, because the import opens a socket.
@@ -105,7 +152,7 @@ class Producer:
                 return _Response(answer.status_code, next(pieces, b""))
         except (requests.RequestException, ValueError) as error:
             raise ConsumerError(
-                f"no answer from {self._place()} ({type(error).__name__})"
+                f"no answer from {self.shown_url} ({type(error).__name__})"
             ) from error
 
     def _identified(self, request: Any) -> Any:
@@ -118,9 +165,11 @@ class Producer:
     def _require(self, answer: "_Response", failure: str) -> None:
         if answer.status != _OK:
             said = _one_line(answer.body[:_MAX_SHOWN].decode("utf-8", "replace"))
-            raise ConsumerError(f"{self._place()} {failure}: {answer.status} {said}")
+            raise ConsumerError(f"{self.shown_url} {failure}: {answer.status} {said}")
 
-    def _place(self) -> str:
+    @property
+    def shown_url(self) -> str:
+        """The URL without what may be secret."""
         scheme, separator, rest = self.url.partition("://")
         return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"
 
@@ -131,7 +180,9 @@ class _Response:
     body: bytes
 
 
-def _target(url: str, token: str) -> dict[str, Any]:
+def _target(url: str, token: str | None) -> dict[str, Any]:
+    if token is None:
+        return {"target_url": url, "auth": {}}
     header = {"type": "Bearer", "credentials": token}
     return {"target_url": url, "auth": {"type": "header", "header": header}}
 

@@ -69,18 +69,26 @@ class Subscription:
         if self._left is None:
             self._say("the last command's subscription is gone, and with it what was held for it")
 
-    def begin(self, terms: Terms, token: str) -> None:
-        """Go on with the subscription that was left, or make a new one; raise ConsumerError."""
+    def begin(self, terms: Terms, token: str | None) -> UUID:
+        """Go on with the subscription that was left, or make a new one; return its id.
+
+        Raises ConsumerError.
+        """
         if self._left is not None:
             difference = self._difference(self._left, terms)
             if difference is None:
                 self._producer.renew(self._left.uuid, terms.target_url, token)
                 self._say("the last command's subscription goes on, with what was held for it")
-                self._begin_watch(self._left.uuid)
-                return
+                return self._begin_watch(self._left.uuid)
             self._delete_left()
             self._say(f"the last command's subscription had {difference}: {_GIVEN_UP}")
-        self._begin_watch(self._created(terms, token))
+        return self._begin_watch(self._created(terms, token))
+
+    def leave(self) -> None:
+        """Leave the subscription to the next start, which goes on with it."""
+        if self._watch is not None:
+            self._watch.close()
+            self._say("the subscription stays, and keeps what comes meanwhile; --remove deletes it")
 
     def end(self) -> None:
         """Delete the subscription; raise ConsumerError, then the note still has it."""
@@ -126,7 +134,7 @@ class Subscription:
         if self._left is not None:
             self._former(self._work.noted()["producer"]).unsubscribe(self._left.uuid)
 
-    def _created(self, terms: Terms, token: str) -> UUID:
+    def _created(self, terms: Terms, token: str | None) -> UUID:
         producer = self._producer
         name = f"consumer {terms.archive} on {socket.gethostname()}, {uuid4()}"
         # Before the subscription is made: if this process is killed, the next start finds it.
@@ -144,9 +152,10 @@ class Subscription:
         self._work.note(uuid=str(uuid))
         return uuid
 
-    def _begin_watch(self, uuid: UUID) -> None:
+    def _begin_watch(self, uuid: UUID) -> UUID:
         self._watch = SubscriptionWatch(self._producer, uuid, self._say, self._lacks_user)
         self._watch.start()
+        return uuid
 
     def _forget(self) -> None:
         self._work.note(**dict.fromkeys(NOTED))

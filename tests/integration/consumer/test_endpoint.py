@@ -21,7 +21,7 @@ import pytest
 from pacifica.notifications.consumer.ledger import Mode, State
 from pacifica.notifications.consumer.workfolder import WorkFolder
 from tests.support import hostile
-from tests.support.endpoint import LIMITS, STATUS_TOKEN, SUBSCRIPTION, TOKEN
+from tests.support.endpoint import MAX_BYTES, STATUS_TOKEN, SUBSCRIPTION, TOKEN
 from tests.support.processes import Program
 from tests.support.servers import free_port
 
@@ -100,7 +100,7 @@ def test_body_that_is_no_json_object_is_400(endpoint: Endpoint, body: bytes) -> 
 
 
 def test_body_that_is_too_large_is_413(endpoint: Endpoint) -> None:
-    fitting = b'{"a": "%s"}' % (b"x" * (LIMITS.max_bytes - 9))
+    fitting = b'{"a": "%s"}' % (b"x" * (MAX_BYTES - 9))
     assert endpoint.call("POST", fitting, AUTHORISED)[0] == 200
     assert endpoint.call("POST", fitting + b" ", AUTHORISED)[0] == 413
 
