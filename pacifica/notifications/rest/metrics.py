@@ -176,7 +176,8 @@ def _gauges(found: Snapshot) -> Iterator[Family]:
     )
     yield _labelled(
         "deliveries_waiting",
-        "Deliveries that wait: for Policy (matched), their target (allowed), or are held.",
+        "Deliveries that wait: for Policy (matched), their target (allowed), or who fetches them "
+        "(available), or are held.",
         "state",
         {str(state): number for state, number in found.deliveries_waiting.items()},
     )

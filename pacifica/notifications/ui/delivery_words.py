@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pacifica.notifications.flow import AttemptOutcome, Cause, State
 from pacifica.notifications.reasons import MEANINGS, Reason
+from pacifica.notifications.subscriptions import PULL_URL
 
 #: States in words, in the order in which the filter offers them.
 STATE_WORDS: Final = {
@@ -149,13 +150,14 @@ def attempt_words(attempt: Mapping[str, Any], content: Any = None) -> AttemptSho
     shape, outcome = _OUTCOMES[AttemptOutcome(attempt["outcome"])]
     status = attempt["status"]
     headers = attempt["request_headers"] or ()
+    is_fetched = attempt["url"] == PULL_URL
     return AttemptShown(
         attempt["number"],
         attempt["started"],
         shape,
         outcome,
         _CAUSES[Cause(attempt["trigger"])],
-        status_words(status) or "no answer",
+        "" if is_fetched else status_words(status) or "no answer",
         duration(attempt["duration"]),
         attempt["url"],
         attempt["address"] or "",
@@ -165,7 +167,7 @@ def attempt_words(attempt: Mapping[str, Any], content: Any = None) -> AttemptSho
         attempt["body"] is None,
         attempt["truncated"],
         attempt["next_attempt"],
-        "" if content is None else curl(attempt["url"], headers, content),
+        "" if content is None or is_fetched else curl(attempt["url"], headers, content),
     )
 
 

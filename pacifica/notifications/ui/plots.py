@@ -59,6 +59,7 @@ def backlog(found: Snapshot) -> tuple[Waiting, ...]:
         "Events for their owner": owner,
         "Deliveries for Policy": found.deliveries_waiting["matched"],
         "Deliveries for a target": found.deliveries_waiting["allowed"],
+        "Deliveries to be fetched": found.deliveries_waiting["available"],
         "Held deliveries": found.deliveries_waiting["held"],
     }
     highest = max(numbers.values())
