@@ -1,9 +1,13 @@
 """Subscriptions that are pulled, on the real stack: fetched, acknowledged, waited for, bounded."""
 
 import json
+import re
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from textwrap import dedent
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,8 +15,10 @@ import pytest
 
 from pacifica.notifications.reasons import Reason
 from tests.endtoend.stage import DENIED, Stage, whole_service
+from tests.support.processes import Program
 from tests.support.servers import eventually
 
+PAGE = (Path(__file__).parents[2] / "docs" / "pull.rst").read_text()
 PULL = "pull:"
 # Seconds in which an event is fetched that somebody waits for.
 SOON = 5.0
@@ -280,3 +286,19 @@ def wait_for_event(stage: Stage, subscription: str, user: str) -> list[Body]:
 def is_refused(stage: Stage, subscription: str, user: str) -> bool:
     """Tell whether there is no place to wait."""
     return call(stage, subscription, user=user, wait=1)["retry_after"] > 0
+
+
+@pytest.mark.parametrize(("caption", "program"), [("pull.py", sys.executable), ("pull.sh", "sh")])
+def test_program_of_the_documentation_prints_each_event_and_acknowledges_it(
+    stage: Stage, tmp_path: Path, caption: str, program: str
+) -> None:
+    (text,) = re.findall(rf"   :caption: {re.escape(caption)}\n\n((?:   .*\n|\n)+)", PAGE)
+    file = tmp_path / caption
+    file.write_text(dedent(text))
+    pulled = stage.service.subscribe(PULL)
+    url = f"http://127.0.0.1:{stage.service.port}"
+    with Program([program, file, url, "alice", pulled], {}, tmp_path) as printing:
+        for _ in range(2):
+            event = stage.receive()
+            printing.wait_for_line(f'"{event}"', 20)
+            stage.explanation(pulled, event, Reason.DELIVERED)

@@ -12,7 +12,8 @@ import pytest
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.flow import State
 from pacifica.notifications.orm import DB, EventLog, EventLogMatch, insert_rows, reading, writing
-from pacifica.notifications.settings import HoldingSettings
+from pacifica.notifications.settings import HoldingSettings, PullSettings
+from pacifica.notifications.store import pulling
 from pacifica.notifications.store.deliveries import matched_row
 from pacifica.notifications.store.eventsearch import EventFilter, page_of_events
 from pacifica.notifications.store.history import DeliveryFilter, page_of_deliveries
@@ -207,3 +208,34 @@ def test_a_table_that_is_read_whole_is_noticed(database: str) -> None:
     analyze(database)
     sql = "SELECT COUNT(attempts) FROM eventlogmatch WHERE attempts > 0"
     assert "eventlogmatch" in tables_read_whole(database, sql, ())
+
+
+def test_fetching_reads_an_index_in_its_order(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscription = fill()
+    make_available(subscription)
+    analyze(database)
+    settings = PullSettings()
+    calls: list[Callable[[], object]] = [
+        lambda: pulling.fetch(subscription, 100, 60, settings),
+        lambda: pulling.with_available([subscription]),
+    ]
+    for call in calls:
+        found = [each for each in statements_of(call, monkeypatch) if "eventlogmatch" in each[0]]
+        assert found
+        for sql, params in found:
+            assert not tables_read_whole(database, sql, params), sql
+            assert not sorts(database, sql, params), sql
+
+
+@writing
+def make_available(subscription: UUID) -> None:
+    """Have every hundredth delivery wait to be fetched, and half of them locked."""
+    (event,) = EventLog.select(EventLog.uuid).limit(1)
+    rows = []
+    for number in range(EVENTS * DELIVERIES_EACH // 100):
+        row = matched_row(uuid4(), event.uuid, subscription, utcnow())
+        leased = utcnow() + timedelta(minutes=1) if number % 2 else None
+        rows.append({**row, "state": State.AVAILABLE, "due": None, "leased": leased})
+    insert_rows(EventLogMatch, rows)
