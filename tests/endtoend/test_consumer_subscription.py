@@ -1,20 +1,18 @@
 """A consumer with the service as its producer: what was held for a killed one, and fetching."""
 
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import requests
 
 from pacifica.notifications.consumer.ledger import Ledger
 from tests.support import archives
-from tests.support.consuming import ENDS, Site, site
+from tests.support.consuming import ENDS, Site, listening, site
 from tests.support.processes import BIN, Program
 from tests.support.servers import AnswerTriple, Received, RecordingServer, eventually, free_port
 
@@ -152,14 +150,3 @@ def test_fetching_consumer_opens_no_port_and_misses_nothing_while_it_is_down(
     headers = {"Http-Remote-User": "carol"}
     listed = requests.get(f"{service.url}/eventmatch", headers=headers, timeout=TIMEOUT)
     assert listed.json() == []
-
-
-def listening(pid: int) -> list[Any]:
-    """Return the sockets on which a process or one that it started takes connections."""
-    program = psutil.Process(pid)
-    return [
-        each
-        for process in (program, *program.children(recursive=True))
-        for each in process.net_connections()
-        if each.status == psutil.CONN_LISTEN or (each.type == socket.SOCK_DGRAM and not each.raddr)
-    ]

@@ -12,7 +12,7 @@ import pytest
 from pacifica.notifications.consumer.author.pacifica_notifications_consumer import download, upload
 from tests.endtoend.test_consumer_peers import files_in
 from tests.support.consumers import EXAMPLE
-from tests.support.consuming import COMMAND
+from tests.support.consuming import COMMAND, listening
 from tests.support.pacifica import INSTRUMENT, PROJECT, USER, Pacifica, running
 from tests.support.processes import BIN, Program
 from tests.support.servers import RecordingServer, eventually, free_port
@@ -99,12 +99,29 @@ def test_text_that_arrives_comes_back_in_upper_case_as_a_transaction_of_its_own(
             download(tmp_path).get()
             consumer.signal(signal.SIGTERM)
             assert consumer.wait() == 0, consumer.output
+        with Program([*command, "--pull"], {}, tmp_path) as consumer:
+            consumer.wait_for_line("ready: ", STARTS)
+            consumer.signal(signal.SIGKILL)
+            consumer.wait()
+        while_down = upload(tmp_path, ATTRIBUTES).get()
+        watcher.wait_for(3, ARRIVES)
+        with Program([*command, "--pull"], {}, tmp_path) as consumer:
+            consumer.wait_for_line("ready: ", STARTS)
+            watcher.wait_for(4, ARRIVES)
+            assert listening(consumer.pid) == []
+            consumer.signal(signal.SIGTERM)
+            assert consumer.wait() == 0, consumer.output
         eventually(lambda: call(port, "GET", PART)[0]["disabled"] is not None, ARRIVES)
         assert call(port, "GET", PART)[0]["error"] == f"Policy does not know the user {PART}"
     assert files_in(tmp_path / "downloads") == {"foo.txt": "STRASSE É\n".encode()}
     assert first["eventID"] == arrived["eventID"]
     assert key_values(second) == {
         "upper case of transaction": str(value_of("Transactions._id", first))
+    }
+    third, fourth = (json.loads(each.body) for each in watcher.requests[2:4])
+    assert third["eventID"] == while_down["eventID"]
+    assert key_values(fourth) == {
+        "upper case of transaction": str(value_of("Transactions._id", third))
     }
 
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
+
+import psutil
 
 from tests.support.processes import BIN, Program
 from tests.support.servers import AnswerTriple, Received, RecordingServer, eventually, free_port
@@ -146,3 +149,14 @@ def site(folder: Path) -> Iterator[Site]:
     subscriptions = Subscriptions()
     with RecordingServer(subscriptions.answer) as producer:
         yield Site(folder, producer, subscriptions, free_port())
+
+
+def listening(pid: int) -> list[Any]:
+    """Return the sockets on which a process or one that it started takes connections."""
+    program = psutil.Process(pid)
+    return [
+        each
+        for process in (program, *program.children(recursive=True))
+        for each in process.net_connections()
+        if each.status == psutil.CONN_LISTEN or (each.type == socket.SOCK_DGRAM and not each.raddr)
+    ]

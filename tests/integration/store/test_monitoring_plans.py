@@ -217,15 +217,15 @@ def test_fetching_reads_an_index_in_its_order(
     make_available(subscription)
     analyze(database)
     settings = PullSettings()
-    calls: list[Callable[[], object]] = [
-        lambda: pulling.fetch(subscription, 100, 60, settings),
-        lambda: pulling.with_available([subscription]),
-    ]
-    for call in calls:
-        found = [each for each in statements_of(call, monkeypatch) if "eventlogmatch" in each[0]]
+    calls: dict[Callable[[], object], set[str]] = {
+        lambda: pulling.fetch(subscription, 100, 60, settings): {"t1", "eventlog", "eventlogmatch"},
+        lambda: pulling.with_available([subscription]): {"t2", "eventlogmatch"},
+    }
+    for call, names in calls.items():  # MariaDB and SQLite name a table by its alias
+        found = [each for each in statements_of(call, monkeypatch) if "eventlog" in each[0]]
         assert found
         for sql, params in found:
-            assert not tables_read_whole(database, sql, params), sql
+            assert not names & set(tables_read_whole(database, sql, params)), sql
             assert not sorts(database, sql, params), sql
 
 
