@@ -28,11 +28,11 @@ class Context:
     def __init__(self, app: App | None = None) -> None:
         self._lock = threading.Lock()
         self._app: App | None = None
+        self._puller: Puller | None = None
         self.rates: RateLimiter
         self.targets: TargetChecks
         self.large_bodies: BoundedLock
         self.traces: BoundedLock
-        self.puller: Puller
         self.searches = UsersUnderWay(_MAX_SEARCHES)
         if app is not None:
             self._use(app)
@@ -52,6 +52,17 @@ class Context:
         """The settings of this process."""
         return self.app.settings
 
+    @property
+    def puller(self) -> Puller:
+        """What fetches for this process; half of its threads may wait, as far as it is known."""
+        app = self.app
+        with self._lock:  # by now, CherryPy's configuration has been read
+            if self._puller is None:
+                threads = int(cherrypy.config.get("server.thread_pool", _THREADS))
+                waiting = min(app.settings.pull.waiting, threads // 2)
+                self._puller = Puller(app.settings.pull, waiting, app.tallies)
+            return self._puller
+
     def _use(self, app: App) -> None:
         limits = app.settings.eventmatch
         self.rates = RateLimiter(limits.rate, limits.burst, limits.rate_users)
@@ -60,9 +71,6 @@ class Context:
         waiting, wait = receive.parse_waiting, receive.parse_wait
         self.large_bodies = BoundedLock("large bodies are being read", waiting, wait)
         self.traces = BoundedLock("JSONPaths are being tried", waiting, wait)
-        threads = int(cherrypy.config.get("server.thread_pool", _THREADS))
-        waiting = min(app.settings.pull.waiting, threads // 2)
-        self.puller = Puller(app.settings.pull, waiting, app.tallies)
         self._app = app
 
 

@@ -27,7 +27,7 @@ from pacifica.notifications.orm import (
 from pacifica.notifications.settlement import is_awaited
 from pacifica.notifications.store.attempts import delete_deliveries
 from pacifica.notifications.store.claims import claim
-from pacifica.notifications.store.rowlocks import lock_deliveries
+from pacifica.notifications.store.rowlocks import lock_deliveries, one_of
 
 _EVENTS_PER_PURGE = 500
 # A server limits the size of one statement.
@@ -195,7 +195,7 @@ def events_by_uuid(uuids: Collection[UUID]) -> dict[UUID, Event]:
         EventLog.specversion,
         EventLog.created,
     )
-    rows: Any = EventLog.select(*columns).where(EventLog.uuid.in_(uuids)).tuples()
+    rows: Any = EventLog.select(*columns).where(one_of(EventLog.uuid, uuids)).tuples()
     return {uuid: Event(uuid, *others) for uuid, *others in rows}
 
 
@@ -203,7 +203,7 @@ def events_by_uuid(uuids: Collection[UUID]) -> dict[UUID, Event]:
 def sizes_of(uuids: Collection[UUID]) -> dict[UUID, int]:
     """Return how many bytes those of the events have that are on record, by their ids."""
     rows: Any = EventLog.select(EventLog.uuid, text_size(EventLog.jsondata))
-    return dict(rows.where(EventLog.uuid.in_(uuids)).tuples())
+    return dict(rows.where(one_of(EventLog.uuid, uuids)).tuples())
 
 
 def _count_expired(earlier_attempts: Iterable[int]) -> None:

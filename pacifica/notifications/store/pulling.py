@@ -5,6 +5,7 @@ share. A delivery whose lock ran out is handed out again. What a lock led to is 
 record.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -33,6 +34,7 @@ from pacifica.notifications.store.rowlocks import lock_deliveries, locking, one_
 from pacifica.notifications.subscriptions import PULL_URL
 
 _ACKNOWLEDGED = "acknowledged"
+_LOCK = re.compile("[0-9a-f]{32}[.][0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class PullLock:
     @classmethod
     def parsed(cls, text: str) -> Self:
         """Return the lock that a text stands for; raises ValueError."""
+        if not _LOCK.fullmatch(text):
+            raise ValueError(text)
         delivery, _, fetch = text.partition(".")
         return cls(UUID(delivery), UUID(fetch))
 
