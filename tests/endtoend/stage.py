@@ -84,6 +84,13 @@ class Stage:
             raise AssertionError(f"{error}: {last}") from error
         return last[1]
 
+    def pull(self, subscription: str, action: str = "", **body: Any) -> Any:
+        """Fetch from a subscription, or say what became of what was fetched."""
+        path = f"/eventmatch/{subscription}/pull{action}"
+        status, answer = self.service.call("POST", path, json.dumps(body).encode())
+        assert status == 200, answer
+        return json.loads(answer)
+
     def resend(self, subscription: str, delivery: str) -> None:
         path = f"/eventmatch/{subscription}/deliveries/{delivery}/resend"
         assert self.service.call("POST", path)[0] == 202
@@ -115,6 +122,7 @@ SETTINGS = {
     "MATCHING_BUDGET": "20000",
     "POLICY_TIMEOUT": "3",
     "CELERY_SWEEP_INTERVAL": "0.3",
+    "PULL_ATTEMPTS": "3",
     "WEB_OPERATORS": OPERATOR,
 }
 

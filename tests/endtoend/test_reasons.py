@@ -188,10 +188,40 @@ def is_denied(stage: Stage) -> Asked:
     return asked
 
 
+def is_awaiting_fetch(stage: Stage) -> Asked:
+    uuid = stage.service.subscribe("pull:")
+    asked = stage.explanation(uuid, stage.receive(), Reason.AWAITING_FETCH)
+    assert asked["steps"][-1]["verdict"] == "waiting"
+    return asked
+
+
+def is_fetched(stage: Stage) -> Asked:
+    uuid = stage.service.subscribe("pull:")
+    event = stage.receive()
+    stage.explanation(uuid, event, Reason.AWAITING_FETCH)
+    stage.pull(uuid)
+    return stage.explanation(uuid, event, Reason.FETCHED)
+
+
+def is_not_acknowledged(stage: Stage) -> Asked:
+    uuid = stage.service.subscribe("pull:")
+    event = stage.receive()
+    stage.explanation(uuid, event, Reason.AWAITING_FETCH)
+    results = []
+    for _ in range(int(SETTINGS["PULL_ATTEMPTS"])):
+        (item,) = stage.pull(uuid)["items"]
+        results += stage.pull(uuid, "/release", locks=[item["lock"]])["items"]
+    assert [each["result"] for each in results] == ["released", "released", "held"]
+    return stage.explanation(uuid, event, Reason.NOT_ACKNOWLEDGED)
+
+
 SCENARIOS: dict[Reason, Callable[[Stage], Asked]] = {
     Reason.DELIVERED: is_delivered,
     Reason.RETRYING: is_retrying,
     Reason.SENDING: is_sending,
+    Reason.AWAITING_FETCH: is_awaiting_fetch,
+    Reason.FETCHED: is_fetched,
+    Reason.NOT_ACKNOWLEDGED: is_not_acknowledged,
     Reason.HELD: is_held,
     Reason.LOOP: is_loop,
     Reason.UNDELIVERABLE: is_undeliverable,
