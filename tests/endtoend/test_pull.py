@@ -12,7 +12,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import requests
 
+from pacifica.notifications.clock import utcnow
 from pacifica.notifications.reasons import Reason
 from tests.endtoend.stage import DENIED, Stage, whole_service
 from tests.support.processes import Program
@@ -141,12 +143,16 @@ def test_released_renewed_and_resent(stage: Stage) -> None:
 
 def test_replayed_comes_again(stage: Stage) -> None:
     pulled = stage.service.subscribe(PULL)
+    begun = utcnow()
     event = stage.receive()
     call(stage, pulled, "/acknowledge", locks=locks_of(fetched(stage, pulled, 1)))
-    body = {"from": "2020-01-01", "mode": "all", "match": "now"}
-    path = f"/eventmatch/{pulled}/replays"
-    status, answer = stage.service.call("POST", path, json.dumps(body).encode())
-    assert status == 202, answer
+    answer = requests.post(
+        f"http://127.0.0.1:{stage.service.port}/eventmatch/{pulled}/replays",
+        json={"from": begun.isoformat(), "mode": "all"},
+        headers={"Http-Remote-User": "alice", "Idempotency-Key": uuid4().hex},
+        timeout=SOON,
+    )
+    assert answer.status_code == 202, answer.text
     items = fetched(stage, pulled, 1)
     assert (items[0]["event"]["eventID"], items[0]["trigger"]) == (event, "replay")
 

@@ -218,7 +218,7 @@ def test_fetching_reads_an_index_in_its_order(
     analyze(database)
     settings = PullSettings()
     calls: dict[Callable[[], object], set[str]] = {
-        lambda: pulling.fetch(subscription, 100, 60, settings): {"t1", "eventlog", "eventlogmatch"},
+        lambda: pulling.fetch(subscription, 5, 60, settings): {"t1", "eventlog", "eventlogmatch"},
         lambda: pulling.with_available([subscription]): {"t2", "eventlogmatch"},
     }
     for call, names in calls.items():  # MariaDB and SQLite name a table by its alias
