@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -165,6 +166,23 @@ def test_who_waits_gets_an_event_as_soon_as_it_is_there(stage: Stage) -> None:
         answer = waiting.result(SOON)
     assert [each["event"]["eventID"] for each in answer["items"]] == [event]
     assert answer["retry_after"] == 0
+
+
+def test_what_comes_for_a_client_that_hung_up_is_handed_to_the_next_one(stage: Stage) -> None:
+    pulled = stage.service.subscribe(PULL)
+    body = b'{"wait": 20, "lock": 3600}'
+    head = f"POST /eventmatch/{pulled}/pull HTTP/1.1\r\nHost: s\r\nHttp-Remote-User: alice\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", stage.service.port), SOON) as client:
+            client.sendall(head.encode() + body)
+            # It waits, and has not been answered.
+            client.settimeout(1.0)
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+    stage.receive()
+    (item,) = fetched(stage, pulled, 1)
+    assert item["attempt"] == 1
 
 
 @pytest.mark.parametrize("call_", ["", "/acknowledge", "/release", "/renew"])

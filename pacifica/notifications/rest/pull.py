@@ -102,7 +102,10 @@ def fetch(access: Access, body: Mapping[str, Any]) -> Pulled:
     wait = body.get("wait", 0) if cherrypy.request.multithread else 0
     lock = body.get("lock", _LIMITS.lock)
     # JSON's 1.0 is an integer, too.
-    return context().puller.fetch(subscription, int(body.get("max", 1)), lock, wait)
+    count = int(body.get("max", 1))
+    # Other servers than our own do not tell.
+    is_gone = cherrypy.request.wsgi_environ.get("waitress.client_disconnected", lambda: False)
+    return context().puller.fetch(subscription, count, lock, wait, is_gone)
 
 
 def _acknowledge(

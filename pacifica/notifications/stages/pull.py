@@ -6,9 +6,10 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from pacifica.notifications.errors import EventUnsendable, StoreUnavailable
@@ -55,17 +56,25 @@ class Puller:
         self._waiting = Waiting(max_waiting, settings.look_interval)
         self._pace = Pace(settings)
 
-    def fetch(self, subscription: Subscription, limit: int, lock: float, wait: float) -> Pulled:
+    def fetch(
+        self,
+        subscription: Subscription,
+        limit: int,
+        lock: float,
+        wait: float,
+        is_gone: Callable[[], bool],
+    ) -> Pulled:
         """Fetch up to `limit` deliveries; where there are none, wait for some if there is room.
 
-        Raises StoreUnavailable.
+        `is_gone` tells whether nobody waits for the answer any more, who would only lock what
+        comes. Raises StoreUnavailable.
         """
         found, result = self._fetch(subscription, limit, lock), "none"
         has_waited = False
         if not found and wait:
             with self._waiting.place(subscription) as has_waited:
-                deadline = time.monotonic() + wait
-                while has_waited and not found and self._waiting.until(subscription.uuid, deadline):
+                until = partial(self._waiting.until, subscription.uuid, time.monotonic() + wait)
+                while has_waited and not found and until(is_gone):
                     found = self._fetch(subscription, limit, lock)
             result = "none" if has_waited else "busy"
         self._tallies.add(PULLS, 1, "some" if found else result)
@@ -116,18 +125,23 @@ class Waiting:
                     self._waiting, self._users = +self._waiting, +self._users
                     self._changed.notify_all()
 
-    def until(self, subscription: UUID, deadline: float) -> bool:
-        """Wait for something to fetch; False if nothing came before a time (monotonic)."""
+    def until(
+        self, subscription: UUID, deadline: float, is_gone: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Wait for something to fetch; False if nothing came before a time (monotonic).
+
+        Also if whoever waits `is_gone`.
+        """
         with self._changed:
             self._available.discard(subscription)
             if not self._is_looking:
                 self._is_looking = True
                 threading.Thread(target=self._look, name="pull", daemon=True).start()
             self._changed.wait_for(
-                lambda: self._is_stopped or subscription in self._available,
+                lambda: self._is_stopped or subscription in self._available or is_gone(),
                 max(deadline - time.monotonic(), 0.0),
             )
-            return subscription in self._available and not self._is_stopped
+            return subscription in self._available and not (self._is_stopped or is_gone())
 
     def stop(self) -> None:
         """End all waiting, and let no request wait from now on."""

@@ -37,7 +37,7 @@ class JsonErrorTask(ErrorTask):
 
 
 class Channel(HTTPChannel):
-    """A connection of `Server`; only `service` runs outside the server's thread."""
+    """A connection of `Server`; only `service` and what it calls run outside of the server's thread."""
 
     parser_class = Parser
     error_task_class = JsonErrorTask
@@ -91,6 +91,18 @@ class Channel(HTTPChannel):
         self._turned = time.monotonic()
         super().service()
         self._turned = time.monotonic()
+
+    def check_client_disconnected(self) -> bool:
+        """Tell whether the client has closed the connection, without reading from it.
+
+        The application may ask this while it processes a request (`waitress.client_disconnected`).
+        """
+        try:
+            return self.socket.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def time_out(self) -> None:
         """Respond with 408 if a request is incomplete; otherwise close."""

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from threading import Event
 from time import monotonic
 from uuid import UUID, uuid4
 
@@ -58,6 +59,16 @@ def test_who_waits_learns_of_deliveries_of_their_own_alone(available: set[UUID])
         available.add(alice.uuid)
         assert hers.result(LONG)
         assert not his.result(LONG)
+
+
+def test_waiting_ends_when_nobody_waits_for_the_answer(available: set[UUID]) -> None:
+    waiting, alice, gone = Waiting(4, 0.01), of("alice"), Event()
+    with waiting.place(alice), ThreadPoolExecutor(1) as threads:
+        waits = threads.submit(waiting.until, alice.uuid, monotonic() + LONG, gone.is_set)
+        gone.set()
+        assert not waits.result(LONG / 2)
+        available.add(alice.uuid)
+        assert not waiting.until(alice.uuid, monotonic() + LONG, gone.is_set)
 
 
 def test_waiting_ends_at_once_when_the_server_stops(available: set[UUID]) -> None:
