@@ -17,7 +17,7 @@ from pacifica.notifications.errors import ConsumerError
 _LOG = logging.getLogger(__name__)
 _BATCH = 100
 # Seconds: for how long a batch is locked, and for how long the producer may wait for one.
-_LOCK = 120
+_LOCK = 30
 _WAIT = 5
 # Seconds to wait after a failure; it doubles each time.
 _FIRST_PAUSE, _MAX_PAUSE = 1.0, 60.0

@@ -37,7 +37,7 @@ class JsonErrorTask(ErrorTask):
 
 
 class Channel(HTTPChannel):
-    """A connection of `Server`; only `service` and what it calls run outside of the server's thread."""
+    """A connection of `Server`; only `service` runs outside the server's thread."""
 
     parser_class = Parser
     error_task_class = JsonErrorTask
