@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 #: The shortest lock there is (seconds).
 LOCK = 10
+#: Whose subscription it is.
+USER = "alice"
 _TIMEOUT = 15
 _REST = 0.1
 
@@ -49,7 +51,8 @@ def fetch(port: int, path: str, log: TextIO) -> None:
 
 def call(port: int, path: str, body: Any) -> Any:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT)) as client:
-        client.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", "Http-Remote-User": USER}
+        client.request("POST", path, json.dumps(body), headers)
         response = client.getresponse()
         answer = json.loads(response.read())
         if response.status != http.client.OK:
