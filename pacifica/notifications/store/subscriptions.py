@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,9 +19,11 @@ from pacifica.notifications.store.holding import drop_all, nothing_held, select_
 from pacifica.notifications.store.position import Position
 from pacifica.notifications.store.revisionlog import log_revision
 from pacifica.notifications.store.revisions import advance_revision, current_revision
-from pacifica.notifications.subscriptions import check_extensions
+from pacifica.notifications.subscriptions import Channel, check_extensions
 
 _LOG = logging.getLogger(__name__)
+# Until then, dispatches have ended that began before a subscription was changed.
+_DISPATCH_ENDS = timedelta(seconds=60)
 _JSON_COLUMNS = ("extensions", "auth")
 # A user with so many subscriptions less than the limit, or fewer, cannot reach it soon.
 _SAFE_DISTANCE = 1000
@@ -157,7 +160,7 @@ def _update(
     row = _owned(user, uuid, select_for_update)
     if row is None:
         return None
-    was_disabled = row.disabled is not None
+    was_disabled, was_pulled = row.disabled is not None, _is_pulled(row)
     changes = changes_to(row.to_hash())
     if "extensions" in changes:
         check_extensions(changes["extensions"], row.specversion)
@@ -167,7 +170,9 @@ def _update(
     if "disabled" in changes:
         row.holding = False
     if row.disabled is None or "disabled" in changes:
-        row.release_at(row.updated if row.disabled is None else None)
+        is_sent_now = was_pulled and not _is_pulled(row)
+        due = row.updated + (_DISPATCH_ENDS if is_sent_now else timedelta(0))
+        row.release_at(due if row.disabled is None else None)
         row.unmatched = False
     if was_disabled and row.disabled is None:
         release_parked(user)
@@ -254,6 +259,10 @@ def _as_stored(columns: dict[str, Any]) -> dict[str, Any]:
         name: write_json(value) if name in _JSON_COLUMNS else value
         for name, value in columns.items()
     }
+
+
+def _is_pulled(row: EventMatch) -> bool:
+    return Channel.of(row.target_url) is Channel.PULL
 
 
 def _format(row: EventMatch) -> dict[str, Any]:

@@ -271,6 +271,9 @@ def test_pulled_that_becomes_a_webhook_is_sent_what_was_not_fetched(settings: Se
     (lock,) = locks_of(fetch(subscription, 1))
     web = {"target_url": "http://target.invalid/"}
     subscriptions.update("alice", subscription, lambda _stored: web)
+    # A dispatch that began before may still leave something to be fetched.
+    assert row(EventMatch, subscription).held_due > utcnow() + timedelta(seconds=30)
+    write(EventMatch, [subscription], held_due=utcnow())
     release_or_probe(subscription, settings)
     # What somebody has fetched waits until they have had their time.
     assert row(EventLogMatch, first).due == row(EventLogMatch, first).leased
