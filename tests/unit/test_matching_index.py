@@ -308,6 +308,13 @@ def test_match_searches_what_takes_least_first_and_leaves_the_rest_unfinished() 
     assert index.match(event).unfinished == frozenset()
 
 
+def test_match_lets_no_jsonpath_alone_take_more_steps_than_fit_in_the_time() -> None:
+    event = {"data": [0] * 30_000}
+    late, in_time = index_of("$..[?(@.a = @.b)]"), index_of("$..[?(@.a = @.b)]")
+    assert late.match(event, 30_000, max_seconds=0.001).unfinished == {FIRST}
+    assert in_time.match(event, 30_000, max_seconds=1.0) == MatchResult((), ())
+
+
 def test_match_searches_a_large_group_whatever_the_time() -> None:
     index = index_of(*[f"$.data[*][?(@ = {number})]" for number in range(500)])
     result = index.match({"data": list(range(500))}, max_seconds=0.0)

@@ -31,6 +31,8 @@ from pacifica.notifications.matching.syntax_tree import can_raise, path_nodes, r
 _CHEAP_SECONDS_EACH = 20e-6
 # So is a group of so many that was not searched before.
 _MANY = 50
+# The steps that one JSONPath takes a second, and the fewest that it may take however late it is.
+_STEPS_PER_SECOND, _LEAST_STEPS = 2_000_000, 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +139,8 @@ class SubscriptionIndex:
         `values` is how many values the event has, or more: the budget grows with it. The groups
         that take the least time for each of their subscriptions are searched first, for about
         `max_seconds` of the thread's own time, in which nothing else is counted that the machine
-        does. A JSONPath that raises is a failure of each subscription that has it, and
-        does not affect the others.
+        does. A JSONPath alone may take no more steps than fit in what is left of them. One that
+        raises is a failure of each subscription that has it, and does not affect the others.
         """
         collector = MatchCollector()
         collector.unfinished.update(self._postponed)
@@ -149,8 +151,11 @@ class SubscriptionIndex:
                 collector.unfinished.update(candidate.subscriptions())
                 candidate.cost.was_not_searched()
                 continue
+            budget = _steps_in(max_seconds - spent)
+            is_limited = isinstance(candidate, Unindexed) and budget < records.budget
+            searched = Records([event], event, int(budget)) if is_limited else records
             began = perf_counter()
-            candidate.search(records, collector)
+            candidate.search(searched, collector)
             took = perf_counter() - began
             if took > _CHEAP_SECONDS_EACH:  # the thread's own time is known, but asking takes long
                 began, checkpoint = checkpoint, thread_time()
@@ -205,6 +210,10 @@ class Unindexed:
             collector.unfinished.update(self.members)
         except ExpressionError as error:
             collector.errors.update(dict.fromkeys(self.members, error))
+
+
+def _steps_in(seconds: float) -> float:
+    return max(seconds * _STEPS_PER_SECOND, _LEAST_STEPS)
 
 
 def _is_cheap(candidate: Candidate) -> bool:

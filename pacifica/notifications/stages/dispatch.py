@@ -24,7 +24,7 @@ _NOTHING_READ = -1
 _BATCH_SECONDS = 0.1
 # Seconds that matching takes of the way of one event, and for each of its values. What takes
 # longer is matched later.
-_EVENT_SECONDS, _VALUE_SECONDS = 0.01, 2e-6
+_EVENT_SECONDS, _VALUE_SECONDS = 0.01, 1e-6
 # Steps that one JSONPath may take of the way of an event.
 _EVENT_BUDGET = 50_000
 # Seconds that parsing new JSONPaths takes: of the way of one batch, of a moment beside it, and of
