@@ -21,7 +21,7 @@ from pacifica.notifications.store.position import Position, newest_first
 HOURS = 24
 # Of more deliveries in an hour to the subscriptions of one page, only so many count. A page that
 # counts so many in each hour takes MariaDB 50 ms.
-_MAX_COUNTED = 1_250
+_MAX_COUNTED = 1_000
 _ENDED_BADLY = (State.FAILED, State.EXPIRED)
 _WAS_ALLOWED = "AND policy_status_code LIKE '2__'"
 _AS_STORED: Any = EventMatch.uuid.db_value
