@@ -30,7 +30,9 @@ from pacifica.notifications.store.history import DeliveryFilter, LoggedAttempt, 
 from pacifica.notifications.store.revisions import read_subscriptions
 
 _METHODS = {3: ("GET", "HEAD"), 4: ("GET", "HEAD"), 5: ("POST",)}
-_STATUSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+#: What a list can be narrowed to: the answers of targets, and types of events up to a length.
+STATUSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+MAX_TYPE = 255
 
 
 class Deliveries:
@@ -71,12 +73,12 @@ class Deliveries:
 def page_of(access: Access, parameters: dict[str, Any]) -> dict[str, Any]:
     """Return a page of the deliveries that the caller may see; raises InvalidInput."""
     wanted = paging.page_request(parameters)
-    status = paging.one_of(parameters, "status", _STATUSES)
+    status = paging.one_of(parameters, "status", STATUSES)
     states: Sequence[State] = history.VISIBLE_STATES if access.is_owner else tuple(State)
     state = paging.one_of(parameters, "state", states)
     filters = DeliveryFilter(
         (State(state),) if state else states,
-        paging.text(parameters, "type", 255),
+        paging.text(parameters, "type", MAX_TYPE),
         status and status[0],
         wanted.start,
         wanted.end,

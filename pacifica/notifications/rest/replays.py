@@ -8,13 +8,16 @@ from uuid import UUID
 
 import cherrypy
 
-from pacifica.notifications.rest import jobs, paging
+from pacifica.notifications.errors import InvalidInput
+from pacifica.notifications.flow import State
+from pacifica.notifications.rest import deliveries, jobs, paging
 from pacifica.notifications.rest.access import Access, not_found, require_owned
 from pacifica.notifications.rest.admission import require_proxy
 from pacifica.notifications.rest.errors import ApiError, answering_errors, encode_text
 from pacifica.notifications.rest.request import require_known
 from pacifica.notifications.rest.segments import uuid_of
 from pacifica.notifications.stages.replay import (
+    REPLAYED_STATES,
     Matching,
     ReplayMode,
     ReplayProgress,
@@ -42,6 +45,9 @@ REPLAY_SCHEMA: Final[dict[str, Any]] = {
         "to": {**jobs.MOMENT, "type": ["string", "null"]},
         "mode": {"enum": [str(each) for each in ReplayMode]},
         "match": {"enum": [str(each) for each in Matching]},
+        "delivery_state": {"enum": [str(each) for each in REPLAYED_STATES]},
+        "type": {"type": "string", "minLength": 1, "maxLength": deliveries.MAX_TYPE},
+        "status": {"enum": list(deliveries.STATUSES)},
         "dry_run": {"type": "boolean"},
     },
     "required": ["from", "mode"],
@@ -134,6 +140,9 @@ def shown(job: StoredJob) -> dict[str, Any]:
         "subscription": str(job.subscription),
         "mode": request.mode,
         "match": request.match,
+        "delivery_state": request.state,
+        "type": request.type,
+        "status": request.status and f"{request.status}xx",
         "dry_run": request.dry_run,
         "deliveries": progress.deliveries,
     }
@@ -163,9 +172,18 @@ def _page(access: Access, wanted: paging.PageRequest) -> JobPage:
 
 def _request(body: dict[str, Any]) -> dict[str, Any]:
     """Return a job's request for a body, and what was asked for; raises InvalidInput."""
+    mode, state, status = body["mode"], body.get("delivery_state"), body.get("status")
+    for name in ("delivery_state", "status"):
+        if mode == ReplayMode.MISSING and name in body:
+            raise InvalidInput((name, "no delivery that is missing has one: use another mode"))
+    if mode == ReplayMode.FAILED and state == State.DELIVERED:
+        raise InvalidInput(("delivery_state", "was not given up: use the mode all"))
     options = {
-        "mode": body["mode"],
+        "mode": mode,
         "match": body.get("match", Matching.THEN),
         "dry_run": body.get("dry_run", False),
+        "state": state,
+        "type": body.get("type"),
+        "status": status and status[0],
     }
     return {**jobs.period_of(body).written(), **options, "asked": body}

@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 from uuid import UUID
 
 from pacifica.notifications.errors import PolicyUnavailable
+from pacifica.notifications.events import Event, summary
 from pacifica.notifications.flow import State
 from pacifica.notifications.stages.expressions import Expressions
 from pacifica.notifications.stages.period import Period
@@ -62,21 +63,30 @@ class Matching(StrEnum):
 
 
 #: What is made again of what is on record. One that was denied is as if it had never been.
-REPLAYED_STATES: dict[ReplayMode, tuple[State, ...]] = {
+MODE_STATES: dict[ReplayMode, tuple[State, ...]] = {
     ReplayMode.FAILED: FAILED_STATES,
     ReplayMode.MISSING: (State.DENIED,),
     ReplayMode.ALL: (State.DELIVERED, State.DENIED, *FAILED_STATES),
 }
+#: The states of what was made and is finished.
+REPLAYED_STATES: Final = (State.DELIVERED, *FAILED_STATES)
 
 
 @dataclass(frozen=True)
 class ReplayRequest:
-    """What is to be replayed."""
+    """What is to be replayed; None: whatever it is.
+
+    `state` and `status`, the first digit of it, are those of a delivery on record, and `type` is
+    that of the event.
+    """
 
     period: Period
     mode: ReplayMode
     match: Matching
     dry_run: bool
+    state: State | None = None
+    type: str | None = None
+    status: str | None = None
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> Self:
@@ -86,7 +96,27 @@ class ReplayRequest:
             ReplayMode(written["mode"]),
             Matching(written["match"]),
             written["dry_run"],
+            State(written["state"]) if written.get("state") else None,
+            written.get("type"),
+            written.get("status"),
         )
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """The states of deliveries on record that are made again."""
+        if self.state is not None:
+            return (self.state,)
+        states = MODE_STATES[self.mode]
+        return (
+            states
+            if self.adds_missing
+            else tuple(each for each in states if each in REPLAYED_STATES)
+        )
+
+    @property
+    def adds_missing(self) -> bool:
+        """Whether also events are sent that no delivery is on record of."""
+        return self.mode is not ReplayMode.FAILED and self.state is None and self.status is None
 
 
 @dataclass(frozen=True)
@@ -192,8 +222,8 @@ class Replayer:
         events = replay(
             claimed,
             [each.walked.event.uuid for each in chosen],
-            REPLAYED_STATES[request.mode],
-            missing=request.mode is not ReplayMode.FAILED,
+            request.states,
+            missing=request.adds_missing,
             progress_for=progress_for,
         )
         self._nudge_policy(events)
@@ -206,16 +236,21 @@ class Replayer:
         walked: Walked,
     ) -> bool | None:
         """Return True if an event is replayed, as far as Policy allows it."""
-        states = tuple((walked.states or {}).values())
+        on_record = tuple((walked.on_record or {}).values())
         if not (walked.is_shown and walked.is_settled) or any(
-            state in UNDER_WAY for state in states
+            each.state in UNDER_WAY for each in on_record
         ):
             return None
-        if states and not any(state in REPLAYED_STATES[request.mode] for state in states):
+        fitting = [each for each in on_record if each.state in request.states]
+        if not fitting and (on_record or not request.adds_missing):
+            return None
+        if request.status is not None and not fitting[-1].status.startswith(request.status):
+            return None
+        if request.type is not None and _type_of(walked.event) != request.type:
             return None
         if request.match is Matching.NOW:
             jsonpath: str | None = subscription.jsonpath
-        elif states:
+        elif on_record:
             return True
         else:
             jsonpath = former_jsonpath(former, walked)
@@ -223,6 +258,13 @@ class Replayer:
             return None
         (matches,) = self._expressions.match(walked.event, [jsonpath])
         return True if matches else None
+
+
+def _type_of(event: Event) -> str:
+    try:
+        return summary(event.document()).type
+    except (ValueError, RecursionError, AttributeError):
+        return ""
 
 
 def former_jsonpath(former: Sequence[FormerJsonpath], walked: Walked) -> str | None:

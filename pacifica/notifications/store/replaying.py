@@ -21,7 +21,7 @@ from pacifica.notifications.orm import (
 from pacifica.notifications.store.deliveries import matched_row
 from pacifica.notifications.store.jobs import ClaimedJob, is_still_claimed, record_progress
 from pacifica.notifications.store.resending import send_again
-from pacifica.notifications.store.walking import UNDER_WAY, deferred_for, states_for
+from pacifica.notifications.store.walking import UNDER_WAY, deferred_for, on_record_for
 
 # So many of the newest revisions of a subscription are known to one replay.
 _MAX_REVISIONS = 200
@@ -117,15 +117,15 @@ def replay(
     locked = [row.uuid for row in (ordered.for_update() if DB.for_update else ordered)]
     # In this order: what is matched later leaves the one table for the other.
     waiting = deferred_for(job.subscription, job.user, locked)
-    on_record = states_for(job.subscription, locked)
+    on_record = on_record_for(job.subscription, locked)
     again: dict[UUID, UUID] = {}
     absent = []
     for event in locked:
         found = on_record.get(event, {})
-        fitting = [uuid for uuid, state in found.items() if state in states]
+        fitting = [uuid for uuid, each in found.items() if each.state in states]
         if not found and missing and event not in waiting:
             absent.append(event)
-        elif fitting and not any(state in UNDER_WAY for state in found.values()):
+        elif fitting and not any(each.state in UNDER_WAY for each in found.values()):
             again[event] = fitting[-1]
     send_again(list(again.values()), Cause.REPLAY)
     now = utcnow()

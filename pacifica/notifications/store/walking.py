@@ -21,6 +21,14 @@ UNDER_WAY = (State.MATCHED, State.ALLOWED, State.AVAILABLE, State.HELD)
 
 
 @dataclass(frozen=True)
+class OnRecord:
+    """The state of a delivery, and the status that its target answered last; empty: none."""
+
+    state: State
+    status: str
+
+
+@dataclass(frozen=True)
 class Walked:
     """An event on the way through a period.
 
@@ -28,7 +36,7 @@ class Walked:
     `revision` is that of the subscriptions that it was matched with; None: it was not, or long ago.
     `is_shown` is false while Pacifica Metadata does not show what it tells of, or if it never did.
     `is_settled` is false while it may still lead to a delivery of the subscription by itself.
-    `states` are those of its deliveries to the subscription, by their ids, newest last.
+    `on_record` are its deliveries to the subscription, by their ids, newest last.
     """
 
     position: Position
@@ -36,14 +44,14 @@ class Walked:
     revision: int | None = None
     is_shown: bool = True
     is_settled: bool = True
-    states: Mapping[UUID, State] | None = None
+    on_record: Mapping[UUID, OnRecord] | None = None
 
 
 @reading
 def next_events(start: datetime, end: datetime, after: Position | None) -> Sequence[Walked]:
     """Return the next events that were received in a period, oldest first.
 
-    `start` is included and `end` is not. Without a subscription, `states` are None.
+    `start` is included and `end` is not. Without a subscription, `on_record` is None.
     """
     while True:
         columns = (
@@ -79,7 +87,7 @@ def next_events_for(
     uuids = [each.event.uuid for each in walked]
     # In this order: what is matched later leaves the one table for the other.
     waiting = deferred_for(subscription, user, uuids)
-    states = states_for(subscription, uuids)
+    on_record = on_record_for(subscription, uuids)
     return [
         Walked(
             each.position,
@@ -87,7 +95,7 @@ def next_events_for(
             each.revision,
             each.is_shown,
             each.is_settled and each.event.uuid not in waiting,
-            states.get(each.event.uuid, {}),
+            on_record.get(each.event.uuid, {}),
         )
         for each in walked
     ]
@@ -104,10 +112,10 @@ def next_failed(
             for state in FAILED_STATES
             for each in _deliveries_in(state, subscription, start, end, after)
         )[:_EVENTS]
-        events = _fitting([event for _position, event, _state in found])
+        events = _fitting([event for _position, event, *_ in found])
         walked = [
-            Walked(position, events[event], states={position.uuid: state})
-            for position, event, state in found
+            Walked(position, events[event], on_record={position.uuid: OnRecord(state, status)})
+            for position, event, state, status in found
             if event in events
         ]
         if walked or not found:
@@ -116,18 +124,22 @@ def next_failed(
 
 
 @reading
-def states_for(subscription: UUID, events: Collection[UUID]) -> dict[UUID, dict[UUID, State]]:
-    """Return the deliveries of events to a subscription with their states, newest last."""
+def on_record_for(subscription: UUID, events: Collection[UUID]) -> dict[UUID, dict[UUID, OnRecord]]:
+    """Return the deliveries of events to a subscription, newest last."""
+    columns = (
+        *(EventLogMatch.event_log, EventLogMatch.uuid, EventLogMatch.state),
+        EventLogMatch.target_status_code,
+    )
     rows: Any = (
-        EventLogMatch.select(EventLogMatch.event_log, EventLogMatch.uuid, EventLogMatch.state)
+        EventLogMatch.select(*columns)
         .where(EventLogMatch.event_log.in_(list(events)), EventLogMatch.event_match == subscription)
         .order_by(EventLogMatch.created)
         .tuples()
     )
-    states: dict[UUID, dict[UUID, State]] = {}
-    for event, uuid, state in rows:
-        states.setdefault(event, {})[uuid] = State(state)
-    return states
+    found: dict[UUID, dict[UUID, OnRecord]] = {}
+    for event, uuid, state, status in rows:
+        found.setdefault(event, {})[uuid] = OnRecord(State(state), status)
+    return found
 
 
 @reading
@@ -158,16 +170,19 @@ def described(events: Collection[UUID]) -> dict[UUID, tuple[EventSummary, dateti
 
 def _deliveries_in(
     state: State, subscription: UUID, start: datetime, end: datetime, after: Position | None
-) -> list[tuple[Position, UUID, State]]:
+) -> list[tuple[Position, UUID, State, str]]:
     """Return the next deliveries in one state, which an index has in order."""
-    columns = EventLogMatch.created, EventLogMatch.uuid, EventLogMatch.event_log
+    columns = (
+        *(EventLogMatch.created, EventLogMatch.uuid, EventLogMatch.event_log),
+        EventLogMatch.target_status_code,
+    )
     query = EventLogMatch.select(*columns).where(
         EventLogMatch.state == state, EventLogMatch.event_match == subscription
     )
     rows = _in_order(query, EventLogMatch.created, EventLogMatch.uuid, start, end, after)
     return [
-        (Position(created, uuid), event, state)
-        for created, uuid, event in rows.limit(_EVENTS).tuples()
+        (Position(created, uuid), event, state, status)
+        for created, uuid, event, status in rows.limit(_EVENTS).tuples()
     ]
 
 

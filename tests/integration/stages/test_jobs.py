@@ -39,10 +39,10 @@ def verdict(asked: Received) -> tuple[int, dict[str, str], bytes]:
     return (412 if value >= DENIED else 200), {}, b"{}"
 
 
-def receive(flow: Flow, transaction: int, mark: str = "x") -> UUID:
+def receive(flow: Flow, transaction: int, mark: str = "x", kind: str = "x") -> UUID:
     """Have an event received that was dispatched to nobody."""
     record = {"destinationTable": "Transactions._id", "value": transaction, "mark": mark}
-    event = flow.receive({**EVENT, "data": [record]})
+    event = flow.receive({**EVENT, "eventType": kind, "data": [record]})
     flow.run()
     return event
 
@@ -193,6 +193,37 @@ def test_a_replay_makes_the_deliveries_of_its_mode(flow: Flow, mode: str, count:
     assert len(flow.target.requests) - before == count
     assert [len(matches(event)) for event in events] == [1] * 4
     assert [len(matches(event)) for event in early] == ([0, 0] if mode == "failed" else [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("mode", "only", "count"),
+    [
+        ("all", {"type": "b"}, 2),
+        ("all", {"status": "4"}, 1),
+        ("all", {"state": "delivered"}, 2),
+        ("failed", {"state": "expired"}, 1),
+        ("failed", {"type": "a", "status": "4"}, 1),
+        ("failed", {"status": "2"}, 0),
+        ("missing", {"type": "b"}, 1),
+    ],
+    ids=str,
+)
+def test_a_replay_makes_only_the_deliveries_that_its_filters_let_through(
+    flow: Flow, mode: str, only: dict[str, str], count: int
+) -> None:
+    receive(flow, 1, kind="b")  # is missing
+    subscription = flow.subscribe()
+    events = [receive(flow, number, kind=kind) for number, kind in enumerate("aaba", 2)]
+    failed, expired, _, denied = map(stored.deliveries_of, events)
+    stored.write(EventLogMatch, failed, state=State.FAILED, target_status_code="422")
+    stored.write(EventLogMatch, expired, state=State.EXPIRED, target_status_code="")
+    stored.write(EventLogMatch, denied, state=State.DENIED)  # was delivered before
+    receive(flow, 6, kind="c")
+    dry = run(flow, begin_replay(subscription, mode, "now", dry_run=True, **only))
+    before = len(flow.target.requests)
+    job = run(flow, begin_replay(subscription, mode, "now", **only))
+    assert [each.progress["deliveries"] for each in (dry, job)] == [count, count]
+    assert len(flow.target.requests) - before == count
 
 
 def test_a_replay_goes_by_the_jsonpath_then_or_now(flow: Flow) -> None:

@@ -31,7 +31,7 @@ from pacifica.notifications.orm import (
     Job,
     reading,
 )
-from pacifica.notifications.stages.replay import REPLAYED_STATES, ReplayMode
+from pacifica.notifications.stages.replay import MODE_STATES, ReplayMode
 from pacifica.notifications.store import deliveries, events, expiring, holding, jobs, subscriptions
 from pacifica.notifications.store.deferred import (
     DeferredResult,
@@ -188,7 +188,7 @@ class StoreMachine(RuleBasedStateMachine):
     def replay(self, which: int, mode: ReplayMode, limit: int, ends: bool) -> None:
         """Go on with a replay by a claim, which somebody may have taken over since."""
         claimed = picked(self.replaying, which)
-        uuid, states = claimed.job.subscription, REPLAYED_STATES[mode]
+        uuid, states = claimed.job.subscription, MODE_STATES[mode]
         assert uuid is not None
         walked, missing = [*self.model.events, UNKNOWN][-limit:], mode is not ReplayMode.FAILED
         again, absent = [], []
