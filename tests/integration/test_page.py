@@ -419,7 +419,8 @@ def test_page_works_below_a_path_of_a_proxy(service: Service, user: str, tmp_pat
             assert found.status_code == 200
         # A proxy that rewrites Host, as nginx does by itself, and a browser of today.
         headers = {"Sec-Fetch-Site": "same-origin"}
-        done = session.post(f"{front}/ui/subscriptions/new", data=FORM, headers=headers, timeout=20)
+        form = {**FORM, "made_for": user}
+        done = session.post(f"{front}/ui/subscriptions/new", data=form, headers=headers, timeout=20)
         assert done.url == f"{front}/ui/?done=created"
         assert "mine" in done.text
 

@@ -83,7 +83,7 @@ def send(
     """Send a form as a browser does, and return the response; no redirect is followed."""
     return service.session.post(
         f"{service.url}/ui/{path}",
-        data=dict(form or {}),
+        data={"made_for": user, **(form or {})},
         headers={
             "Content-Type": "application/x-www-form-urlencoded",
             "Http-Remote-User": user,

@@ -12,6 +12,7 @@ from pacifica.notifications.rest import deliveries, testdelivery
 from pacifica.notifications.rest.access import Access, require_owned, require_readable
 from pacifica.notifications.rest.errors import ApiError
 from pacifica.notifications.rest.segments import uuid_of
+from pacifica.notifications.stages.replay import REPLAYED_STATES
 from pacifica.notifications.ui.delivery_words import (
     STATE_WORDS,
     as_input,
@@ -25,13 +26,12 @@ from pacifica.notifications.ui.wording import host_of
 
 _LIMIT: Final = "50"
 FILTERS: Final[tuple[str, ...]] = ("state", "type", "status", "from", "to")
-_STATUSES: Final = {
+STATUSES: Final = {
     "2xx": "2xx: taken",
     "3xx": "3xx: moved",
     "4xx": "4xx: refused",
     "5xx": "5xx: receiver failed",
 }
-_GIVEN_UP: Final = ("failed", "expired", "dropped")
 
 
 def show(visit: Visit, subscription: str) -> Page:
@@ -60,7 +60,7 @@ def show(visit: Visit, subscription: str) -> Page:
                 for state, word in STATE_WORDS.items()
                 if state is not State.DENIED or not access.is_owner
             ],
-            "statuses": _STATUSES,
+            "statuses": STATUSES,
             "first": urlencode(kept),
             "is_first": "cursor" not in wanted,
             "next": following,
@@ -150,12 +150,17 @@ def about(access: Access) -> dict[str, Any]:
     }
 
 
-def _replay_of(access: Access, filters: Mapping[str, str]) -> dict[str, str]:
-    """Return the form of a replay that counts what the filters show, as far as one can."""
+def _replay_of(access: Access, filters: Mapping[str, str]) -> dict[str, str] | None:
+    """Return the form of a replay of what the filters show; None if that cannot be replayed."""
+    state = filters.get("state")
+    if state is not None and state not in REPLAYED_STATES:
+        return None
+    only = {name: filters[name] for name in ("to", "type", "status") if name in filters}
     return {
+        **only,
+        **({} if state is None else {"delivery_state": state}),
         "from": filters.get("from") or access.subscription["created"],
-        "to": filters.get("to", ""),
-        "mode": "failed" if filters.get("state") in _GIVEN_UP else "all",
+        "mode": "all",
         "match": "then",
         "key": str(uuid4()),
     }

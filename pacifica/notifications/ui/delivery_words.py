@@ -4,12 +4,13 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
+from pacifica.notifications.errors import InvalidInput
 from pacifica.notifications.flow import AttemptOutcome, Cause, State
 from pacifica.notifications.reasons import MEANINGS, Reason
+from pacifica.notifications.rest.paging import moment
 from pacifica.notifications.subscriptions import PULL_URL
 
 #: States in words, in the order in which the filter offers them.
@@ -194,9 +195,9 @@ def curl(url: str, headers: Sequence[Sequence[str]], content: Any) -> str:
 def as_input(text: str) -> str:
     """Return a time as a field of a form has it, such as `2026-11-24T02:50`; empty if it is none.
 
-    The time is in UTC.
+    The field is in UTC; scripts show it in the reader's zone.
     """
     try:
-        return datetime.fromisoformat(text).strftime("%Y-%m-%dT%H:%M")
-    except ValueError:
+        return moment(text, "").strftime("%Y-%m-%dT%H:%M")
+    except InvalidInput:
         return ""

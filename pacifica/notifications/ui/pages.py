@@ -25,7 +25,7 @@ from pacifica.notifications.ui import (
 )
 from pacifica.notifications.ui.assets import Assets
 from pacifica.notifications.ui.origin import is_same_origin
-from pacifica.notifications.ui.problems import problem_page
+from pacifica.notifications.ui.problems import OtherUser, problem_page
 from pacifica.notifications.ui.rendering import Templates
 from pacifica.notifications.ui.screens import Page, Redirect, Route, Visit
 
@@ -61,6 +61,11 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 _HTML = "text/html; charset=utf-8"
+_LAST_RESORT: Final = (
+    b'<!doctype html><html lang="en"><title>Something went wrong</title>'
+    b"<h1>Something went wrong on our side</h1>"
+    b"<p>Try again later, or tell whoever runs this service.</p>"
+)
 _FOR_EVER = "public, max-age=31536000, immutable"
 _ASSET_SEGMENTS = 3
 _TAG_DIGITS = 16
@@ -128,17 +133,21 @@ class Pages:
             user = get_remote_user()
             route, arguments = _route(method, segments)
             answer = route.handler(_visit(user, route), *arguments)
+            if isinstance(answer, Redirect):
+                return _go(f"{root}{answer.path}")
+            return self._page(answer, root, user)
         except Exception as error:  # noqa: BLE001 the edge: whatever it is becomes a page
             return self._problem(api_error(error) or unexpected_error(), root, user)
-        if isinstance(answer, Redirect):
-            return _go(f"{root}{answer.path}")
-        return self._page(answer, root, user)
 
     def _problem(self, error: ApiError, root: str, user: str = "") -> bytes:
         cherrypy.response.headers.update(error.headers)
         if error.code == HTTPStatus.METHOD_NOT_ALLOWED:
             cherrypy.response.headers["Allow"] = "GET, HEAD, POST"
-        return self._page(problem_page(error), root, user)
+        try:
+            return self._page(problem_page(error), root, user)
+        except Exception:  # noqa: BLE001 the template of all pages fails
+            unexpected_error()
+            return _LAST_RESORT
 
     def _page(self, page: Page, root: str, user: str) -> bytes:
         response = cherrypy.response
@@ -179,7 +188,11 @@ def _route(method: str, segments: tuple[str, ...]) -> tuple[Route, tuple[str, ..
 def _visit(user: str, route: Route) -> Visit:
     given: Mapping[str, Any] = parse_query_string(cherrypy.request.query_string)
     query = {name: value for name, value in given.items() if isinstance(value, str)}
-    form = read_form(route.max_body, route.max_fields) if route.method == "POST" else {}
+    if route.method == "GET":
+        return Visit(user, query)
+    form = read_form(route.max_body, route.max_fields)
+    if form.get("made_for") != user:
+        raise OtherUser
     return Visit(user, query, form)
 
 

@@ -29,11 +29,27 @@ _WORDS: Final = {
     ),
 }
 _OTHER = ("Something went wrong", "Go back to your subscriptions, and try again.")
+_OTHER_USER = (
+    "Somebody else is signed in now",
+    "Open the page again, check the name at the top right, and send the form as yourself.",
+)
+
+
+class OtherUser(ApiError):
+    """A form that was made for another user than the one who sends it (409).
+
+    The user changes when somebody else signs in at the proxy, in another tab for example.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(409, "this form was made for another user, and nothing was changed")
 
 
 def problem_page(error: ApiError) -> Page:
     """Return the page about an error."""
     title, way_out = _WORDS.get(error.code, _OTHER)
+    if isinstance(error, OtherUser):
+        title, way_out = _OTHER_USER
     return Page(
         "problem.html",
         {

@@ -7,16 +7,18 @@ from uuid import uuid4
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.errors import IdempotencyMismatch, InvalidInput, JobConflict
+from pacifica.notifications.flow import State
 from pacifica.notifications.rest import replays
 from pacifica.notifications.rest.access import Access, require_owned
 from pacifica.notifications.rest.segments import uuid_of
+from pacifica.notifications.stages.replay import REPLAYED_STATES
 from pacifica.notifications.store.jobs import cancel
-from pacifica.notifications.ui.deliveries import about
-from pacifica.notifications.ui.delivery_words import as_input
+from pacifica.notifications.ui.deliveries import STATUSES, about
+from pacifica.notifications.ui.delivery_words import STATE_WORDS, as_input
 from pacifica.notifications.ui.screens import ANY, Page, Redirect, Route, Visit
 
 MODES: Final = {
-    "failed": ("What was given up", "Deliveries that failed for good, expired or were dropped."),
+    "failed": ("What was given up", "Deliveries that failed for good, or were held for too long."),
     "missing": (
         "What is missing",
         "Events that match and were never sent, such as those from before the subscription.",
@@ -45,6 +47,8 @@ _STOPS: Final = {
     "start.",
     "deleted": "The subscription was deleted.",
 }
+# What narrows a replay.
+_ONLY: Final = ("delivery_state", "type", "status")
 _LISTED: Final = "10"
 _DAY = timedelta(days=1)
 
@@ -57,6 +61,7 @@ def show(visit: Visit, subscription: str) -> Page:
         "to": visit.query.get("to", ""),
         "mode": visit.query.get("mode", "failed"),
         "match": visit.query.get("match", "then"),
+        **{name: visit.query.get(name, "") for name in _ONLY},
     }
     return _form(access, values)
 
@@ -71,6 +76,7 @@ def begin(visit: Visit, subscription: str) -> Page | Redirect:
         "mode": form.get("mode", ""),
         "match": form.get("match", "then"),
         "dry_run": "dry_run" in form,
+        **{name: form[name] for name in _ONLY if form.get(name)},
     }
     try:
         replays.check(body)
@@ -129,10 +135,23 @@ def in_words(replay: Mapping[str, Any]) -> dict[str, Any]:
         "is_running": replay["state"] == "running",
         "mode_word": MODES[replay["mode"]][0],
         "match_word": MATCHES[replay["match"]][0],
+        "only": {name: replay[name] for name in _ONLY if replay[name]},
+        "only_words": _only_words(replay),
         "waits": _WAITS.get(replay["waits_for"] or "", ""),
         "stopped": _STOPS.get(replay["stopped_by"] or "", ""),
         "percent": round(replay["progress"] * 100),
     }
+
+
+def _only_words(replay: Mapping[str, Any]) -> str:
+    """Return what narrows a replay in words, such as `given up, answered 4xx: refused`."""
+    state, kind, status = (replay[name] for name in _ONLY)
+    words = [
+        STATE_WORDS[State(state)].lower() if state else "",
+        f"of type {kind}" if kind else "",
+        f"answered {STATUSES.get(status, status)}" if status else "",
+    ]
+    return ", ".join(filter(None, words))
 
 
 def _form(
@@ -152,6 +171,9 @@ def _form(
             "key": str(uuid4()),
             "modes": MODES,
             "matches": MATCHES,
+            "states": [(str(each), STATE_WORDS[each]) for each in REPLAYED_STATES],
+            "statuses": STATUSES,
+            "is_narrowed": any(values.get(name) or name in (problems or {}) for name in _ONLY),
             "problems": problems or {},
             "recent": [in_words(each) for each in recent],
         },

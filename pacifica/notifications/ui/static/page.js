@@ -15,6 +15,26 @@
     }
   }
 
+  // Fields for times are in UTC as they come and as they are sent, and in the reader's zone between.
+  function localFields() {
+    for (const field of document.querySelectorAll("input[type=datetime-local]")) {
+      const moment = new Date(`${field.value}Z`);
+      const local = moment - moment.getTimezoneOffset() * 60000;
+      if (!Number.isNaN(local)) field.value = new Date(local).toISOString().slice(0, 16);
+      for (const zone of field.labels[0].querySelectorAll(".zone")) zone.textContent = "(your time)";
+    }
+  }
+
+  function sent({ target, formData }) {
+    for (const field of target.querySelectorAll("input[type=datetime-local]")) {
+      const moment = new Date(field.value);
+      if (Number.isNaN(moment.getTime())) continue;
+      formData.set(field.name, `${moment.toISOString().slice(0, 16)}Z`);
+    }
+    if (target.method !== "get") return;
+    for (const [name, value] of [...formData]) if (!value) formData.delete(name); // short addresses
+  }
+
   function say(text) {
     const notice = document.getElementById("notice");
     notice.textContent = "";
@@ -26,6 +46,7 @@
   }
 
   function explain(status) {
+    if (status === 409) return "Somebody else is signed in now. Open this page again.";
     if (status === 413) return "This event is too large to be tried here.";
     if (status === 429) return "You are faster than the service allows. Wait for a moment, and go on.";
     if (status === 401 || status === 403) return "You are not signed in any more. Open this page again.";
@@ -34,8 +55,10 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     localTimes(document);
+    localFields();
     document.getElementById("summary")?.focus();
   });
+  document.addEventListener("formdata", sent);
   document.addEventListener("htmx:afterSwap", (event) => {
     say("");
     localTimes(event.target);
