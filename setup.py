@@ -44,6 +44,7 @@ EXTRAS["test"] = [
     "mypy",
     "openapi-python-client",
     "pip-audit",
+    "Pillow",
     "playwright",
     "pyroma>=5",
     "pytest",

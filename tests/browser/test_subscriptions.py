@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.browsing import DESKTOP, PHONE, ZOOMED, Reader, words
+from tests.integration.webservice import some_user
+from tests.support.browsing import DESKTOP, PHONE, WAYS, ZOOMED, Reader, Way, words
 
 Reads = Callable[..., Reader]
 EXPRESSION = '$.data[*][?(@.destinationTable = "Files")]'
@@ -13,11 +14,9 @@ TARGET = "https://workflow.example.org/events"
 SCREENS = ("", "subscriptions/new", "workbench?recipe=files", "nothing")
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
-def test_subscription_is_made_changed_paused_and_deleted_by_mouse(
-    reader: Reads, scripts: bool
-) -> None:
-    page = reader(java_script_enabled=scripts).opens()
+@WAYS
+def test_subscription_is_made_changed_paused_and_deleted_by_mouse(reader: Reads, way: Way) -> None:
+    page = reader(**way).opens()
     page.get_by_role("link", name="I have an expression already").click()
     page.get_by_label("Name", exact=True).fill("My files")
     page.get_by_role("textbox", name="Expression").fill(EXPRESSION)
@@ -130,3 +129,63 @@ def test_nothing_moves_for_who_does_not_want_it(reader: Reads) -> None:
     page = reader(reduced_motion="reduce").opens("subscriptions/new")
     duration = "getComputedStyle(document.querySelector('.button')).transitionDuration"
     assert page.evaluate(duration) == "0s"
+
+
+def test_form_is_refused_after_somebody_else_signed_in(reader: Reads) -> None:
+    someone = reader()
+    someone.service.create(someone.user, name="Mine")
+    page = someone.opens()
+    other = some_user()
+    someone.window.set_extra_http_headers({"Http-Remote-User": other})
+    page.get_by_role("button", name="Pause Mine").click()
+    page.get_by_role("heading", name="Somebody else is signed in now").wait_for()
+    assert page.locator(".user").inner_text().endswith(other)
+    assert someone.violations() == []
+    (mine,) = someone.service.call("GET", "/eventmatch", someone.user).json()
+    assert mine["disabled"] is None
+    someone.window.set_extra_http_headers({"Http-Remote-User": someone.user})
+    someone.opens("workbench")
+    someone.window.set_extra_http_headers({"Http-Remote-User": other})
+    page.get_by_role("textbox", name="Expression").fill("data")
+    page.get_by_text("Somebody else is signed in now. Open this page again.").wait_for()
+    assert page.get_by_role("textbox", name="Expression").input_value() == "data"
+
+
+def test_one_of_two_tabs_does_not_undo_what_the_other_did(reader: Reads) -> None:
+    someone = reader()
+    uuid = someone.service.create(someone.user, name="Mine")["uuid"]
+    first, second = someone.page, someone.window.new_page()
+    for page in (first, second):
+        page.goto(f"{someone.service.url}/ui/subscriptions/{uuid}/edit")
+    second.get_by_label("Name", exact=True).fill("Ours")
+    second.get_by_role("button", name="Save").click()
+    first.get_by_label("Name", exact=True).fill("Theirs")
+    first.get_by_role("button", name="Save").click()
+    first.get_by_text("changed after you opened this form").wait_for()
+    assert someone.violations() == []
+    assert first.get_by_label("Name", exact=True).input_value() == "Theirs"
+    second.get_by_role("link", name="Delete Ours").click()
+    second.get_by_role("button", name="Delete this subscription").click()
+    first.get_by_role("button", name="Save").click()
+    first.get_by_role("heading", name="This is not available to you").wait_for()
+    first.get_by_role("link", name="To your subscriptions").click()
+    first.get_by_text("Be told when your data arrive").wait_for()
+
+
+def test_states_stay_visible_while_policy_is_away_and_content_does_not(
+    reader: Reads, seeded: str
+) -> None:
+    someone = reader(seeded)
+    page = someone.opens()
+    page.get_by_role("link", name="Deliveries of NMR results").click()
+    rows = page.locator(".deliveries tbody tr")
+    assert rows.count() == 12
+    assert "Event (not shown)" in rows.first.inner_text()
+    assert "Delivered" in rows.first.inner_text()
+    assert someone.violations() == []
+    page.locator(".deliveries a.name").first.click()
+    page.get_by_text("Policy cannot say now whether you may see it").wait_for()
+    page.goto(f"{someone.service.url}/ui/why?event=1234")
+    page.get_by_role("heading", name="The service is busy").wait_for()
+    assert someone.violations() == []
+    someone.complaints.clear()  # the browser tells of the status

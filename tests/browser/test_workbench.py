@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.browsing import PHONE, Reader, words
+from tests.support.browsing import PHONE, WAYS, Reader, Way, words
+from tests.support.proxies import nginx_in_front, nginx_path
+from tests.support.servers import free_port
 
 Reads = Callable[..., Reader]
 INGEST = (Path(__file__).parents[1] / "captures" / "ingest.json").read_text()
 TEXT_FILES = '$.data[*][?(@.destinationTable = "Files" and @.mimetype = "text/plain")]'
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
-def test_click_on_a_value_leads_to_a_subscription(reader: Reads, scripts: bool) -> None:
-    page = reader(java_script_enabled=scripts).opens("workbench")
+@WAYS
+def test_click_on_a_value_leads_to_a_subscription(reader: Reads, way: Way) -> None:
+    page = reader(**way).opens("workbench")
     page.get_by_role("button", name="Use an example").click()
     page.get_by_role("button", name="mimetype = text/plain").click()
     page.get_by_text("This event matches").wait_for()
@@ -31,9 +33,9 @@ def test_click_on_a_value_leads_to_a_subscription(reader: Reads, scripts: bool) 
     assert page.get_by_role("textbox", name="Expression").input_value() == TEXT_FILES
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
-def test_pasted_event_is_tried_with_a_recipe(reader: Reads, scripts: bool) -> None:
-    page = reader(java_script_enabled=scripts).opens("workbench")
+@WAYS
+def test_pasted_event_is_tried_with_a_recipe(reader: Reads, way: Way) -> None:
+    page = reader(**way).opens("workbench")
     page.get_by_label("Event as JSON").fill(INGEST)
     page.get_by_role("button", name="Use this event").click()
     page.get_by_role("button", name="TransactionKeyValue").first.wait_for()
@@ -94,6 +96,36 @@ def test_event_full_of_markup_and_long_words_fits_a_phone(reader: Reads) -> None
     page.locator(".record").first.wait_for()
     assert page.locator("img").count() == 0
     assert someone.has_no_horizontal_scrolling()
+
+
+@pytest.mark.server
+def test_page_works_below_a_path_of_nginx(reader: Reads, tmp_path: Path) -> None:
+    if nginx_path() is None:
+        pytest.skip("nginx is not installed")
+    someone, port = reader(), free_port()
+    location = f"""
+        location /notify/ {{
+            proxy_pass {someone.service.url}/;
+            proxy_set_header Http-Remote-User $http_http_remote_user;
+        }}
+    """
+    page = someone.page
+    with nginx_in_front("", tmp_path / "nginx", port, location):
+        page.goto(f"http://127.0.0.1:{port}/notify/ui")
+        page.get_by_role("link", name="Find out what to ask for").click()
+        page.get_by_role("button", name="Use an example").click()
+        page.get_by_role("textbox", name="Expression").fill(TEXT_FILES)
+        page.get_by_text("This event matches").wait_for()
+        page.get_by_role("link", name="Tell me when this happens").click()
+        page.get_by_label("Name", exact=True).fill("Mine")
+        page.get_by_label("Address to send to").fill("https://workflow.example.org/events")
+        page.get_by_role("button", name="Create subscription").click()
+        page.get_by_role("link", name="Deliveries of Mine").click()
+        page.get_by_role("link", name="Replay", exact=True).click()
+        page.get_by_role("button", name="Count first").click()
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_role("heading", name="Cancelled").wait_for()
+        assert page.url.startswith(f"http://127.0.0.1:{port}/notify/ui/subscriptions/")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

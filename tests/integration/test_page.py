@@ -7,11 +7,17 @@ from typing import Any
 
 import pytest
 
-from tests.integration.webservice import Service, exchange, raw_get
+from tests.integration.webservice import (
+    Service,
+    assert_nothing_from_inside,
+    exchange,
+    raw_get,
+    running,
+)
 from tests.support.pages import parsed, send, visit
 from tests.support.proxies import nginx_in_front, nginx_path
 from tests.support.servers import free_port
-from tests.support.subscribed import BASIC, UNKNOWN
+from tests.support.subscribed import BASIC
 
 EVENT = (Path(__file__).parents[1] / "captures" / "ingest.json").read_text()
 FORM = {
@@ -23,10 +29,23 @@ FORM = {
 }
 ODD = "</bdi><script>alert(1)</script>\u202egnp.exe\u202c & \"quotes\" 'too' " + "W" * 180
 #: Bytes of the first page, with 50 subscriptions and all that it loads, as they are sent (gzip):
-#: measured 13,000; and once unpacked: measured 103,000.
-FIRST_PAGE, UNPACKED = 40_000, 120_000
+#: measured 13,000; and once unpacked: measured 92,000.
+FIRST_PAGE, UNPACKED = 40_000, 100_000
 #: Processor time of the web server for that page (seconds): measured 0.02.
 SERVER_TIME = 0.15
+
+#: Has one template fail, as a value that it does not expect would.
+BREAKS = """
+import jinja2
+get = jinja2.PackageLoader.get_source
+def broken(self, environment, template):
+    text, *others = get(self, environment, template)
+    if template == {!r}:
+        fault, block = "{{{{ 1 // 0 }}}}", "{{% block content %}}"
+        text = text.replace(block, fault + block + fault)
+    return text, *others
+jinja2.PackageLoader.get_source = broken
+"""
 
 
 def stored(service: Service, user: str) -> list[dict[str, Any]]:
@@ -113,13 +132,44 @@ def test_edit_keeps_the_secret_unless_another_is_given(service: Service, user: s
     assert page.by_id("name").attributes["value"] == "mine"
     assert "checked" in page.by_id("auth-keep").attributes
     assert "sesame" not in service.call("GET", f"/ui/subscriptions/{uuid}/edit", user).text
-    changed = {**FORM, "name": "renamed", "auth": "keep"}
+    seen = page.all("input", name="seen")[0].attributes["value"]
+    changed = {**FORM, "name": "renamed", "auth": "keep", "seen": seen}
     response = send(service, user, f"subscriptions/{uuid}/edit", changed)
     assert response.headers["Location"] == "../../?done=changed"
     (after,) = stored(service, user)
     assert (after["name"], after["auth"]) == ("renamed", BASIC)
-    send(service, user, f"subscriptions/{uuid}/edit", {**changed, "auth": "none"})
+    send(service, user, f"subscriptions/{uuid}/edit", {**changed, "auth": "none"} | _seen(after))
     assert stored(service, user)[0]["auth"] == {}
+
+
+def _seen(subscription: dict[str, Any]) -> dict[str, str]:
+    return {"seen": subscription["updated"]}
+
+
+def test_edit_does_not_undo_what_another_tab_saved_meanwhile(service: Service, user: str) -> None:
+    first = service.create(user)
+    path = f"subscriptions/{first['uuid']}/edit"
+    assert send(service, user, path, {**FORM, "name": "one", **_seen(first)}).status_code == 303
+    refused = send(service, user, path, {**FORM, "name": "two", **_seen(first)})
+    assert refused.status_code == 409
+    page = parsed(refused)
+    assert "changed after you opened this form" in page.by_id("summary").text
+    assert page.by_id("name").attributes["value"] == "two"
+    (after,) = stored(service, user)
+    assert after["name"] == "one"
+    again = {"seen": page.all("input", name="seen")[0].attributes["value"]}
+    assert send(service, user, path, {**FORM, "name": "two", **again}).status_code == 303
+
+
+def test_form_made_for_another_user_changes_nothing(service: Service, user: str) -> None:
+    uuid = service.create(user)["uuid"]
+    mine = {**FORM, "made_for": f"{user}-other"}
+    paths = ("subscriptions/new", f"subscriptions/{uuid}/pause", f"subscriptions/{uuid}/delete")
+    for path in (*paths, f"subscriptions/{uuid}/replay", "workbench", "workbench/trace"):
+        response = send(service, user, path, mine)
+        assert response.status_code == 409
+        assert "Somebody else is signed in now" in response.text
+    assert [each["disabled"] for each in stored(service, user)] == [None]
 
 
 def test_expression_on_several_lines_is_one(service: Service, user: str) -> None:
@@ -141,33 +191,6 @@ def test_subscription_is_paused_resumed_and_deleted(service: Service, user: str)
     response = send(service, user, f"subscriptions/{uuid}/delete")
     assert response.headers["Location"] == "../../?done=deleted"
     assert stored(service, user) == []
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "edit"),
-        ("POST", "edit"),
-        ("POST", "pause"),
-        ("POST", "enable"),
-        ("GET", "delete"),
-        ("POST", "delete"),
-    ],
-)
-def test_others_subscription_is_as_one_that_does_not_exist(
-    service: Service, user: str, method: str, path: str
-) -> None:
-    owned = service.create(f"{user}-other")["uuid"]
-    answers = []
-    for uuid in (owned, UNKNOWN):
-        if method == "GET":
-            response = service.call("GET", f"/ui/subscriptions/{uuid}/{path}", user)
-        else:
-            response = send(service, user, f"subscriptions/{uuid}/{path}", FORM)
-        answers.append((response.status_code, response.text))
-    assert answers[0] == answers[1]
-    assert answers[0][0] == 403
-    assert service.call("GET", f"/eventmatch/{owned}", f"{user}-other").json()["disabled"] is None
 
 
 @pytest.mark.parametrize(
@@ -389,6 +412,26 @@ def test_form_that_is_wrong_is_refused_with_a_page(
     response = service.call("POST", "/ui/subscriptions/new", user, body, headers=headers)
     assert response.status_code == status
     assert parsed(response).all("h1")
+
+
+@pytest.mark.parametrize(
+    ("template", "title"),
+    [("workbench.html", "Something went wrong on our side"), ("base.html", "went wrong")],
+    ids=str,
+)
+def test_fault_in_a_template_is_a_page(
+    prepared: dict[str, str], tmp_path: Path, template: str, title: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BREAKS.format(template))
+    environment = {**prepared, "PYTHONPATH": str(tmp_path)}
+    with running(environment, tmp_path) as service:
+        response = service.call("GET", "/ui/workbench", "alice")
+        assert response.status_code == 500
+        assert response.headers["Content-Type"].startswith("text/html")
+        assert response.headers["Cache-Control"] == "no-store"
+        assert title in parsed(response).all("h1")[0].text
+        assert_nothing_from_inside(response.text)
+        assert "ZeroDivisionError" in service.program.output
 
 
 def test_page_has_one_address_and_relative_links(service: Service, user: str) -> None:

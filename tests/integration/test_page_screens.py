@@ -33,6 +33,12 @@ def operated(prepared: dict[str, str], tmp_path: Path) -> Iterator[Service]:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
+        ("GET", "edit"),
+        ("POST", "edit"),
+        ("POST", "pause"),
+        ("POST", "enable"),
+        ("GET", "delete"),
+        ("POST", "delete"),
         ("GET", "deliveries"),
         ("GET", f"deliveries/{UNKNOWN}"),
         ("POST", f"deliveries/{UNKNOWN}/resend"),
@@ -57,6 +63,7 @@ def test_others_subscription_is_as_one_that_does_not_exist(
         answers.append((response.status_code, response.text))
     assert answers[0] == answers[1]
     assert answers[0][0] == 403
+    assert service.call("GET", f"/eventmatch/{owned}", f"{user}-other").json()["disabled"] is None
 
 
 @pytest.mark.parametrize(

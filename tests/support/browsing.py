@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import pytest
@@ -32,10 +32,27 @@ ARGUMENTS = (
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 #: How wide a page of 1280 pixels is at 400 % zoom (WCAG 2.2, 1.4.10).
 ZOOMED = {"width": 320, "height": 256}
+Way: TypeAlias = dict[str, Any]
+#: In which windows the main task of each screen is done by mouse.
+WAYS = pytest.mark.parametrize(
+    "way",
+    [
+        {},
+        {"java_script_enabled": False},
+        {"viewport": PHONE, "color_scheme": "dark"},
+        {"viewport": ZOOMED},
+    ],
+    ids=["desktop", "no scripts", "dark phone", "zoomed"],
+)
 #: Milliseconds.
 TIMEOUT = 15_000
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 _MAX_TABS = 120
+
+
+def has_scripts(way: Way) -> bool:
+    """Return whether scripts run in these windows."""
+    return bool(way.get("java_script_enabled", True))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The page with all that its screens show: a worker, a Policy, targets, and events that came."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 from pacifica.notifications.ui.workbench import example
 from tests.integration.webservice import Service, running
 from tests.support import databases
+from tests.support.crowd import ODD
 from tests.support.deployments import Deployment, prepared
 from tests.support.servers import Received, RecordingServer, eventually
 
@@ -101,8 +102,13 @@ class WholePage:
 
 
 @contextmanager
-def whole_page(folder: Path) -> Iterator[WholePage]:
-    """Run a service with a worker, to which some events came."""
+def whole_page(
+    folder: Path, fill: Callable[[str, str, str], None] | None = None
+) -> Iterator[WholePage]:
+    """Run a service with a worker, to which some events came.
+
+    `fill` writes into its database before: it is given its URL, OWNER and the target's URL.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (
         RecordingServer(_verdict) as policy,
@@ -110,6 +116,7 @@ def whole_page(folder: Path) -> Iterator[WholePage]:
         prepared(
             Deployment("sqlite", "filesystem"), folder, **_SETTINGS, POLICY_URL=policy.url
         ) as deployed,
+        _filled(deployed.database, target, fill),
         running(deployed.environment, folder) as service,
         deployed.worker(),
     ):
@@ -123,6 +130,15 @@ def whole_page(folder: Path) -> Iterator[WholePage]:
         yield page
 
 
+@contextmanager
+def _filled(
+    database: str, target: RecordingServer, fill: Callable[[str, str, str], None] | None
+) -> Iterator[None]:
+    if fill is not None:
+        fill(database, OWNER, target.url)
+    yield
+
+
 def _verdict(asked: Received) -> tuple[int, dict[str, str], bytes]:
     if asked.method == "GET":
         return 200, {}, b'[{"_id": 10}]'
@@ -131,6 +147,8 @@ def _verdict(asked: Received) -> tuple[int, dict[str, str], bytes]:
 
 
 def _answer(received: Received) -> tuple[int, dict[str, str], bytes]:
+    if received.path == "/odd":
+        return 200, {"Content-Type": "text/html", "X-Odd": "<b>"}, ODD.encode()
     if received.path == "/bad":
         return 503, {"Content-Type": "text/plain"}, SAID.encode()
     return 200, {"Content-Type": "application/json"}, b'{"taken": true}'

@@ -46,6 +46,10 @@ _PLACES: Final = {
     "secret": "Secret",
     "extensions": "Additional values",
 }
+_CHANGED: Final = (
+    "The subscription was changed after you opened this form, perhaps in another tab. What you "
+    "entered is below, without secrets. Save it again to replace that change."
+)
 
 
 def show_new(visit: Visit) -> Page:
@@ -77,6 +81,8 @@ def change(visit: Visit, subscription: str) -> Page | Redirect:
     """Change a subscription; show the form again if something is wrong."""
     uuid = uuid_of(subscription)
     stored = eventmatch.read(visit.user, uuid)
+    if visit.form.get("seen") != stored["updated"]:
+        return _page(stored, _as_sent(visit.form), {"": _CHANGED}, 409)
     try:
         eventmatch.change(visit.user, uuid, _body(visit.form))
     except (InvalidInput, ApiError) as error:
@@ -141,8 +147,7 @@ def _again(
     error: InvalidInput | TooManySubscriptions | ApiError,
 ) -> Page:
     """Show the form as it was sent, without secrets, and each problem at its field."""
-    values = {name: form.get(name, "") for name in _FIELDS}
-    values |= dict.fromkeys(_SECRETS, "")
+    values = _as_sent(form)
     if isinstance(error, InvalidInput):
         found = {_field(name): _sentence(said) for name, said in reversed(error.problems)}
         problems: dict[str, str] = {name: found[name] for name in ("", *_FIELDS) if name in found}
@@ -152,6 +157,10 @@ def _again(
             raise error
         return _page(stored, values, {"": _sentence(error._message)}, error.code)
     return _page(stored, values, {"": _sentence(str(error))}, 403)
+
+
+def _as_sent(form: Mapping[str, str]) -> dict[str, str]:
+    return {name: form.get(name, "") for name in _FIELDS} | dict.fromkeys(_SECRETS, "")
 
 
 def _field(name: str) -> str:
