@@ -150,7 +150,16 @@ def test_replay_is_watched_with_a_tag_and_cancelled(service: Service, user: str)
 
 @pytest.mark.parametrize(
     ("changed", "field"),
-    [({"from": "soon"}, "from"), ({"from": "2999-01-01T00:00"}, "from"), ({"mode": "x"}, "mode")],
+    [
+        ({"from": "soon"}, "from"),
+        ({"from": "2999-01-01T00:00"}, "from"),
+        ({"mode": "x"}, "mode"),
+        ({"delivery_state": "delivered"}, "delivery_state"),  # was not given up
+        ({"mode": "missing", "delivery_state": "failed"}, "delivery_state"),
+        ({"mode": "missing", "status": "4xx"}, "status"),
+        ({"status": "9xx"}, "status"),
+        ({"type": "x" * 256}, "type"),
+    ],
     ids=str,
 )
 def test_wrong_replay_is_shown_at_its_field(

@@ -74,6 +74,7 @@ class WholePage:
         first = self.events[TRANSACTIONS[0]]
         owned = {
             "deliveries": f"{good}/deliveries",
+            "delivery": f"{failing}/deliveries/{self.delivery_of(self.failing)}",
             "held": f"{failing}/deliveries?state=held",
             "filtered": f"{good}/deliveries?state=failed&from=2020-01-01T00:00",
             "wrong-filter": f"{good}/deliveries?from=soon",
@@ -94,6 +95,11 @@ class WholePage:
         return {name: (path, OWNER) for name, path in owned.items()} | {
             name: (path, OPERATOR) for name, path in operated.items()
         }
+
+    def delivery_of(self, subscription: str) -> str:
+        """Return the id of the newest delivery of a subscription of OWNER."""
+        path = f"/eventmatch/{subscription}/deliveries?limit=1"
+        return str(self.service.call("GET", path, OWNER).json()["items"][0]["uuid"])
 
     def settle(self) -> None:
         """Wait until nothing is under way."""

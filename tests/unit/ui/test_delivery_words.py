@@ -92,7 +92,12 @@ def test_curl_is_left_out_for_a_large_event() -> None:
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("2026-11-24T02:50:42Z", "2026-11-24T02:50"), ("2026-11-24", "2026-11-24T00:00"), ("x", "")],
+    [
+        ("2026-11-24T02:50:42Z", "2026-11-24T02:50"),
+        ("2026-11-24T02:50+02:00", "2026-11-24T00:50"),
+        ("2026-11-24", "2026-11-24T00:00"),
+        ("x", ""),
+    ],
 )
 def test_time_fits_its_field(text: str, shown: str) -> None:
     assert as_input(text) == shown
