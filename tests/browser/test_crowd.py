@@ -43,7 +43,7 @@ def test_main_task_of_each_screen_is_done_among_many_rows(reader: Reads) -> None
     someone, operator = reader(OWNER), reader(OPERATOR)
     page = someone.opens()
     rows = page.get_by_role("row")
-    assert rows.count() == 51
+    assert rows.count() == 31
     assert "Disabled" in rows.nth(1).inner_text()
     assert someone.violations() == []
     page.get_by_role("link", name="Next page").click()
@@ -133,8 +133,7 @@ def test_what_others_wrote_is_text_on_every_screen(reader: Reads, size: dict[str
     ]
     for who, path, times in screens:
         page = who.opens(path)
-        for each in page.locator("details:not([open]) > summary").all():
-            each.click()
+        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
         found = page.locator("main").evaluate("each => each.textContent + each.innerHTML")
         assert found.count("</bdi><script>alert(1)</script>") >= times, path
         assert page.locator("main script").count() == 0

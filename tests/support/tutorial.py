@@ -14,8 +14,8 @@ from tests.support.wholepage import OPERATOR, OWNER, SAID, TRANSACTIONS, WholePa
 PAGE: Final = Path(__file__).parents[2] / "docs" / "tutorial-page.rst"
 PICTURES: Final = PAGE.parent / "pictures"
 #: The windows of its pictures, and how many colours and bytes a picture has at most.
-SMALL: Final = {"width": 1000, "height": 640}
-COLOURS: Final = 48
+SMALL: Final = {"width": 1280, "height": 760}
+COLOURS: Final = 128
 MAX_BYTES: Final = 60_000
 #: What pictures show in place of the host and port of a test.
 _HOST: Final = "workflow.example.org"
@@ -44,6 +44,7 @@ class Hands:
         whole = f"{name} {more}".strip()
         button = self.page.get_by_role("button", name=whole, exact=True)
         button.or_(self.page.get_by_role("link", name=whole, exact=True)).first.click()
+        self.page.wait_for_load_state()
 
     def unfold(self, name: str) -> None:
         """Open what is folded."""
@@ -53,9 +54,8 @@ class Hands:
     def enter(self, label: str, text: str) -> None:
         """Fill a field."""
         self.named.append(label)
-        self.page.get_by_role("textbox", name=label).or_(
-            self.page.get_by_label(label, exact=True)
-        ).first.fill(text)
+        box = self.page.get_by_role("textbox", name=label, exact=True)
+        (box if box.count() else self.page.get_by_label(label, exact=True)).fill(text)
 
     def choose(self, label: str, option: str) -> None:
         """Choose from a list, or one of several circles."""
@@ -130,7 +130,7 @@ def _fix(hands: Hands, _whole: WholePage) -> None:
     hands.page.get_by_text("This event matches").wait_for()
     hands.choose("Compared with", "Instrument 54 as text")
     hands.press("Count")
-    hands.page.locator("#counts:not([data-poll]) svg").wait_for()
+    hands.page.locator("#counts:not([data-poll]) svg").first.wait_for()
     assert "3 gained and 0 lost" in words(hands.page.locator("#counts").inner_text())
 
 
@@ -163,19 +163,18 @@ def _phone(hands: Hands, _whole: WholePage) -> None:
 
 def _operate(hands: Hands, _whole: WholePage) -> None:
     hands.press("Operators")
-    hands.press("Ask Policy now")
-    hands.page.get_by_text("Policy answered just now").wait_for()
     hands.press("Audit log")
     hands.page.get_by_text("subscription created").first.wait_for()
     hands.page.go_back()
-    hands.page.get_by_role("heading", name="Worst targets").wait_for()
+    hands.press("Ask Policy now")
+    hands.page.get_by_text("Policy answered just now").wait_for()
 
 
 STEPS: Final = (
     Step("Find out what to ask for", _ask, (("workbench", ".columns"),)),
     Step("Have it sent to you", _subscribe, (("subscription", ""),)),
     Step("See how your subscriptions are", _look, (("subscriptions", ""),)),
-    Step("See what the receiver said", _deliveries, (("delivery", ".timeline"),)),
+    Step("See what the receiver said", _deliveries, (("delivery", "#delivery"),)),
     Step("Ask why an event did not come", _why, (("why", "#answer-title"),)),
     Step("Try a fix on what came", _fix, (("counts", "#calendar"),)),
     Step("Save it", _save),
@@ -216,14 +215,17 @@ def _picture(page: Any, selector: str) -> bytes:
     page.evaluate(_RENAMES, _HOST)
     page.evaluate("each => document.activeElement.blur()")
     if selector:
-        page.locator(selector).first.evaluate("each => each.scrollIntoView()")
+        page.locator(selector).first.evaluate(
+            "each => { each.scrollIntoView(); scrollBy(0, -24); }"
+        )
     else:
         page.evaluate("scrollTo(0, 0)")
     picture = Image.open(io.BytesIO(page.screenshot(animations="disabled")))
     kept = io.BytesIO()
-    picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(
-        kept, "PNG", optimize=True
-    )
+    # This method keeps the few coloured places, such as icons.
+    method, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
+    small = picture.convert("RGB").quantize(COLOURS, method=method, dither=dither)
+    small.save(kept, "PNG", optimize=True)
     return kept.getvalue()
 
 

@@ -175,9 +175,11 @@ def _request(body: dict[str, Any]) -> dict[str, Any]:
     mode, state, status = body["mode"], body.get("delivery_state"), body.get("status")
     for name in ("delivery_state", "status"):
         if mode == ReplayMode.MISSING and name in body:
-            raise InvalidInput((name, "no delivery that is missing has one: use another mode"))
+            raise InvalidInput(
+                (name, "does not go with the mode missing, of which no delivery is on record")
+            )
     if mode == ReplayMode.FAILED and state == State.DELIVERED:
-        raise InvalidInput(("delivery_state", "was not given up: use the mode all"))
+        raise InvalidInput(("delivery_state", "must be failed or expired with the mode failed"))
     options = {
         "mode": mode,
         "match": body.get("match", Matching.THEN),

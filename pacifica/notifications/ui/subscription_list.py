@@ -11,7 +11,7 @@ from pacifica.notifications.store.overview import Overview, Place, Standing, ove
 from pacifica.notifications.ui.screens import ANY, Page, Redirect, Route, Visit
 from pacifica.notifications.ui.wording import Chart, StateShown, chart_of, host_of, state_shown
 
-_PAGE: Final = 50
+_PAGE: Final = 30
 # In which order subscriptions of one page are shown.
 _URGENCY: Final = {Standing.DISABLED: 0, Standing.FAILING: 1}
 # What the list says after a change.
