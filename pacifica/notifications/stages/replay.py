@@ -45,6 +45,9 @@ _MOMENT = 1.0
 # Seconds before it is looked again whether the last deliveries are finished, whether live ones
 # still wait, whether Policy answers, and whether the subscription is enabled again.
 _BATCH_WAIT, _LIVE_WAIT, _POLICY_WAIT, _DISABLED_WAIT = 0.3, 1.0, 2.0, 5.0
+# Seconds of rest for each delivery of a slice, up to the wait of a batch. The next slice comes when
+# fewer than so many are under way: where few events match, each would wait for the one before.
+_DELIVERY_WAIT, _MANY_UNDER_WAY = 0.015, 5
 
 
 class ReplayMode(StrEnum):
@@ -213,7 +216,7 @@ class Replayer:
                 last = chosen[-1].walked.position if chosen else before.position
                 progress = replace(progress, position=last, stopped="deliveries")
             is_over = found.is_over or progress.stopped
-            wait = _BATCH_WAIT if count and not request.dry_run else 0.0
+            wait = 0.0 if request.dry_run else min(count * _DELIVERY_WAIT, _BATCH_WAIT)
             return progress.written(), None if is_over else wait
 
         if request.dry_run or not chosen:
@@ -285,7 +288,7 @@ def _wait(request: ReplayRequest, uuid: UUID, subscription: Replayed) -> tuple[s
         return "", 0.0
     if subscription.is_disabled:
         return "subscription", _DISABLED_WAIT
-    if has_replayed_under_way(uuid):
+    if has_replayed_under_way(uuid, _MANY_UNDER_WAY):
         return "deliveries", _BATCH_WAIT
     if has_live_waiting(_MOMENT):
         return "other_events", _LIVE_WAIT

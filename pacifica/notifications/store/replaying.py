@@ -68,8 +68,8 @@ def former_jsonpaths(subscription: UUID) -> Sequence[FormerJsonpath]:
 
 
 @reading
-def has_replayed_under_way(subscription: UUID) -> bool:
-    """Tell whether deliveries of a subscription that were replayed are not finished."""
+def has_replayed_under_way(subscription: UUID, at_least: int) -> bool:
+    """Tell whether so many deliveries of a subscription that were replayed are not finished."""
     return (
         EventLogMatch.select(EventLogMatch.uuid)
         .where(
@@ -77,6 +77,8 @@ def has_replayed_under_way(subscription: UUID) -> bool:
             EventLogMatch.event_match == subscription,
             EventLogMatch.cause == Cause.REPLAY,
         )
+        .limit(1)
+        .offset(at_least - 1)
         .exists()
     )
 

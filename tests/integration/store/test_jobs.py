@@ -235,7 +235,8 @@ def test_a_missing_delivery_is_added_once_however_many_workers_do_so() -> None:
     assert [len(stored.deliveries_of(event)) for event in events] == [1] * 5
     rows = [stored.row(EventLogMatch, stored.deliveries_of(event)[0]) for event in events]
     assert {(row.state, row.cause) for row in rows} == {(State.MATCHED, Cause.REPLAY)}
-    assert replaying.has_replayed_under_way(subscription)
+    assert replaying.has_replayed_under_way(subscription, 5)
+    assert not replaying.has_replayed_under_way(subscription, 6)
     found = jobs.job_of("alice", JobKind.REPLAY, job.uuid)
     assert found is not None
     assert found.progress == {"deliveries": 5}
