@@ -85,6 +85,7 @@ def load_settings() -> Settings:
     }
     settings = Settings(**sections)
     _require_lease(settings, texts["celery", "lease"].source)
+    _require_sender(settings, texts["mail", "smtp_url"].source)
     return settings
 
 
@@ -158,6 +159,14 @@ def _require_lease(settings: Settings, source: str) -> None:
             f"'{settings.celery.lease:g}': must be more than {work:g}, the time-outs of [policy] "
             "(twice) and of [delivery] (together)"
         )
+
+
+def _require_sender(settings: Settings, source: str) -> None:
+    """Refuse a mail server without what each mail needs."""
+    mail = settings.mail
+    for name, value in (("from", mail.sender), ("base_url", mail.base_url)):
+        if mail.is_on and not value:
+            raise ConfigError(f"{source}: [mail] smtp_url: needs [mail] {name} as well")
 
 
 def _from_file(path: str) -> ConfigParser:

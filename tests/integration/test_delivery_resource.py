@@ -8,7 +8,13 @@ import pytest
 
 from tests.integration.webservice import Service, assert_error, exchange, raw_get, running
 
-DEFAULT = {"specversion": None, "mode": "structured"}
+DEFAULT = {
+    "specversion": None,
+    "mode": "structured",
+    "format": "event",
+    "digest": "each",
+    "tell_owner": True,
+}
 METHODS = ["GET", "HEAD", "PUT"]
 
 
@@ -27,7 +33,7 @@ def test_get_answers_each_events_own_version_when_no_format_was_chosen(
 ) -> None:
     response = service.call("GET", path_of(subscription), user)
     assert (response.status_code, response.json()) == (200, DEFAULT)
-    assert list(response.json()) == ["specversion", "mode"]
+    assert list(response.json()) == list(DEFAULT)
     assert response.headers["Content-Type"] == "application/json"
 
 
@@ -51,20 +57,27 @@ def test_put_answers_and_keeps_the_format(
 ) -> None:
     wanted = {"specversion": specversion, "mode": mode}
     response = service.call("PUT", path_of(subscription), user, wanted)
-    assert (response.status_code, response.json()) == (200, wanted)
-    assert service.call("GET", path_of(subscription), user).json() == wanted
+    expected = {**DEFAULT, **wanted}
+    assert (response.status_code, response.json()) == (200, expected)
+    assert service.call("GET", path_of(subscription), user).json() == expected
 
 
 def test_put_keeps_what_its_body_does_not_name(
     service: Service, user: str, subscription: dict[str, Any]
 ) -> None:
     for body, expected in (
-        ({"mode": "binary"}, {"specversion": None, "mode": "binary"}),
+        ({"mode": "binary"}, {"mode": "binary"}),
         ({"specversion": "1.0"}, {"specversion": "1.0", "mode": "binary"}),
-        ({}, {"specversion": "1.0", "mode": "binary"}),
-        ({"specversion": None}, {"specversion": None, "mode": "binary"}),
+        ({"format": "discord"}, {"specversion": "1.0", "mode": "binary", "format": "discord"}),
+        ({"format": "event"}, {"specversion": "1.0", "mode": "binary"}),
+        ({"digest": "daily"}, {"specversion": "1.0", "mode": "binary", "digest": "daily"}),
+        (
+            {"specversion": None, "tell_owner": False},
+            {"mode": "binary", "digest": "daily", "tell_owner": False},
+        ),
     ):
-        assert service.call("PUT", path_of(subscription), user, body).json() == expected
+        answer = service.call("PUT", path_of(subscription), user, body)
+        assert answer.json() == {**DEFAULT, **expected}
 
 
 def test_put_touches_the_subscription_and_changes_nothing_else_of_it(
@@ -83,7 +96,7 @@ def test_format_stays_when_the_subscription_is_changed(
     path = f"/eventmatch/{subscription['uuid']}"
     assert service.call("PUT", path, user, {"name": "other"}).status_code == 200
     wanted = service.call("GET", path_of(subscription), user).json()
-    assert wanted == {"specversion": "1.0", "mode": "binary"}
+    assert wanted == {**DEFAULT, "specversion": "1.0", "mode": "binary"}
 
 
 @pytest.mark.parametrize(
@@ -93,6 +106,10 @@ def test_format_stays_when_the_subscription_is_changed(
         ({"specversion": 1.0}, "specversion"),
         ({"mode": None}, "mode"),
         ({"mode": "batched"}, "mode"),
+        ({"format": "html"}, "format"),
+        ({"format": None}, "format"),
+        ({"digest": "weekly"}, "digest"),
+        ({"tell_owner": "no"}, "tell_owner"),
         ({"mode": "binary", "uuid": "x"}, "uuid"),
         ({"user": "somebody"}, "user"),
         ([], "body"),

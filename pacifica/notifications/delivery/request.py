@@ -10,10 +10,13 @@ from importlib.metadata import version
 from typing import Any, Final
 from uuid import UUID
 
+from pacifica.notifications.delivery.chat import chat_message
 from pacifica.notifications.delivery.handshake import origin_headers
+from pacifica.notifications.delivery.links import NO_LINKS, Links
 from pacifica.notifications.events import HOPS_HEADER, Event, decode_base64
 from pacifica.notifications.flow import Cause, Delivery
 from pacifica.notifications.settings import DeliverySettings
+from pacifica.notifications.subscriptions import Format
 from pacifica.notifications.transport import FlowKey, Request
 
 #: By these headers a target recognizes a delivery that it got before, and counts its attempts.
@@ -31,15 +34,26 @@ _MIN_SECRET_BYTES, _MAX_SECRET_BYTES = 24, 64
 
 
 def delivery_request(
-    delivery: Delivery, event: Event, now: datetime, settings: DeliverySettings
+    delivery: Delivery,
+    event: Event,
+    now: datetime,
+    settings: DeliverySettings,
+    links: Links = NO_LINKS,
 ) -> Request:
     """Return the request of a delivery, in the format that its subscription asks for.
+
+    `links` are for the formats that people read.
 
     Raises ValueError for a target URL or auth that cannot be used, and EventUnsendable for an event
     whose version does not allow the subscription's extensions.
     """
     subscription = delivery.subscription
-    message = event.message(subscription.specversion, subscription.mode, subscription.extensions)
+    if subscription.format is Format.EVENT:
+        message = event.message(
+            subscription.specversion, subscription.mode, subscription.extensions
+        )
+    else:
+        message = chat_message(subscription.format, event, links)
     headers = (
         *message.headers,
         ("User-Agent", _user_agent()),

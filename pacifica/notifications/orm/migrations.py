@@ -257,6 +257,9 @@ def _add_revisions(tables: Tables) -> None:
         probes="INTEGER NOT NULL DEFAULT 0",
         specversion="VARCHAR(8) NOT NULL DEFAULT ''",
         mode="VARCHAR(16) NOT NULL DEFAULT 'structured'",
+        format="VARCHAR(16) NOT NULL DEFAULT 'event'",
+        digest="VARCHAR(16) NOT NULL DEFAULT 'each'",
+        tell_owner="{flag} NOT NULL DEFAULT TRUE",
     )
     tables.execute("UPDATE eventmatch SET auth = '{}' WHERE auth IS NULL")
     tables.execute(
@@ -264,7 +267,7 @@ def _add_revisions(tables: Tables) -> None:
         "WHERE disabled IS NOT NULL AND error IS NOT NULL AND deleted IS NULL"
     )
     added = ("holding", "unmatched", "revision", "probes", "specversion", "mode")
-    tables.drop_defaults("eventmatch", *added)
+    tables.drop_defaults("eventmatch", *added, "format", "digest", "tell_owner")
     tables.add_indexes("eventmatch", "revision", "held_due")
     tables.add_index("eventmatch", "user", "deleted", "created", "uuid")
     tables.add_index("eventmatch", "user", "deleted", "holding", "created", "uuid")

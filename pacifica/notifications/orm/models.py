@@ -120,6 +120,11 @@ class EventMatch(BaseModel):
     # The version of CloudEvents in which events are sent; empty: each event's own version.
     specversion = peewee.CharField(8, default="")
     mode = peewee.CharField(16, default="structured")
+    # What a webhook is sent, and how many events come in one mail (see subscriptions.format).
+    format = peewee.CharField(16, default="event")
+    digest = peewee.CharField(16, default="each")
+    # Whether its owner gets a mail when it fails.
+    tell_owner = peewee.BooleanField(default=True)
     # Every change advances it, so that workers read only what has changed.
     revision = peewee.BigIntegerField(default=0, index=True)
 

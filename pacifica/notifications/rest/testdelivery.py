@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.delivery import (
+    Links,
     attempt,
     delivery_request,
     may_repeat_credentials,
@@ -85,7 +86,9 @@ def send_test(access: Access, event: Event | None = None) -> dict[str, Any]:
         raise ApiError(409, "events are fetched from this subscription, so there is no target")
     delivery = Delivery(uuid4(), event.uuid, 1, subscription, cause=Cause.TEST)
     try:
-        request = delivery_request(delivery, event, utcnow(), context().settings.delivery)
+        settings = context().settings
+        links = Links(settings.mail.link, settings.mail.base_url)
+        request = delivery_request(delivery, event, utcnow(), settings.delivery, links)
     except (EventUnsendable, ValueError) as error:
         raise InvalidInput(("event", f"cannot be sent: {error}")) from error
     audit.record(access.caller, "target tested", access.owner, access.uuid)

@@ -15,6 +15,7 @@ from pacifica.notifications.settings.deliveries import (
     RetentionSettings,
 )
 from pacifica.notifications.settings.keys import Key, Network
+from pacifica.notifications.settings.mail import MailServer, MailSettings
 from pacifica.notifications.settings.pull import PullSettings
 from pacifica.notifications.settings.requests import (
     EventMatchSettings,
@@ -41,6 +42,8 @@ __all__ = [
     "HoldingSettings",
     "Key",
     "LoggingSettings",
+    "MailServer",
+    "MailSettings",
     "MatchingSettings",
     "Network",
     "NotificationsSettings",
@@ -77,6 +80,7 @@ class Settings:
     recovery: RecoverySettings = field(default_factory=RecoverySettings)
     holding: HoldingSettings = field(default_factory=HoldingSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    mail: MailSettings = field(default_factory=MailSettings)
 
     @property
     def max_wait(self) -> float:
@@ -100,8 +104,8 @@ def keys_of(section: str) -> dict[str, Key]:
     return {
         item.name: Key(
             form.section or section,
-            item.name,
-            form.environment or f"{section}_{item.name}".upper(),
+            form.name or item.name,
+            form.environment or f"{section}_{form.name or item.name}".upper(),
             form.default,
             form.kind,
             form.meaning,

@@ -229,6 +229,7 @@ class Form:
     environment: str
     section: str
     other_variables: tuple[str, ...]
+    name: str = ""
 
 
 def setting(
@@ -239,12 +240,14 @@ def setting(
     environment: str = "",
     section: str = "",
     other_variables: tuple[str, ...] = (),
+    name: str = "",
 ) -> Any:
     """Return a dataclass field that is a configuration key.
 
-    `environment` and `section` are needed only if they differ from those that the field implies.
+    `environment`, `section` and `name` are needed only if they differ from those that the field
+    implies.
     Values that may be secret are not in the `repr`.
     """
-    form = Form(kind, str(default), meaning, environment, section, other_variables)
+    form = Form(kind, str(default), meaning, environment, section, other_variables, name)
     may_be_secret = kind.show is not str
     return field(default=kind.read(form.default), metadata={"form": form}, repr=not may_be_secret)

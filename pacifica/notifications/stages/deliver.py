@@ -14,6 +14,8 @@ from uuid import UUID
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.delivery import (
+    NO_LINKS,
+    Links,
     attempt,
     delivery_request,
     given_up,
@@ -61,12 +63,14 @@ class Deliverer:
         lease: float,
         transport: Transport,
         tallies: Tallies,
+        links: Links = NO_LINKS,
     ) -> None:
         self._settings = settings
         self._recovery = recovery
         self._lease = lease
         self._transport = transport
         self._tallies = tallies
+        self._links = links
         self._recorder = Recorder()
         self._in_flight = InFlightLimit(settings.unfinished, settings.unfinished_bytes)
         self._max_seconds = settings.connect_timeout + settings.timeout
@@ -132,7 +136,7 @@ class Deliverer:
             self._settle(delivery, replace(_TOO_MUCH, retry_in=retry_in))
             return []
         try:
-            request = delivery_request(delivery, event, utcnow(), self._settings)
+            request = delivery_request(delivery, event, utcnow(), self._settings, self._links)
             future = self._transport.submit(request)
         except Exception:
             self._in_flight.release(under_way)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from uuid import UUID
 
+from pacifica.notifications.delivery import Links
 from pacifica.notifications.errors import NotificationsError
 from pacifica.notifications.metrics import Tallies
 from pacifica.notifications.settings import Settings
@@ -41,7 +42,12 @@ class Pipeline:
             to_policy,
         )
         self.deliverer = Deliverer(
-            settings.delivery, settings.recovery, settings.celery.lease, to_targets, tallies
+            settings.delivery,
+            settings.recovery,
+            settings.celery.lease,
+            to_targets,
+            tallies,
+            Links(settings.mail.link, settings.mail.base_url),
         )
 
     def dispatch(self, alone: UUID | None = None) -> list[UUID]:

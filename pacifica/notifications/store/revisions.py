@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from pacifica.notifications.orm import DB, Counter, EventMatch, reading, writing
-from pacifica.notifications.subscriptions import Subscription
+from pacifica.notifications.subscriptions import Format, Subscription
 
 _NAME = "subscriptions"
 _ROWS_PER_READ = 500
@@ -136,6 +136,7 @@ def _read(uuids: Collection[UUID]) -> dict[UUID, StoredSubscription]:
         EventMatch.revision,
         EventMatch.specversion,
         EventMatch.mode,
+        EventMatch.format,
         EventMatch.disabled,
         EventMatch.deleted,
         EventMatch.probe,
@@ -155,7 +156,10 @@ def _value(
     target: str,
     extensions: str | None,
     auth: str | None,
-    *others: Any,
+    revision: int,
+    specversion: str,
+    mode: str,
+    form: str,
 ) -> Subscription | None:
     """Return what delivering takes; None if the JSON in a column is broken."""
     try:
@@ -164,4 +168,4 @@ def _value(
         return None
     if not all(isinstance(each, dict) for each in objects):
         return None
-    return Subscription(uuid, user, target, *objects, *others)
+    return Subscription(uuid, user, target, *objects, revision, specversion, mode, Format(form))

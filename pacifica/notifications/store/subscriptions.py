@@ -108,7 +108,7 @@ def delete(user: str, uuid: UUID) -> bool:
 
 @reading
 def delivery_format(user: str, uuid: UUID) -> dict[str, Any] | None:
-    """Return in which CloudEvents version and mode a user's subscription is sent events.
+    """Return in which form a user's subscription is sent events.
 
     None if the user has no such subscription.
     """
@@ -117,9 +117,9 @@ def delivery_format(user: str, uuid: UUID) -> dict[str, Any] | None:
 
 
 def change_delivery_format(
-    user: str, uuid: UUID, changes: Mapping[str, str]
+    user: str, uuid: UUID, changes: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Change version or mode of a user's subscription; None if the user has no such subscription.
+    """Change the form of a user's subscription; None if the user has no such subscription.
 
     Raises InvalidInput if its extensions have names that the version does not allow.
     """
@@ -200,7 +200,7 @@ def _delete(user: str, uuid: UUID) -> bool:
 
 
 @writing
-def _change_format(user: str, uuid: UUID, changes: Mapping[str, str]) -> dict[str, Any] | None:
+def _change_format(user: str, uuid: UUID, changes: Mapping[str, Any]) -> dict[str, Any] | None:
     revision = advance_revision()
     row = _owned(user, uuid, select_for_update)
     if row is None:
@@ -208,7 +208,8 @@ def _change_format(user: str, uuid: UUID, changes: Mapping[str, str]) -> dict[st
     if wanted := changes.get("specversion"):
         check_extensions(row.to_hash()["extensions"], wanted)
     row.specversion = changes.get("specversion", row.specversion)
-    row.mode = changes.get("mode", row.mode)
+    for name in ("mode", "format", "digest", "tell_owner"):
+        setattr(row, name, changes.get(name, getattr(row, name)))
     row.updated, row.revision = utcnow(), revision
     row.save()
     log_revision(row.uuid, "changed", actor=user, fields=changes)
@@ -266,4 +267,10 @@ def _is_pulled(row: EventMatch) -> bool:
 
 
 def _format(row: EventMatch) -> dict[str, Any]:
-    return {"specversion": row.specversion or None, "mode": row.mode}
+    return {
+        "specversion": row.specversion or None,
+        "mode": row.mode,
+        "format": row.format,
+        "digest": row.digest,
+        "tell_owner": bool(row.tell_owner),
+    }

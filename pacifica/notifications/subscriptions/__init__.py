@@ -3,10 +3,11 @@
 `subscription` validates a request body by the JSON schemas in `schemas`, and returns the columns of
 a row. Deliveries read a stored row as a `Subscription`. `masking` hides the secrets of its auth,
 and `networks` has the rules about the addresses of targets. `channel` tells a webhook from what is
-pulled or mailed.
+pulled or mailed, and `format` what is sent.
 """
 
 from pacifica.notifications.subscriptions.channel import PULL_URL, Channel
+from pacifica.notifications.subscriptions.format import Digest, Format
 from pacifica.notifications.subscriptions.masking import MASK, masked, unmasked
 from pacifica.notifications.subscriptions.networks import (
     NO_RULES,
@@ -34,6 +35,8 @@ __all__ = [
     "SUBSCRIPTION_SCHEMA",
     "SUBSCRIPTION_VERSION",
     "Channel",
+    "Digest",
+    "Format",
     "Rules",
     "Subscription",
     "check_extensions",

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pacifica.notifications.subscriptions.format import Digest, Format
+
 # Python's `$` also matches before a newline that ends the text.
 _END = "$(?!\\n)"
 _PRINTABLE = "^[^\\u0000-\\u001f\\u007f-\\u009f]*" + _END
@@ -95,10 +97,13 @@ SUBSCRIPTION_SCHEMA: dict[str, Any] = {
 }
 
 DELIVERY_FORMAT_SCHEMA: dict[str, Any] = {
-    "description": "In which version of CloudEvents and which mode a subscription gets its events.",
+    "description": "In which form a subscription gets events, and whether failures are mailed.",
     "type": "object",
     "properties": {
         "specversion": {"enum": [None, "0.1", "0.3", "1.0"]},
         "mode": {"enum": ["structured", "binary"]},
+        "format": {"enum": [str(each) for each in Format]},
+        "digest": {"enum": [str(each) for each in Digest]},
+        "tell_owner": {"type": "boolean"},
     },
 }

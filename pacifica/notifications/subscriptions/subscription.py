@@ -13,6 +13,7 @@ from pacifica.notifications.events import STRUCTURED, extension_problems, printa
 from pacifica.notifications.jsonpath import parse
 from pacifica.notifications.spelling import nearest
 from pacifica.notifications.subscriptions.channel import PULL_URL, Channel
+from pacifica.notifications.subscriptions.format import Format
 from pacifica.notifications.subscriptions.schemas import DELIVERY_FORMAT_SCHEMA, SUBSCRIPTION_SCHEMA
 from pacifica.notifications.validation import Schema
 
@@ -31,7 +32,7 @@ class Subscription:
 
     `revision` changes with each change to the subscription. `specversion` is the version of
     CloudEvents in which it gets events, empty for each event's own version. `mode` is structured
-    or binary. The `repr` omits fields that may be secret.
+    or binary. `format` is what a webhook is sent. The `repr` omits fields that may be secret.
     """
 
     uuid: UUID
@@ -42,6 +43,7 @@ class Subscription:
     revision: int
     specversion: str = ""
     mode: str = STRUCTURED
+    format: Format = Format.EVENT
 
     @property
     def is_pulled(self) -> bool:
@@ -77,7 +79,7 @@ def subscription_changes(stored: Mapping[str, Any], body: Any, max_jsonpath: int
     return changes
 
 
-def delivery_format_changes(body: Any) -> dict[str, str]:
+def delivery_format_changes(body: Any) -> dict[str, Any]:
     """Validate a request body, and return the columns of a delivery format to change.
 
     Raises InvalidInput with every invalid field.
@@ -89,7 +91,7 @@ def delivery_format_changes(body: Any) -> dict[str, str]:
     if refused:
         raise InvalidInput(*sorted(refused))
     _FORMAT_SCHEMA.check(body)
-    return {name: value or "" for name, value in body.items()}
+    return {name: "" if value is None else value for name, value in body.items()}
 
 
 def check_extensions(extensions: Mapping[str, Any], specversion: str) -> None:

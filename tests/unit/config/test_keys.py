@@ -8,7 +8,7 @@ import pytest
 
 from pacifica.notifications.__main__ import cmd, main
 from pacifica.notifications.config import get_config, load_settings
-from pacifica.notifications.settings import KEYS, SECTIONS, Key, Settings, keys, keys_of
+from pacifica.notifications.settings import KEYS, SECTIONS, Key, Settings, keys, keys_of, mail
 from tests.support.certificates import own_certificate
 from tests.unit.config.refusals import KEY, refused
 
@@ -35,6 +35,12 @@ GOOD = {
     keys.FERNET_KEYS: ("", KEY, f"{KEY}  {KEY}"),
     keys.CERTIFICATES: (certifi.where(), "", ""),
     keys.WAITS: ("0", "30 300.5", "1 2 3"),
+    mail.SERVER: ("smtp://relay", "smtps://u%40x:p%25@[::1]:465", "smtp+starttls://u:p@relay"),
+    mail.ADDRESS_OR_NOTHING: ("", "notifications@data.example", "a.b+c@localhost"),
+    mail.DOMAINS: ("", "facility.example", "facility.example  Other.example"),
+    mail.LINK: ("", "https://data.example/t/{transaction}", "http://x/?t={transaction}&a=1"),
+    mail.ZONE: ("UTC", "Europe/Berlin", "America/Los_Angeles"),
+    mail.TIME: ("00:00", "07:30", "23:59"),
 }
 EXPECTED = {
     "policy_url": ("notifications", "POLICY_URL", "http://127.0.0.1:8181"),
@@ -51,8 +57,13 @@ every_key = pytest.mark.parametrize("key", KEYS, ids=lambda key: f"{key.section}
 
 def setting(key: Key) -> Any:
     """Return the checked value of a key."""
-    (section,) = (each for each in SECTIONS if key in keys_of(each).values())
-    return getattr(getattr(load_settings(), section), key.name)
+    ((section, field),) = (
+        (section, field)
+        for section in SECTIONS
+        for field, each in keys_of(section).items()
+        if each == key
+    )
+    return getattr(getattr(load_settings(), section), field)
 
 
 # The three forms.
@@ -72,6 +83,9 @@ def test_default_is_beaten_by_environment_and_that_by_file(
     from_environment, from_file, _ = GOOD[key.kind]
     if (key.section, key.name) == ("celery", "lease"):  # which others bound from below
         from_environment, from_file = "21", "22.5"
+    if (key.section, key.name) == ("mail", "smtp_url"):  # which needs others
+        monkeypatch.setenv("MAIL_FROM", "notifications@data.example")
+        monkeypatch.setenv("MAIL_BASE_URL", "https://notify.example")
     assert get_config().get(key.section, key.name) == key.default
     assert setting(key) == key.kind.read(key.default)
     monkeypatch.setenv(key.environment, from_environment)

@@ -223,3 +223,44 @@ def test_command_ends_in_one_line_when_a_url_has_what_its_library_does_not_know(
     assert name in line
     assert mistake in line
     assert "sesame" not in line
+
+
+# Mail.
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("smtp_url", "http://relay"),
+        ("smtp_url", "smtp://"),
+        ("smtp_url", "smtp://relay:99999"),
+        ("smtp_url", "smtp://user:canary@relay"),
+        ("smtp_url", "smtps://user:canary@relay/folder"),
+        ("from", "somebody"),
+        ("from", "a@b.example\tc"),
+        ("from", "Notifications <a@b.example>"),
+        ("link", "https://data.example/transactions"),
+        ("link", "javascript:alert({transaction})"),
+        ("link", 'https://data.example/"{transaction}'),
+        ("time_zone", "Mars/Olympus"),
+        ("time_zone", "../../etc/passwd"),
+        ("daily_at", "7"),
+        ("daily_at", "25:00"),
+        ("trusted_domains", "@facility.example"),
+        ("rate", "0"),
+    ],
+)
+def test_value_for_mails_is_refused_by_name(name: str, value: str, file: Path) -> None:
+    file.write_text(f"[mail]\n{name} = {value}\n")
+    line = refused()
+    assert f"[mail] {name} = " in line
+    assert "canary" not in line
+
+
+@pytest.mark.parametrize("name", ["from", "base_url"])
+def test_mail_server_without_what_mails_need_is_refused(name: str, file: Path) -> None:
+    values = {"from": "n@data.example", "base_url": "https://notify.example"}
+    del values[name]
+    given = "".join(f"{each} = {value}\n" for each, value in values.items())
+    file.write_text(f"[mail]\nsmtp_url = smtp://relay\n{given}")
+    assert f"[mail] smtp_url: needs [mail] {name} as well" in refused()
