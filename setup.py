@@ -32,6 +32,7 @@ EXTRAS = {
     "docs": ["sphinx>=8", "argparse-manpage>=4.6"],
 }
 EXTRAS["test"] = [
+    "aiosmtpd",
     *(requirement for needed in EXTRAS.values() for requirement in needed),
     "bandit",
     "build",

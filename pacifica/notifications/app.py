@@ -24,6 +24,8 @@ from pacifica.notifications.policy import verdict
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.group_commit import GroupCommit
 from pacifica.notifications.stages.jobs import JobRunner
+from pacifica.notifications.stages.mail import Mailer
+from pacifica.notifications.stages.owners import Owners
 from pacifica.notifications.stages.pipeline import Pipeline
 from pacifica.notifications.stages.report import Reporter
 from pacifica.notifications.stages.retention import Retention
@@ -85,18 +87,21 @@ class App:
         )
         self.to_policy = _policy_transport(settings, self._asked)
         self.to_targets = _target_transport(settings, self._attempted)
+        self.to_metadata = _metadata_transport(settings)
+        self.visibility = Visibility(
+            settings.notifications.policy_url, settings.policy, self.to_policy
+        )
+        self.owners = Owners(settings.settle, self.to_metadata)
+        self.mailer = Mailer(settings, self.visibility, self.owners, self.tallies)
         self.pipeline = Pipeline(
             settings,
             self.to_policy,
             self.to_targets,
             self.publisher.nudge_dispatch,
             self.tallies,
+            self.mailer.collect,
         )
-        self.to_metadata = _metadata_transport(settings)
         self.settler = Settler(settings.settle, settings.celery.event_batch_bytes, self.to_metadata)
-        self.visibility = Visibility(
-            settings.notifications.policy_url, settings.policy, self.to_policy
-        )
         self.jobs = JobRunner(settings, self.visibility, self.publisher.nudge_policy)
         self.retention = Retention(settings.retention)
         DB.bind(open_database(settings.database, settings.security, self.tallies))
@@ -119,6 +124,7 @@ class App:
         """Finish what is under way, each part within its bound, and close all connections."""
         self.nudger.close(self.settings.celery.publish_flush)
         self.settle_nudger.close(self.settings.celery.publish_flush)
+        self.mailer.close()
         self.to_metadata.close()
         self.to_policy.close()
         self.to_targets.close(self.settings.delivery.timeout)

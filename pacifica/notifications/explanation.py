@@ -281,7 +281,7 @@ def _of_delivery(
             policy, sending = (_PASSED, _WAITING) if was_allowed else (_WAITING, _NOT_REACHED)
         case State.DENIED:
             policy, sending = _STOPPED, _NOT_REACHED
-        case State.ALLOWED | State.AVAILABLE:
+        case State.ALLOWED | State.COLLECTED | State.AVAILABLE:
             policy, sending = _PASSED, _WAITING
         case State.DELIVERED:
             policy, sending = _PASSED, _PASSED

@@ -10,10 +10,11 @@ from pacifica.notifications.subscriptions import Subscription
 
 
 class State(StrEnum):
-    """The state of a delivery; workers have something to do only in the first two."""
+    """The state of a delivery; workers have something to do only in the first three."""
 
     MATCHED = "matched"  # waits for Policy's verdict
     ALLOWED = "allowed"  # waits to be sent
+    COLLECTED = "collected"  # waits for its mail, perhaps together with others
     AVAILABLE = "available"  # waits to be fetched by its owner, or to be acknowledged
     HELD = "held"  # waits for its disabled subscription, or for Policy to recover
     DELIVERED = "delivered"
@@ -33,6 +34,23 @@ class Settlement(StrEnum):
     UNKNOWN = "unknown"  # it was away
     RETRIED = "retried"  # an operator had the event dispatched
     EXPIRED = "expired"  # it never showed it
+
+
+class Standing(StrEnum):
+    """Whether an address gets the mails of a user."""
+
+    ASKED = "asked"  # it was asked by a first mail, or is about to be
+    AGREED = "agreed"
+    LEFT = "left"  # it has unsubscribed
+    BLOCKED = "blocked"  # it wants no mail of anybody
+
+
+class Notice(StrEnum):
+    """What the owner of a subscription is told of it."""
+
+    DISABLED = "disabled"
+    RECOVERED = "recovered"
+    EXPIRING = "expiring"
 
 
 class Cause(StrEnum):

@@ -117,6 +117,13 @@ RECEIVE_TO_TARGET: Final = Durations(
     "From storing an event to the response of a target that has taken it.",
     _WAY_LIMITS,
 )
+MAILS: Final = Durations(
+    "mail_duration_seconds",
+    "Mails handed to the mail server by the class of its answer; none: there was no answer.",
+    _REQUEST_LIMITS,
+    "status",
+    ("2xx", "3xx", "4xx", "5xx", "none"),
+)
 TOTALS: Final = (
     EVENTS_RECEIVED,
     EVENTS_SETTLED,
@@ -128,7 +135,7 @@ TOTALS: Final = (
     SWEEPS,
     BROKER_FAILURES,
 )
-DURATIONS: Final = (ATTEMPTS, POLICY_QUESTIONS, RECEIVE_TO_TARGET)
+DURATIONS: Final = (ATTEMPTS, MAILS, POLICY_QUESTIONS, RECEIVE_TO_TARGET)
 
 
 class Tallies:

@@ -59,6 +59,18 @@ def verdict(result: Response | SendFailure) -> Verdict:
     return Verdict.DENY if 400 <= result.status < 500 else Verdict.UNKNOWN
 
 
+def own_verdict(event: Event, user: str) -> Response | None:
+    """Return what stands for Policy's response about an event of this service's own.
+
+    Its owner alone may see it. None: Policy is to be asked.
+    """
+    if event.owner is None:
+        return None
+    is_owner = event.owner == user
+    body = b"an event about a subscription of this user" if is_owner else b"of another user"
+    return Response(200 if is_owner else 403, body, False, None, 0.0)
+
+
 def is_unknown_user(result: Response | SendFailure) -> bool:
     """Tell whether Policy's response to `user_request` says that there is no such user."""
     return isinstance(result, Response) and result.status == 404

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     AWAITING_FETCH = "awaiting_fetch"
     FETCHED = "fetched"
     NOT_ACKNOWLEDGED = "not_acknowledged"
+    COLLECTED = "collected"
     HELD = "held"
     DELIVERED = "delivered"
     EXPIRED = "expired"
@@ -123,6 +124,10 @@ MEANINGS: dict[Reason, Meaning] = {
         "Look at the attempts, and mend the program. Then resend the event, or change the "
         "subscription in any way, which hands out all that is held.",
     ),
+    Reason.COLLECTED: Meaning(
+        "The event matches, you may see it, and it waits for the next mail of the subscription.",
+        "Wait. The mail is sent at its hour, or as soon as no bound on mails is in its way.",
+    ),
     Reason.HELD: Meaning(
         "The subscription is disabled by an error. The event is kept for it.",
         "Mend what the subscription's error says, and enable it. What is held is then sent.",
@@ -185,6 +190,8 @@ def delivery_reason(
             return Reason.RETRYING if failing is not None or attempts > 1 else Reason.SENDING
         case State.AVAILABLE:
             return Reason.FETCHED if attempts else Reason.AWAITING_FETCH
+        case State.COLLECTED:
+            return Reason.RETRYING if failing is not None else Reason.COLLECTED
         case State.HELD:
             if failing is not None:  # it began to fail when it was fetched in vain
                 return Reason.NOT_ACKNOWLEDGED

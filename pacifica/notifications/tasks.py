@@ -36,7 +36,15 @@ from pacifica.notifications.errors import ConfigError, NotificationsError, Store
 from pacifica.notifications.jsonlog import use_json
 from pacifica.notifications.metrics import SWEEPS
 from pacifica.notifications.orm import DB
-from pacifica.notifications.store import deduplication, expiring, holding
+from pacifica.notifications.stages.mail import MAX_PERIOD
+from pacifica.notifications.store import (
+    agreements,
+    deduplication,
+    expiring,
+    holding,
+    mailing,
+    notices,
+)
 from pacifica.notifications.store.claims import recall, take_lock
 from pacifica.notifications.store.deferred import expire_parked
 from pacifica.notifications.store.deliveries import due_allowed, due_matched
@@ -169,6 +177,12 @@ def route_event(deliveries: list[str]) -> None:
 
 
 @_stage
+def send_mails() -> None:
+    """Have threads of this process mail what is due; do not wait for them."""
+    CELERY_APP.service.mailer.wake()
+
+
+@_stage
 def sweep() -> None:
     """Nudge whatever is due and has no worker: retries, lost messages, what killed workers left."""
     service = CELERY_APP.service
@@ -191,6 +205,7 @@ def sweep() -> None:
         deduplication.forget(settings.receive.deduplicate, limit)
     for subscription in holding.due_held(limit):
         holding.release_or_probe(subscription, settings.holding.release_batch, settings.recovery)
+    _look_after_mails(service)
     if service.pipeline.deferred.begins():
         publisher.nudge_deferred()
     if not settings.settle.is_on:
@@ -212,6 +227,19 @@ def sweep() -> None:
         if dead:
             _LOG.warning("%d worker processes no longer say that they live", dead)
         note_bounds(settings.holding)
+
+
+def _look_after_mails(service: App) -> None:
+    """Tell owners what is due, and have mailed what is."""
+    settings, publisher = service.settings, service.publisher
+    if take_lock("look after mails", settings.holding.check_interval):
+        mailing.schedule_forgotten()
+        mailing.forget_counts(MAX_PERIOD)
+        agreements.forget_unanswered(settings.holding.max_age)
+        notices.note_expiring(settings.holding.max_age)
+    publisher.nudge_dispatch(notices.tell_due(mail=settings.mail.is_on))
+    if service.mailer.is_due():
+        publisher.nudge_mails()
 
 
 def _nudge_settling(service: App) -> None:

@@ -59,6 +59,13 @@ def is_held(stage: Stage) -> Asked:
     return asked
 
 
+def is_collected(stage: Stage) -> Asked:
+    uuid = stage.service.subscribe("mailto:somebody@trusted.example")
+    path = f"/eventmatch/{uuid}/delivery"
+    assert stage.service.call("PUT", path, b'{"digest": "daily"}')[0] == 200
+    return stage.explanation(uuid, stage.receive(), Reason.COLLECTED)
+
+
 def is_loop(stage: Stage) -> Asked:
     stage.answers(lambda _: (508, {}, b"{}"))
     uuid = stage.service.subscribe(stage.target.url)
@@ -223,6 +230,7 @@ SCENARIOS: dict[Reason, Callable[[Stage], Asked]] = {
     Reason.FETCHED: is_fetched,
     Reason.NOT_ACKNOWLEDGED: is_not_acknowledged,
     Reason.HELD: is_held,
+    Reason.COLLECTED: is_collected,
     Reason.LOOP: is_loop,
     Reason.UNDELIVERABLE: is_undeliverable,
     Reason.DUPLICATE: is_duplicate,

@@ -120,7 +120,8 @@ def test_generated_client_makes_lists_reads_changes_and_deletes_a_subscription(
     read = client.call("subscriptions.read_subscription", str(made.uuid)).parsed
     assert read == changed
 
-    form = client.models.Delivery.from_dict({"specversion": "1.0", "mode": "binary"})
+    others = {"format": "event", "digest": "each", "tell_owner": True}
+    form = client.models.Delivery.from_dict({"specversion": "1.0", "mode": "binary", **others})
     path = str(made.uuid)
     assert client.call("subscriptions.change_delivery", path, body=form).parsed == form
     assert client.call("subscriptions.read_delivery", path).parsed == form

@@ -6,16 +6,20 @@ import pytest
 from pacifica.notifications.errors import SchemaMismatch, StoreUnavailable
 from pacifica.notifications.orm import (
     DB,
+    Agreement,
     Attempt,
     AuditEntry,
     Counter,
     DeferredMatch,
+    Digest,
     EventLog,
     EventLogMatch,
     EventMatch,
     FirstEvent,
     Job,
     Lock,
+    MailCount,
+    Notice,
     NotificationSystem,
     OrmSync,
     Revision,
@@ -30,6 +34,10 @@ from tests.support.children import children, release
 from tests.support.layouts import OLD_VERSIONS, columns_and_keys, contents, install
 
 MODELS = [
+    Agreement,
+    Digest,
+    MailCount,
+    Notice,
     Attempt,
     AuditEntry,
     Job,

@@ -95,6 +95,10 @@ class Publisher:
         self._settles_at = now + seconds
         self._send("settle_events", expires=seconds + _SWEEP_EXPIRES, wait=seconds)
 
+    def nudge_mails(self) -> None:
+        """Tell a worker that something may be due to be mailed."""
+        self._send("send_mails", expires=_SWEEP_EXPIRES)
+
     def nudge_sweep(self) -> None:
         """Tell a worker to sweep."""
         self._send("sweep", expires=_SWEEP_EXPIRES)

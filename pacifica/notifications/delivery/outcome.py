@@ -14,6 +14,7 @@ from pacifica.notifications.delivery.retries import (
 )
 from pacifica.notifications.flow import Delivery, Outcome
 from pacifica.notifications.settings import DeliverySettings, RecoverySettings
+from pacifica.notifications.subscriptions import Channel, mailbox
 from pacifica.notifications.transport import Response, SendFailure
 
 # After these a target may recover by itself (RFC 9110, 8470 and 6585), but not after another 4xx.
@@ -46,6 +47,7 @@ def outcome(
       stays as it is: any sender can say how many services an event came through. Where the target
       is a service's `/receive` that knows the delivery as its own, the subscription is a loop by
       itself, and is disabled.
+    - Of a mail server, 4yz is as a 503 is here, and 5yz as a 404: SMTP counts the other way round.
     - Any other status, and a target that the network rules do not permit: the subscription is
       disabled, and its owner must act.
 
@@ -61,9 +63,14 @@ def outcome(
         wait = max(settings.busy_wait, result.retry_in)
         later = now + timedelta(seconds=wait)
         return Outcome(without_wait(delivery, wait), False, later, status, body, tried=False)
-    if isinstance(result, Response) and result.status == _LOOP_DETECTED and not _is_loop(result):
+    is_mail = delivery.subscription.channel is Channel.MAIL
+    if (
+        isinstance(result, Response)
+        and result.status == _LOOP_DETECTED
+        and not (is_mail or _is_loop(result))
+    ):
         return Outcome(delivery, False, None, status, body, given_up=True)
-    if not _is_transient(result):
+    if not (_is_deferred(result) if is_mail else _is_transient(result)):
         error = _error(delivery, result, now, body)
         return Outcome(delivery, False, now, status, body, error)
     not_before = _not_before(result, now, recovery.horizon)
@@ -128,6 +135,11 @@ def _is_loop(result: Response) -> bool:
     return isinstance(document, dict) and document.get(OWN_DELIVERY) is True
 
 
+def _is_deferred(result: Response | SendFailure) -> bool:
+    """Tell whether a mail server may take a mail later (RFC 5321, section 4.2.1)."""
+    return isinstance(result, SendFailure) or result.status < 500
+
+
 def _is_transient(result: Response | SendFailure) -> bool:
     if isinstance(result, SendFailure):
         return not result.refused
@@ -166,6 +178,12 @@ def _error(delivery: Delivery, result: Response | SendFailure, now: datetime, bo
     """Say on one line what was tried, when, how often, and with which result."""
     attempts = "1 attempt" if delivery.attempts == 1 else f"{delivery.attempts} attempts"
     problem = body
+    if delivery.subscription.channel is Channel.MAIL:
+        return (
+            f"{now.isoformat(timespec='seconds')}Z: mail to "
+            f"{mailbox(delivery.subscription.target_url)} about event {delivery.event} failed "
+            f"after {attempts}: {single_line(problem)}"
+        )
     if isinstance(result, Response):
         explanation = _EXPLANATIONS.get(result.status, "")
         problem = f"status {result.status}{explanation}: {single_line(body)}"

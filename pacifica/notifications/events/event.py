@@ -33,8 +33,9 @@ class Event:
     """A received event: its id in this service, and its JSON text (ASCII).
 
     `hops` is the number of notification services that forwarded it, from its request. `version` is
-    its version of CloudEvents; empty if it names none. `received` is when it was stored. `summary`
-    is known of an event that was just received.
+    its version of CloudEvents; empty if it names none. `received` is when it was stored. `owner` is
+    the only user who may see an event of the service's own. `summary` is known of an event that was
+    just received.
     """
 
     uuid: UUID
@@ -42,6 +43,7 @@ class Event:
     hops: int = 0
     version: str = ""
     received: datetime | None = field(default=None, compare=False)
+    owner: str | None = None
     summary: EventSummary = field(default=EventSummary(), compare=False)
 
     @cached_property

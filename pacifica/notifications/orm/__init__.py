@@ -2,13 +2,15 @@
 
 Other packages import everything from here. `database` holds `DB`, the one database that all tables
 are bound to. It uses `engines` (with `pool`, `mysql` and `postgresql`) and the keys in `secrets`.
-`models` and `history` define the tables, and `transaction` runs the functions that use them.
+`models`, `history` and `mail` define the tables, and `transaction` runs the functions that use
+them.
 `schema` checks the version of a database, and migrates it by the steps in `migrations`, with the
 changes in `tables`. `reencryption` rewrites stored secrets.
 """
 
 from pacifica.notifications.orm.database import DB, Database, open_database
 from pacifica.notifications.orm.history import Attempt, AuditEntry, Job, Revision
+from pacifica.notifications.orm.mail import Agreement, Digest, MailCount, Notice
 from pacifica.notifications.orm.models import (
     BaseModel,
     Counter,
@@ -39,12 +41,14 @@ __all__ = [
     "DB",
     "SCHEMA_MAJOR",
     "SCHEMA_MINOR",
+    "Agreement",
     "Attempt",
     "AuditEntry",
     "BaseModel",
     "Counter",
     "Database",
     "DeferredMatch",
+    "Digest",
     "EventLog",
     "EventLogMatch",
     "EventMatch",
@@ -52,6 +56,8 @@ __all__ = [
     "HeldAction",
     "Job",
     "Lock",
+    "MailCount",
+    "Notice",
     "NotificationSystem",
     "OrmSync",
     "Revision",

@@ -89,6 +89,7 @@ def add_work_to_do(tables: Tables) -> None:
         settlement="VARCHAR(16)",
         settle_due="{moment}",
         settled="{moment}",
+        owner="VARCHAR(255)",
     )
     described = ("event_type", "event_source", "event_id", "event_time")
     tables.drop_defaults("eventlog", "attempts", "hops", "specversion", *described)
@@ -147,6 +148,49 @@ def add_work_to_do(tables: Tables) -> None:
         renewed="{moment} NOT NULL",
     )
     _add_history(tables)
+    _add_mail(tables)
+
+
+def _add_mail(tables: Tables) -> None:
+    """Add who agreed to get mails, when digests are due, and what owners are told."""
+    tables.create(
+        "notificationdigest",
+        subscription="{uuid} NOT NULL PRIMARY KEY",
+        due="{moment} NOT NULL",
+    )
+    tables.add_indexes("notificationdigest", "due")
+    tables.create(
+        "notificationagreement",
+        digest="VARCHAR(64) NOT NULL PRIMARY KEY",
+        uuid="{uuid} NOT NULL",
+        user="VARCHAR(255) NOT NULL",
+        address="VARCHAR(254) NOT NULL",
+        standing="VARCHAR(16) NOT NULL",
+        secret="VARCHAR(64) NOT NULL",  # noqa: S106 the type of a column
+        token="VARCHAR(64) NOT NULL",  # noqa: S106
+        expires="{moment}",
+        due="{moment}",
+        changed="{moment} NOT NULL",
+    )
+    tables.add_indexes("notificationagreement", "uuid", "token", "due")
+    tables.create(
+        "notificationmailcount",
+        name="VARCHAR(64) NOT NULL PRIMARY KEY",
+        began="{moment} NOT NULL",
+        count="INTEGER NOT NULL",
+    )
+    tables.add_indexes("notificationmailcount", "began")
+    tables.create(
+        "notificationnotice",
+        subscription="{uuid} NOT NULL PRIMARY KEY",
+        kind="VARCHAR(16) NOT NULL",
+        due="{moment}",
+        said="VARCHAR(16) NOT NULL",
+        told="{moment}",
+        mail_due="{moment}",
+        attempts="INTEGER NOT NULL",
+    )
+    tables.add_indexes("notificationnotice", "due", "mail_due")
 
 
 def _add_history(tables: Tables) -> None:

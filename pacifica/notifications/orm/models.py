@@ -176,7 +176,8 @@ class EventLog(BaseModel):
     the subscriptions that it was matched with. `settlement` is one of flow.Settlement; null: it did
     not wait for Pacifica Metadata. `settle_due` is when Metadata is asked about it next; null:
     never. `settled` is when it went on. The columns that begin with `event_` are the
-    beginnings of its attributes, and `transaction_id` is the transaction that it reports.
+    beginnings of its attributes, and `transaction_id` is the transaction that it reports. `owner`
+    is the only user who may see an event of the service's own; null: Policy says who may.
     """
 
     class Meta:
@@ -203,6 +204,7 @@ class EventLog(BaseModel):
     settlement = peewee.CharField(16, null=True)
     settle_due = peewee.DateTimeField(null=True, index=True)
     settled = peewee.DateTimeField(null=True)
+    owner = peewee.CharField(255, null=True)
 
 
 class EventLogMatch(BaseModel):

@@ -38,6 +38,10 @@ class AccessLog(_cplogging.LogManager):
         request, response = cherrypy.serving.request, cherrypy.serving.response
         if not isinstance(request.unique_id, str):
             request.unique_id = "-"  # no event was received
+        if request.path_info.startswith("/mail/"):  # whose query is as good as a password
+            method, _, rest = request.request_line.partition(" ")
+            target, _, protocol = rest.rpartition(" ")
+            request.request_line = f"{method} {target.partition('?')[0]} {protocol}"
         if self.trusted_proxies:
             client = self.client(request.wsgi_environ)
             request.remote = cherrypy.lib.httputil.Host(client, request.remote.port, client)

@@ -9,7 +9,7 @@ import cherrypy
 from cherrypy.lib.httputil import parse_query_string
 
 from pacifica.notifications.jsontext import read_json
-from pacifica.notifications.rest import listing
+from pacifica.notifications.rest import listing, mailtargets
 from pacifica.notifications.rest.admission import get_remote_user, require_proxy
 from pacifica.notifications.rest.body import read_body
 from pacifica.notifications.rest.context import KEY, Context, context
@@ -26,6 +26,7 @@ from pacifica.notifications.rest.testdelivery import TestDelivery
 from pacifica.notifications.store import subscriptions
 from pacifica.notifications.subscriptions import (
     SUBSCRIPTION_SCHEMA,
+    Channel,
     delivery_format_changes,
     new_subscription,
     subscription_changes,
@@ -134,19 +135,31 @@ def create(user: str, body: Any) -> dict[str, Any]:
     """
     limits = context().settings.eventmatch
     columns = new_subscription(_unmasked(body, {}), user, limits.jsonpath_max_length)
-    context().targets.require(columns["target_url"], columns["auth"], user)
-    return subscriptions.create(columns, limits.max_subscriptions)
+    is_agreed = require_target(columns["target_url"], columns["auth"], user)
+    created = subscriptions.create(columns, limits.max_subscriptions)
+    return created if is_agreed else mailtargets.wait_for_address(created)
 
 
 def change(user: str, uuid: UUID, body: Any) -> dict[str, Any]:
     """Change what a body names of a user's subscription and return it, as `create` does."""
     changes = partial(_changes, body=body)
-    if isinstance(body, dict) and "target_url" in body:
+    is_agreed = True
+    if isinstance(body, dict) and body.keys() & {"target_url", "auth", "disabled"}:
         stored = read(user, uuid)
-        if "target_url" in (changed := changes(stored)):
-            auth = changed.get("auth", stored["auth"])
-            context().targets.require(changed["target_url"], auth, user)
-    return _found(subscriptions.update(user, uuid, changes))
+        after = {**stored, **(changed := changes(stored))}
+        is_mail = Channel.of(after["target_url"]) is Channel.MAIL
+        if "target_url" in changed or (is_mail and after["disabled"] is None and changed):
+            is_agreed = require_target(after["target_url"], after["auth"], user)
+    updated = _found(subscriptions.update(user, uuid, changes))
+    return updated if is_agreed else mailtargets.wait_for_address(updated)
+
+
+def require_target(url: str, auth: Any, user: str) -> bool:
+    """Refuse a target that cannot be used; return False for an address that has not agreed."""
+    if Channel.of(url) is Channel.MAIL:
+        return mailtargets.require(url, auth, user)
+    context().targets.require(url, auth, user)
+    return True
 
 
 def delete(user: str, uuid: UUID) -> None:

@@ -20,6 +20,7 @@ from pacifica.notifications.rest.eventmatch import EventMatch
 from pacifica.notifications.rest.events import Events
 from pacifica.notifications.rest.expressions import Expressions
 from pacifica.notifications.rest.health import Livez, Readyz
+from pacifica.notifications.rest.maillinks import MailLinks
 from pacifica.notifications.rest.metrics import Metrics
 from pacifica.notifications.rest.openapi import OpenApi
 from pacifica.notifications.rest.receive import ReceiveEvent, ReceiveFastPath
@@ -70,6 +71,7 @@ class Root:
         self.livez = Livez()
         self.readyz = Readyz(self.context)
         self.metrics = Metrics(self.context)
+        self.mail = MailLinks(self.context)
 
 
 def application(

@@ -61,7 +61,7 @@ class TargetChecks:
         Raises ApiError (429 or 503) when the user, or too many others, wait for targets already.
         """
         timeout = self._settings.connect_timeout + self._settings.timeout + _GRACE
-        with self._place_of(user):
+        with self.place_of(user):
             try:
                 return self._transport.submit(request).result(timeout)
             except (TransportBusy, TransportClosed, TimeoutError) as error:
@@ -97,7 +97,7 @@ class TargetChecks:
             raise InvalidInput(("target_url", f"did not agree to be sent events: {problem}"))
 
     @contextmanager
-    def _place_of(self, user: str) -> Iterator[None]:
+    def place_of(self, user: str) -> Iterator[None]:
         """Reserve a place to wait during the block: one for each user, a few in all."""
         with self._lock:
             if user in self._waiting_users:

@@ -18,6 +18,7 @@ from pacifica.notifications.errors import EventUnsendable, InvalidInput, PolicyU
 from pacifica.notifications.events import Event, parse_event
 from pacifica.notifications.flow import Attempt, AttemptOutcome, Cause, Delivery
 from pacifica.notifications.jsontext import read_json
+from pacifica.notifications.rest import mailtargets
 from pacifica.notifications.rest.access import Access, not_found, require_owned
 from pacifica.notifications.rest.admission import require_proxy
 from pacifica.notifications.rest.body import read_body
@@ -29,6 +30,7 @@ from pacifica.notifications.store import audit, history
 from pacifica.notifications.store.events import events_by_uuid
 from pacifica.notifications.store.history import DeliveryFilter, LoggedAttempt, LoggedDelivery
 from pacifica.notifications.store.revisions import read_subscriptions
+from pacifica.notifications.subscriptions import Channel
 from pacifica.notifications.transport import Response
 from pacifica.notifications.validation import Schema
 
@@ -85,6 +87,11 @@ def send_test(access: Access, event: Event | None = None) -> dict[str, Any]:
     if subscription.is_pulled:
         raise ApiError(409, "events are fetched from this subscription, so there is no target")
     delivery = Delivery(uuid4(), event.uuid, 1, subscription, cause=Cause.TEST)
+    if subscription.channel is Channel.MAIL:
+        audit.record(access.caller, "target tested", access.owner, access.uuid)
+        made = mailtargets.send_test(access.caller, subscription, event, delivery)
+        shown = attempt_shown(_logged(made), with_content=True)
+        return {"event": origin, "delivery": str(delivery.uuid), **shown}
     try:
         settings = context().settings
         links = Links(settings.mail.link, settings.mail.base_url)

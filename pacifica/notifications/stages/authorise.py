@@ -15,6 +15,7 @@ from pacifica.notifications.flow import Delivery, Matched, Ruling, State
 from pacifica.notifications.outages import Outage
 from pacifica.notifications.policy import (
     Verdict,
+    own_verdict,
     policy_body,
     ruling,
     verdict,
@@ -51,11 +52,12 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True)
 class _Answered:
-    """What Policy answered about one user's deliveries of one event."""
+    """What Policy answered about one user's deliveries of one event; of own ones, nobody asked."""
 
     user: str
     deliveries: list[Delivery]
     result: Response | SendFailure
+    is_own: bool = False
 
 
 class Authoriser:
@@ -154,16 +156,26 @@ class Authoriser:
         for delivery in deliveries:
             if delivery.event in events:
                 groups[delivery.event, delivery.subscription.user].append(delivery)
+        own = {key: own_verdict(events[key[0]], key[1]) for key in groups}
         results = self._results(
             {
                 (event, user): verdict_request(self._url, user, policy_body(events[event]))
                 for event, user in groups
+                if own[event, user] is None
             }
         )
-        return [_Answered(key[1], groups[key], result) for key, result in results.items()]
+        return [
+            *(_Answered(key[1], groups[key], result) for key, result in results.items()),
+            *(
+                _Answered(key[1], groups[key], result, is_own=True)
+                for key, result in own.items()
+                if result is not None
+            ),
+        ]
 
     def _disable_unknown_users(self, answered: Sequence[_Answered]) -> None:
         """Find out whether an unknown user is why Policy answered with an error (5xx)."""
+        answered = [each for each in answered if not each.is_own]
         doubtful: dict[str, list[Delivery]] = defaultdict(list)
         for each in answered:
             if verdict(each.result) is not Verdict.UNKNOWN:

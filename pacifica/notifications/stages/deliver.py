@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
@@ -24,7 +24,7 @@ from pacifica.notifications.delivery import (
     unsendable,
     without_wait,
 )
-from pacifica.notifications.errors import EventUnsendable
+from pacifica.notifications.errors import EventUnsendable, StoreUnavailable
 from pacifica.notifications.events import Event
 from pacifica.notifications.flow import Delivery, Outcome
 from pacifica.notifications.metrics import RECEIVE_TO_TARGET, Tallies
@@ -33,6 +33,7 @@ from pacifica.notifications.stages.inflight import InFlightLimit, UnderWay
 from pacifica.notifications.stages.record import Recorder
 from pacifica.notifications.stages.retryafter import RetryAfterGate
 from pacifica.notifications.store.deliveries import claim_allowed, events_of
+from pacifica.notifications.subscriptions import Channel
 from pacifica.notifications.transport import (
     Request,
     SendFailure,
@@ -64,6 +65,7 @@ class Deliverer:
         transport: Transport,
         tallies: Tallies,
         links: Links = NO_LINKS,
+        collect: Callable[[Sequence[Delivery]], None] | None = None,
     ) -> None:
         self._settings = settings
         self._recovery = recovery
@@ -71,6 +73,7 @@ class Deliverer:
         self._transport = transport
         self._tallies = tallies
         self._links = links
+        self._collect = collect
         self._recorder = Recorder()
         self._in_flight = InFlightLimit(settings.unfinished, settings.unfinished_bytes)
         self._max_seconds = settings.connect_timeout + settings.timeout
@@ -98,7 +101,12 @@ class Deliverer:
     def send(self, deliveries: Sequence[Delivery], events: Mapping[UUID, Event]) -> None:
         """Send deliveries that this worker has taken; events may have been purged since."""
         sent = []
+        self._collect_mails(
+            [each for each in deliveries if each.subscription.channel is Channel.MAIL]
+        )
         for delivery in _users_in_turn(deliveries):
+            if delivery.subscription.channel is Channel.MAIL:
+                continue
             if delivery.event not in events:
                 continue
             if (until := self._gate.closed_until(delivery.subscription)) is not None:
@@ -115,6 +123,15 @@ class Deliverer:
                 self._settle(delivery, SendFailure(str(error), 0.0, ours=True))
         if sent:
             self._deadlines.add(sent, self._max_wait(deliveries[0]))
+
+    def _collect_mails(self, deliveries: Sequence[Delivery]) -> None:
+        """Leave to others what is mailed; where that fails, it is due when its lease ends."""
+        if not deliveries or self._collect is None:
+            return
+        try:
+            self._collect(deliveries)
+        except StoreUnavailable as error:
+            _LOG.warning("%d deliveries are mailed later: %s", len(deliveries), error)
 
     def close(self) -> None:
         """Let late results be recorded, within a bound; the transport is closed before."""

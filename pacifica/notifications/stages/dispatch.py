@@ -5,7 +5,9 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 from pacifica.notifications.errors import NotificationsError
@@ -16,6 +18,7 @@ from pacifica.notifications.matching import MatchFailure, SubscriptionIndex
 from pacifica.notifications.settings import CelerySettings
 from pacifica.notifications.store.events import claim_events, claim_suspect, unclaim_events
 from pacifica.notifications.store.holding import disable
+from pacifica.notifications.store.notices import EVENT_TYPES, is_about
 from pacifica.notifications.store.revisions import Change, changed_since, current_revision
 
 _LOG = logging.getLogger(__name__)
@@ -52,6 +55,8 @@ class Dispatcher:
         self._revision = _NOTHING_READ
         self._index = SubscriptionIndex(*self._limits)
         self._users: dict[UUID, str] = {}
+        # Those that ask for the service's own events, by naming their type.
+        self._asked_for: set[UUID] = set()
         # Those whose JSONPaths failed: events wait for them.
         self._unmatched: set[UUID] = set()
 
@@ -124,11 +129,29 @@ class Dispatcher:
         result = self._index.match(document, values, seconds)
         for failure in result.failures:
             self._disable(failure, f"on event {event.uuid}: {failure.error}")
+        concerned = partial(self._concerned, event.owner, document)
         deferrals = (
-            *self._deferrals(result.unfinished, parked=False),
-            *self._deferrals(self._unmatched, parked=True),
+            *self._deferrals(concerned(result.unfinished), parked=False),
+            *self._deferrals(concerned(self._unmatched), parked=True),
         )
-        return Matched(event, result.matched, deferrals)
+        return Matched(event, tuple(concerned(result.matched)), deferrals)
+
+    def _concerned(
+        self, owner: str | None, document: Mapping[str, Any], subscriptions: Iterable[UUID]
+    ) -> Iterable[UUID]:
+        """Return which subscriptions an event may go to: one of the service's own, to few.
+
+        Its owner's, which ask for it; and not the one that it is about, which may be what fails.
+        """
+        if owner is None:
+            return subscriptions
+        return [
+            each
+            for each in subscriptions
+            if each in self._asked_for
+            and self._users[each] == owner
+            and not is_about(document, each)
+        ]
 
     def _deferrals(self, subscriptions: Iterable[UUID], *, parked: bool) -> Iterator[Deferral]:
         by_user: defaultdict[str, list[UUID]] = defaultdict(list)
@@ -156,11 +179,14 @@ class Dispatcher:
     def _note(self, change: Change) -> None:
         """Take note of a change; a new JSONPath is parsed later, because that takes long."""
         self._unmatched.discard(change.uuid)
+        self._asked_for.discard(change.uuid)
         if change.jsonpath is None:
             self._index.remove(change.uuid)
             self._users.pop(change.uuid, None)
             return
         self._users[change.uuid] = sys.intern(change.user)
+        if EVENT_TYPES in change.jsonpath:
+            self._asked_for.add(change.uuid)
         if change.unmatched:
             self._index.remove(change.uuid)
             self._unmatched.add(change.uuid)
@@ -182,4 +208,5 @@ class Dispatcher:
         self._revision = _NOTHING_READ
         self._index = SubscriptionIndex(*self._limits)
         self._users.clear()
+        self._asked_for.clear()
         self._unmatched.clear()

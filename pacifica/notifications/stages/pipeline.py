@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pacifica.notifications.delivery import Links
 from pacifica.notifications.errors import NotificationsError
+from pacifica.notifications.flow import Delivery
 from pacifica.notifications.metrics import Tallies
 from pacifica.notifications.settings import Settings
 from pacifica.notifications.stages.authorise import Authoriser
@@ -26,6 +27,7 @@ class Pipeline:
         to_targets: Transport,
         nudge_dispatch: Callable[[Sequence[UUID]], None],
         tallies: Tallies,
+        collect: Callable[[Sequence[Delivery]], None] | None = None,
     ) -> None:
         max_length = settings.eventmatch.jsonpath_max_length
         budget = settings.matching.budget
@@ -48,6 +50,7 @@ class Pipeline:
             to_targets,
             tallies,
             Links(settings.mail.link, settings.mail.base_url),
+            collect,
         )
 
     def dispatch(self, alone: UUID | None = None) -> list[UUID]:

@@ -18,7 +18,13 @@ from cachetools import TTLCache
 
 from pacifica.notifications.errors import PolicyUnavailable
 from pacifica.notifications.events import Event
-from pacifica.notifications.policy import Verdict, policy_body, verdict, verdict_request
+from pacifica.notifications.policy import (
+    Verdict,
+    own_verdict,
+    policy_body,
+    verdict,
+    verdict_request,
+)
 from pacifica.notifications.settings import POLICY_TURNS, PolicySettings
 from pacifica.notifications.store.events import events_by_uuid, sizes_of
 from pacifica.notifications.transport import (
@@ -108,6 +114,7 @@ class Visibility:
 
         Raises PolicyUnavailable otherwise. What it says later is used by the next call.
         """
+        self._verdicts(user, [each for each in events if each.owner is not None])
         with self._lock:
             unknown = [each for each in events if (user, each.uuid) not in self._kept]
         futures = [
@@ -155,10 +162,12 @@ class Visibility:
 
     def _verdicts(self, user: str, events: Sequence[Event]) -> dict[UUID, bool]:
         """Return the verdicts that Policy gives, which are kept; on some it may give none."""
+        asked = [each for each in events if each.owner is None]
         results = self._results(
-            [verdict_request(self._url, user, policy_body(each)) for each in events]
+            [verdict_request(self._url, user, policy_body(each)) for each in asked]
         )
-        verdicts = [verdict(each) for each in results]
+        answers = {event.uuid: each for event, each in zip(asked, results, strict=True)}
+        verdicts = [verdict(own_verdict(each, user) or answers[each.uuid]) for each in events]
         answered = {
             event.uuid: each is Verdict.ALLOW
             for event, each in zip(events, verdicts, strict=True)

@@ -43,7 +43,7 @@ _CLAIM_IN_ONE_STATEMENT = """
     )
     UPDATE eventlog SET due = %s, attempts = attempts + 1 FROM fitting
     WHERE eventlog.uuid = fitting.uuid AND (place = 1 OR total <= %s)
-    RETURNING place, attempts, eventlog.uuid, jsondata, hops, specversion, created
+    RETURNING place, attempts, eventlog.uuid, jsondata, hops, specversion, created, owner
 """
 _SETTLED: dict[str, Any] = {"settlement": None, "settle_due": None}
 # One unfinished attempt says nothing of an event: any worker may be stopped or killed.
@@ -138,9 +138,13 @@ def _claim_in_one_statement(limit: int, max_bytes: int, lease: float) -> list[Ev
     now = utcnow()
     leased = now + timedelta(seconds=lease)
     values = (now, _SUSPECT_ATTEMPTS, limit, leased, max_bytes)
-    rows = sorted(DB.execute_sql(_CLAIM_IN_ONE_STATEMENT, values).fetchall())
+    rows = sorted(DB.execute_sql(_CLAIM_IN_ONE_STATEMENT, values).fetchall(), key=_place)
     _count_expired(attempts - 1 for _place, attempts, *_ in rows)
     return [Event(*columns) for _place, _attempts, *columns in rows]
+
+
+def _place(row: Sequence[Any]) -> int:
+    return row[0]
 
 
 @writing
@@ -194,6 +198,7 @@ def events_by_uuid(uuids: Collection[UUID]) -> dict[UUID, Event]:
         EventLog.hops,
         EventLog.specversion,
         EventLog.created,
+        EventLog.owner,
     )
     rows: Any = EventLog.select(*columns).where(one_of(EventLog.uuid, uuids)).tuples()
     return {uuid: Event(uuid, *others) for uuid, *others in rows}

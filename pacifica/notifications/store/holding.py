@@ -15,17 +15,18 @@ import peewee
 
 from pacifica.notifications.clock import utcnow
 from pacifica.notifications.delivery import next_probe, single_line
-from pacifica.notifications.flow import Delivery, State
+from pacifica.notifications.flow import Delivery, Notice, State
 from pacifica.notifications.metrics import DELIVERIES_FINISHED
 from pacifica.notifications.orm import DB, EventLogMatch, EventMatch, HeldAction, reading, writing
 from pacifica.notifications.settings import RecoverySettings
+from pacifica.notifications.store.notices import note
 from pacifica.notifications.store.revisionlog import log_revision
 from pacifica.notifications.store.revisions import advance_revision
 from pacifica.notifications.store.rowlocks import lock_deliveries, locking, one_of
 from pacifica.notifications.subscriptions import Channel
 
 _LOG = logging.getLogger(__name__)
-UNDER_WAY = (State.MATCHED, State.ALLOWED, State.AVAILABLE)
+UNDER_WAY = (State.MATCHED, State.ALLOWED, State.COLLECTED, State.AVAILABLE)
 _UNFINISHED = (*UNDER_WAY, State.HELD)
 # Others wait no longer than it takes to hold or drop so many.
 _ROWS_PER_TRANSACTION = 1000
@@ -38,18 +39,20 @@ def disable(
     unmatched: bool = False,
     revision: int | None = None,
     probe_due: datetime | None = None,
+    tell_owner: bool = True,
 ) -> bool:
     """Disable a subscription with its error; then hold its deliveries that are under way.
 
     If a worker is killed in between, they are due, and are held when they are claimed. With
     `revision`, only if nobody has changed it since then. If its JSONPath is the error, it is
     `unmatched`: events are not matched with it before it is enabled. `probe_due` is when it is
-    probed. Tells whether this call is the one that disabled it.
+    probed. `tell_owner` is false where its owner is just being told. Tells whether this call is the
+    one that disabled it.
     """
     unchanged = () if revision is None else (EventMatch.revision <= revision,)
     if not _is_to_disable(uuid, unmatched, unchanged):
         return False
-    disabled = _disable(uuid, error, unmatched, unchanged, probe_due)
+    disabled = _disable(uuid, error, unmatched, unchanged, probe_due, tell_owner)
     if disabled:
         _LOG.warning("subscription %s is disabled: %s", uuid, single_line(error))
         hold_for_disabled([uuid])
@@ -81,6 +84,7 @@ def _disable(
     unmatched: bool,
     unchanged: tuple[Any, ...],
     probe_due: datetime | None,
+    tell_owner: bool,
 ) -> bool:
     now = utcnow()
     newest = advance_revision()
@@ -106,6 +110,8 @@ def _disable(
     )
     if changed:
         log_revision(uuid, "failed")
+        if tell_owner:
+            note(uuid, Notice.DISABLED)
     elif unmatched:  # another error has disabled it before
         also = EventMatch.update(
             unmatched=True,
@@ -210,6 +216,7 @@ def probe_arrived(probe: Delivery) -> None:
     row.save()
     if row.revision == revision:
         log_revision(row.uuid, "recovered")
+        note(row.uuid, Notice.RECOVERED)
 
 
 @writing

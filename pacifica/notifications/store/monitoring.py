@@ -25,7 +25,7 @@ from pacifica.notifications.store.statistics import WORKER_EXPIRES
 MAX_COUNTED = 100_000
 #: An event that was begun more often than this keeps failing.
 MANY_ATTEMPTS = 2
-WAITING_STATES = (State.MATCHED, State.ALLOWED, State.AVAILABLE, State.HELD)
+WAITING_STATES = (State.MATCHED, State.ALLOWED, State.COLLECTED, State.AVAILABLE, State.HELD)
 # Before any time on record. `due > _NEVER` is served by an index on every engine, and says that
 # there is something to do; an older one of SQLite does not use its index for `IS NOT NULL`.
 _NEVER = datetime(1, 1, 1)

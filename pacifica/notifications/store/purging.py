@@ -20,7 +20,7 @@ from pacifica.notifications.store.attempts import delete_deliveries
 from pacifica.notifications.store.position import Position
 from pacifica.notifications.store.rowlocks import lock_deliveries
 
-_WAITING = (State.MATCHED, State.ALLOWED, State.AVAILABLE, State.HELD)
+_WAITING = (State.MATCHED, State.ALLOWED, State.COLLECTED, State.AVAILABLE, State.HELD)
 # How many events, and how many deliveries, one transaction looks at and deletes.
 _EVENTS, _DELIVERIES = 200, 2000
 

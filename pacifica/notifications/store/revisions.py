@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from pacifica.notifications.orm import DB, Counter, EventMatch, reading, writing
-from pacifica.notifications.subscriptions import Format, Subscription
+from pacifica.notifications.subscriptions import Digest, Format, Subscription
 
 _NAME = "subscriptions"
 _ROWS_PER_READ = 500
@@ -137,6 +137,7 @@ def _read(uuids: Collection[UUID]) -> dict[UUID, StoredSubscription]:
         EventMatch.specversion,
         EventMatch.mode,
         EventMatch.format,
+        EventMatch.digest,
         EventMatch.disabled,
         EventMatch.deleted,
         EventMatch.probe,
@@ -160,6 +161,7 @@ def _value(
     specversion: str,
     mode: str,
     form: str,
+    digest: str,
 ) -> Subscription | None:
     """Return what delivering takes; None if the JSON in a column is broken."""
     try:
@@ -168,4 +170,16 @@ def _value(
         return None
     if not all(isinstance(each, dict) for each in objects):
         return None
-    return Subscription(uuid, user, target, *objects, revision, specversion, mode, Format(form))
+    extra, login = objects
+    return Subscription(
+        uuid,
+        user,
+        target,
+        extra,
+        login,
+        revision,
+        specversion,
+        mode,
+        Format(form),
+        Digest(digest),
+    )

@@ -17,7 +17,7 @@ from pacifica.notifications.store.position import Position
 _EVENTS, _BYTES = 100, 2**20
 #: What a replay takes up again, and what it leaves alone because it is still under way.
 FAILED_STATES = (State.FAILED, State.EXPIRED)
-UNDER_WAY = (State.MATCHED, State.ALLOWED, State.AVAILABLE, State.HELD)
+UNDER_WAY = (State.MATCHED, State.ALLOWED, State.COLLECTED, State.AVAILABLE, State.HELD)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ def next_events(start: datetime, end: datetime, after: Position | None) -> Seque
             *(EventLog.created, EventLog.uuid, EventLog.revision, EventLog.due),
             *(EventLog.settle_due, EventLog.settlement),
         )
-        query = EventLog.select(*columns)
+        # Nobody is sent the service's own events without having asked for them by type.
+        query = EventLog.select(*columns).where(EventLog.owner.is_null())
         rows = _in_order(query, EventLog.created, EventLog.uuid, start, end, after)
         found = list(rows.limit(_EVENTS).tuples())
         events = _fitting([uuid for _created, uuid, *_ in found])

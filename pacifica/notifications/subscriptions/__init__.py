@@ -8,6 +8,7 @@ pulled or mailed, and `format` what is sent.
 
 from pacifica.notifications.subscriptions.channel import PULL_URL, Channel
 from pacifica.notifications.subscriptions.format import Digest, Format
+from pacifica.notifications.subscriptions.mailbox import mailbox
 from pacifica.notifications.subscriptions.masking import MASK, masked, unmasked
 from pacifica.notifications.subscriptions.networks import (
     NO_RULES,
@@ -43,6 +44,7 @@ __all__ = [
     "delivery_format_changes",
     "delivery_rules",
     "literal_address",
+    "mailbox",
     "masked",
     "new_subscription",
     "subscription_changes",

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from json import dumps
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +14,8 @@ from pacifica.notifications.events import STRUCTURED, extension_problems, printa
 from pacifica.notifications.jsonpath import parse
 from pacifica.notifications.spelling import nearest
 from pacifica.notifications.subscriptions.channel import PULL_URL, Channel
-from pacifica.notifications.subscriptions.format import Format
+from pacifica.notifications.subscriptions.format import Digest, Format
+from pacifica.notifications.subscriptions.mailbox import mailbox
 from pacifica.notifications.subscriptions.schemas import DELIVERY_FORMAT_SCHEMA, SUBSCRIPTION_SCHEMA
 from pacifica.notifications.validation import Schema
 
@@ -32,7 +34,8 @@ class Subscription:
 
     `revision` changes with each change to the subscription. `specversion` is the version of
     CloudEvents in which it gets events, empty for each event's own version. `mode` is structured
-    or binary. `format` is what a webhook is sent. The `repr` omits fields that may be secret.
+    or binary. `format` is what a webhook is sent, and `digest` how many events come in one mail.
+    The `repr` omits fields that may be secret.
     """
 
     uuid: UUID
@@ -44,11 +47,17 @@ class Subscription:
     specversion: str = ""
     mode: str = STRUCTURED
     format: Format = Format.EVENT
+    digest: Digest = Digest.EACH
+
+    @cached_property
+    def channel(self) -> Channel:
+        """How it gets its events."""
+        return Channel.of(self.target_url)
 
     @property
     def is_pulled(self) -> bool:
         """Whether its owner fetches its events, so that none is sent."""
-        return Channel.of(self.target_url) is Channel.PULL
+        return self.channel is Channel.PULL
 
 
 def new_subscription(body: Any, user: str, max_jsonpath: int) -> dict[str, Any]:
@@ -169,6 +178,8 @@ def _jsonpath_problem(text: str | None, max_length: int) -> str | None:
 def _url_problem(text: str | None) -> str | None:
     if text is None:
         return None
+    if Channel.of(text) is Channel.MAIL:
+        return None if mailbox(text) else "must be mailto: and one address, without anything else"
     if not text.isascii() or not text.isprintable() or " " in text:
         return "must be ASCII without spaces; percent-encode other characters"
     if Channel.of(text) is Channel.PULL:

@@ -19,6 +19,7 @@ STATE_WORDS: Final = {
     State.ALLOWED: "Being sent",
     State.AVAILABLE: "Waits to be fetched",
     State.MATCHED: "Waits for Policy",
+    State.COLLECTED: "Waits for the next mail",
     State.HELD: "Held",
     State.FAILED: "Given up",
     State.EXPIRED: "Kept for too long",
@@ -45,6 +46,7 @@ _SHAPES: Final = {
     State.MATCHED: "waiting",
     State.ALLOWED: "waiting",
     State.AVAILABLE: "waiting",
+    State.COLLECTED: "waiting",
     State.HELD: "paused",
     State.FAILED: "disabled",
     State.EXPIRED: "disabled",
@@ -88,7 +90,7 @@ def delivery_shown(delivery: Mapping[str, Any]) -> DeliveryShown:
         in_plain_words(meaning.meaning),
         in_plain_words(meaning.action.removeprefix("Nothing. ")),
         duration(delivery["latency"]),
-        state in (State.MATCHED, State.ALLOWED),
+        state in (State.MATCHED, State.ALLOWED, State.COLLECTED),
     )
 
 

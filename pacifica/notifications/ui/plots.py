@@ -60,6 +60,7 @@ def backlog(found: Snapshot) -> tuple[Waiting, ...]:
         "Deliveries for Policy": found.deliveries_waiting["matched"],
         "Deliveries for a target": found.deliveries_waiting["allowed"],
         "Deliveries to be fetched": found.deliveries_waiting["available"],
+        "Deliveries for a mail": found.deliveries_waiting["collected"],
         "Held deliveries": found.deliveries_waiting["held"],
     }
     highest = max(numbers.values())

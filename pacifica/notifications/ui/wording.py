@@ -99,9 +99,9 @@ def advice_on(error: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """Return the host of a URL, with its port if it names one."""
+    """Return the host of a URL, with its port if it names one, or the address of a mail."""
     try:
-        return urlsplit(url).netloc.rpartition("@")[2] or url
+        return urlsplit(url).netloc.rpartition("@")[2] or url.removeprefix("mailto:")
     except ValueError:
         return url
 
