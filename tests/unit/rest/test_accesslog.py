@@ -68,6 +68,7 @@ def served(
         remote=httputil.Host("192.0.2.1", 5000, ""),
         login=login,
         request_line=f"POST {path} HTTP/1.1",
+        path_info=path.partition("?")[0],
         headers=httputil.HeaderMap(
             {name.replace("_", "-"): each for name, each in headers.items()}
         ),
@@ -88,6 +89,11 @@ def test_line_says_who_asked_for_what_and_what_was_answered() -> None:
     assert line_of(AccessLog) == (
         f'192.0.2.1 - - {TIME} "POST /receive HTTP/1.1" 200 36 "http://example.org/" "curl/8.5" id'
     )
+
+
+def test_line_has_no_token_of_a_link_in_a_mail() -> None:
+    served(path="/mail/confirm?token=secret")
+    assert '"POST /mail/confirm HTTP/1.1"' in line_of(AccessLog)
 
 
 @given(agent=HEADER, referer=HEADER, path=HEADER, login=st.none() | HEADER)
