@@ -38,6 +38,7 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
         yield Stage(service, policy, target)
 
 
+@pytest.mark.timing
 def test_ten_thousand_pullers_delay_no_webhook(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +96,9 @@ def subscribe_pullers() -> list[str]:
             "probes": 0,
             "specversion": "",
             "mode": "structured",
+            "format": "event",
+            "digest": "each",
+            "tell_owner": True,
             "revision": 1,
         }
         for _ in range(PULLERS)
