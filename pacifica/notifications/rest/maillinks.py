@@ -19,7 +19,7 @@ from pacifica.notifications.store.agreements import NOT_AGREED, Agreed
 from pacifica.notifications.store.holding import disable
 
 # Bytes of a body: one field, in either form of RFC 8058, section 3.2.
-_MAX_BODY = 4096
+_MAX_BODY, _MAX_DIGITS = 4096, 9
 _MAX_TOKEN = 200
 _ONE_CLICK = b"List-Unsubscribe"
 _STYLE = (
@@ -174,7 +174,8 @@ def _token() -> str:
 def _body() -> bytes:
     """Return the body of a form, in either encoding."""
     length = cherrypy.request.headers.get("Content-Length", "")
-    if not length.isdecimal() or int(length[:9]) > _MAX_BODY:
+    # The number of digits comes first: zeros before the number are no way past the bound.
+    if not length.isdecimal() or len(length) > _MAX_DIGITS or int(length) > _MAX_BODY:
         raise ApiError(413, f"the body must have a length of at most {_MAX_BODY} bytes")
     body: bytes = cherrypy.request.rfile.read(int(length))
     return body

@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -290,6 +293,13 @@ def test_body_that_is_not_of_the_page_is_refused(
         _uuid, token = unsubscribing(user)
     answer = link(mailing, "POST", kind, token, body)
     assert_error(answer, 413 if len(body) > 4096 else 400)
+
+
+def test_zeros_before_the_length_of_a_body_are_no_way_past_its_bound(mailing: Mailing) -> None:
+    headers = {**FORM, "Content-Length": f"{5000:015}"}
+    with closing(HTTPConnection(urlsplit(mailing.url).netloc, timeout=10)) as connection:
+        connection.request("POST", "/mail/confirm", b"x" * 5000, headers)
+        assert connection.getresponse().status == 413
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
